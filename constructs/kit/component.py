@@ -1,0 +1,273 @@
+"""The base class of all components: a construct that declares what it deploys, and how its parts become Kubernetes objects."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar
+
+from attrs import frozen
+from cdk8s import ApiObject
+from cdk8s_plus_34 import k8s
+from constructs import Construct
+
+from kit.images import Image
+from kit.installation import Installation
+from kit.network import Connection, Endpoint, Exposure, External, Pods, Port
+from kit.pods import Claim, ConfigMap, PodSpec, int_or_string
+from kit.rendering import Tuning
+from kit.secrets import SecretSpec
+
+PART_OF = "matrix-platform"
+
+
+class Priority(Enum):
+    """Who is evicted last when a node runs out: data, then messaging, then the rest (which has no class)."""
+
+    DATA = "matrix-data"
+    MESSAGING = "matrix-messaging"
+
+
+@frozen
+class Workload:
+    """A set of like pods that a component has deployed."""
+
+    kind: str
+    name: str
+    namespace: str
+    pods: Pods
+    ports: Mapping[str, Port]
+    replicas: int | None
+    """None where an autoscaler sets it."""
+
+
+@frozen
+class Service:
+    """A Service in front of pods."""
+
+    name: str
+    host: str
+    pods: Pods
+    ports: Mapping[str, tuple[int, Port]]
+
+    def endpoint(self, port: str) -> Endpoint:
+        """The endpoint of a port by name."""
+        number, target = self.ports[port]
+        return Endpoint(self.pods, self.host, number, target)
+
+
+class Component(Construct):
+    """One folder of the platform. A subclass reads like the paragraph that describes it; everything that all components
+    share (labels, hardening, spread, disruption budgets, service accounts, policies) follows from what it declares."""
+
+    folder: ClassVar[str]
+    priority: ClassVar[Priority | None] = None
+
+    def __init__(self, installation: Installation, name: str, namespace: str) -> None:
+        super().__init__(installation, f"{namespace}.{name}")
+        self.installation = installation
+        self.name = name
+        self.namespace = namespace
+        self.pods = Pods(name, namespace, (("app.kubernetes.io/name", name),))
+        """All pods of the component."""
+        self._has_service_account = False
+
+    # -- objects and files
+
+    def path(self, file: str) -> str:
+        """Where one of the component's files stands below `dist/base`."""
+        return f"{self.folder}/{file}"
+
+    def labels(self, part: str | None = None) -> dict[str, str]:
+        """The labels of the component's objects; with `part`, those of one workload and its pods."""
+        labels = {"app.kubernetes.io/name": self.name, "app.kubernetes.io/part-of": PART_OF}
+        return labels | ({"app.kubernetes.io/component": part} if part else {})
+
+    def add(
+        self,
+        file: str,
+        kind: type[ApiObject],
+        name: str,
+        *,
+        part: str | None = None,
+        cluster_wide: bool = False,
+        annotations: Mapping[str, str] | None = None,
+        extra_labels: Mapping[str, str] | None = None,
+        tuning: Tuning | None = None,
+        **properties: Any,
+    ) -> None:
+        """Add one object to a file of the component's folder. `properties` are the typed properties of the kind."""
+        self.installation.add(
+            self,
+            self.path(file),
+            kind,
+            name=name,
+            namespace=None if cluster_wide else self.namespace,
+            labels=self.labels(part) | dict(extra_labels or {}),
+            annotations=annotations,
+            tuning=tuning,
+            **properties,
+        )
+
+    def config(self, name: str, files: Mapping[str, tuple[str, str]]) -> ConfigMap:
+        """A ConfigMap of one concern. `files`: key in the ConfigMap to (path below `config/`, text)."""
+        placed = {key: (f"config/{path}", text) for key, (path, text) in files.items()}
+        self.installation.add_config_map(name, self.namespace, placed)
+        return ConfigMap(name, self.namespace, tuple((key, path) for key, (path, _) in placed.items()))
+
+    def secret(self, spec: SecretSpec) -> SecretSpec:
+        """Declare a Secret that the site's provider has to make."""
+        self.installation.declared.secrets.append(spec)
+        return spec
+
+    # -- workloads
+
+    def stateful_set(
+        self,
+        file: str,
+        name: str,
+        pod: PodSpec,
+        *,
+        part: str,
+        replicas: int | None,
+        governing_service: str,
+        claims: tuple[Claim, ...] = (),
+        autoscaled: tuple[int, int] | None = None,
+        tuning: Tuning | None = None,
+    ) -> Workload:
+        """Pods with names and volumes of their own, started in any order. `autoscaled`: the autoscaler's least and most."""
+        spec = k8s.StatefulSetSpec(
+            service_name=governing_service,
+            replicas=replicas,
+            pod_management_policy="Parallel",
+            selector=k8s.LabelSelector(match_labels=self._selector(part)),
+            template=self._template(pod, part),
+            volume_claim_templates=[claim.template() for claim in claims] or None,
+        )
+        self.add(file, k8s.KubeStatefulSet, name, part=part, tuning=tuning, spec=spec)
+        return self._deployed("StatefulSet", name, pod, part, replicas, autoscaled)
+
+    def deployment(self, file: str, name: str, pod: PodSpec, *, part: str, replicas: int) -> Workload:
+        """Pods that are all alike. A new one is ready before an old one goes."""
+        spec = k8s.DeploymentSpec(
+            replicas=replicas,
+            selector=k8s.LabelSelector(match_labels=self._selector(part)),
+            strategy=k8s.DeploymentStrategy(
+                type="RollingUpdate",
+                rolling_update=k8s.RollingUpdateDeployment(max_surge=int_or_string(1), max_unavailable=int_or_string(0)),
+            ),
+            template=self._template(pod, part),
+        )
+        self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
+        return self._deployed("Deployment", name, pod, part, replicas, None)
+
+    def job(self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None) -> Workload:
+        """Pods that run to completion. Finished Jobs stay for an hour, so that their log can be read."""
+        spec = k8s.JobSpec(backoff_limit=backoff_limit, ttl_seconds_after_finished=3600, template=self._template(pod, part))
+        self.add(file, k8s.KubeJob, name, part=part, annotations=annotations, spec=spec)
+        return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
+
+    def pods_of(self, part: str) -> Pods:
+        """The pods of one workload."""
+        return Pods(f"{self.name}-{part}" if part != self.name else part, self.namespace, tuple(self._selector(part).items()))
+
+    def service(
+        self,
+        file: str,
+        name: str,
+        workload: Workload,
+        ports: Mapping[str, int],
+        *,
+        part: str | None = None,
+        headless: bool = False,
+        publish_not_ready: bool = False,
+        pod_name: str | None = None,
+    ) -> Service:
+        """A Service for a workload. `ports`: name of a container port to the Service's number. `pod_name`: for that one pod alone."""
+        selector = dict(workload.pods.labels) | ({"statefulset.kubernetes.io/pod-name": pod_name} if pod_name else {})
+        spec = k8s.ServiceSpec(
+            type="ClusterIP",
+            cluster_ip="None" if headless else None,
+            publish_not_ready_addresses=publish_not_ready or None,
+            selector=selector,
+            ports=[
+                k8s.ServicePort(name=port, port=number, target_port=int_or_string(port), protocol=workload.ports[port].protocol)
+                for port, number in ports.items()
+            ],
+        )
+        self.add(file, k8s.KubeService, name, part=part, spec=spec)
+        host = self.installation.facts.service_host(name, self.namespace)
+        return Service(name, host, workload.pods, {port: (number, workload.ports[port]) for port, number in ports.items()})
+
+    # -- connections
+
+    def connect(self, source: Pods, *endpoints: Endpoint) -> None:
+        """`source` may call these endpoints: both ends of the network policies follow."""
+        self.installation.declared.connections.extend(Connection(source, endpoint.pods, endpoint.target) for endpoint in endpoints)
+
+    def connect_outside(self, source: Pods, *peers: External) -> None:
+        """`source` may call something outside the cluster."""
+        self.installation.declared.outside.extend((source, peer) for peer in peers)
+
+    def calls_api_server(self, source: Pods) -> None:
+        """`source` talks to the Kubernetes API."""
+        self.installation.declared.api_clients.append(source)
+
+    def expose(self, exposure: Exposure) -> None:
+        """The ingress publishes an endpoint."""
+        self.installation.declared.exposures.append(exposure)
+
+    # -- what the kit does for every workload
+
+    def _selector(self, part: str) -> dict[str, str]:
+        return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/component": part}
+
+    def _template(self, pod: PodSpec, part: str) -> k8s.PodTemplateSpec:
+        facts = self.installation.facts
+        images: dict[str, Image] = {container.image.name: container.image for container in pod.all_containers}
+        references = {name: facts.pulls(image) for name, image in images.items()}
+        account = pod.service_account or self._service_account()
+        priority = self.priority.value if self.priority else None
+        return k8s.PodTemplateSpec(
+            metadata=k8s.ObjectMeta(labels=self.labels(part)),
+            spec=pod.render(references, self._selector(part), facts.pull_secrets, facts.zones, account, priority),
+        )
+
+    def _service_account(self) -> str:
+        if not self._has_service_account:
+            self._has_service_account = True
+            self.add("serviceaccount.yaml", k8s.KubeServiceAccount, self.name, automount_service_account_token=False)
+        return self.name
+
+    def _deployed(
+        self, kind: str, name: str, pod: PodSpec, part: str, replicas: int | None, autoscaled: tuple[int, int] | None
+    ) -> Workload:
+        least = autoscaled[0] if autoscaled else (replicas or 0)
+        if autoscaled:
+            self._autoscaler(kind, name, part, *autoscaled)
+        if least >= 2:
+            # One pod at a time may be drained; a workload of one has no budget, since a budget could only block the drain.
+            spec = k8s.PodDisruptionBudgetSpec(
+                max_unavailable=int_or_string(1),
+                unhealthy_pod_eviction_policy="AlwaysAllow",
+                selector=k8s.LabelSelector(match_labels=self._selector(part)),
+            )
+            self.add("pdb.yaml", k8s.KubePodDisruptionBudget, name, part=part, spec=spec)
+        return Workload(kind, name, self.namespace, self.pods_of(part), _ports(pod), replicas)
+
+    def _autoscaler(self, kind: str, name: str, part: str, least: int, most: int) -> None:
+        """Scale at 0.7 core of use per pod: a Python process cannot use more than one core, whatever it requests."""
+        cpu = k8s.ResourceMetricSourceV2(name="cpu", target=k8s.MetricTargetV2(type="AverageValue", average_value=quantity(millicores(700))))
+        shrink = k8s.HpaScalingRulesV2(
+            stabilization_window_seconds=600, policies=[k8s.HpaScalingPolicyV2(type="Pods", value=1, period_seconds=120)]
+        )
+        spec = k8s.HorizontalPodAutoscalerSpecV2(
+            scale_target_ref=k8s.CrossVersionObjectReferenceV2(api_version="apps/v1", kind=kind, name=name),
+            min_replicas=least,
+            max_replicas=most,
+            metrics=[k8s.MetricSpecV2(type="Resource", resource=cpu)],
+            behavior=k8s.HorizontalPodAutoscalerBehaviorV2(scale_down=shrink),
+        )
+        self.add("hpa.yaml", k8s.KubeHorizontalPodAutoscalerV2, name, part=part, spec=spec)
+
+
+def _ports(pod: PodSpec) -> dict[str, Port]:
+    return {port.name: port for container in pod.all_containers for port in container.ports}

@@ -1,0 +1,49 @@
+"""The image lock: every container image by its short name, with what a pod must know about it."""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+
+LOCK_FILE = Path(__file__).parents[2] / "images.toml"
+
+
+@frozen
+class Image:
+    """One entry of the lock.
+
+    `user` is the numeric user id (and group id, unless `group` differs) for `runAsUser`: the kubelet refuses
+    `runAsNonRoot` for images whose USER is a name. `built`: made from this repository, so its registry is the site's.
+    """
+
+    name: str
+    repository: str
+    tag: str
+    licence: str
+    user: int
+    group: int
+    digest: str | None = None
+    built: bool = False
+
+    def reference(self, registry: str, mirror: str | None = None) -> str:
+        """What goes into a pod: `registry` holds the images that are built, `mirror` replaces the host of all others."""
+        if self.built:
+            repository = f"{registry}/{self.repository}"
+        elif mirror is None:
+            repository = self.repository
+        else:
+            repository = f"{mirror}/{self.repository.partition('/')[2]}"
+        return f"{repository}:{self.tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+@cache
+def image_lock() -> dict[str, Image]:
+    """All images by name."""
+    entries = tomllib.loads(LOCK_FILE.read_text())
+    return {name: Image(name=name, group=entry.pop("group", entry["user"]), **entry) for name, entry in entries.items()}
+
+
+def image(name: str) -> Image:
+    """The image called `name` in images.toml; KeyError if there is none."""
+    return image_lock()[name]

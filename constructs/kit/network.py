@@ -1,0 +1,70 @@
+"""Who listens where, who calls whom: value objects from which Services, network policies and scrape targets follow."""
+
+from attrs import field, frozen
+
+
+@frozen
+class Port:
+    """A named port of a container. The name is what Services and probes refer to (15 characters at most)."""
+
+    name: str
+    number: int
+    protocol: str = "TCP"
+
+
+@frozen
+class Pods:
+    """A set of pods, chosen by labels within one namespace: what a policy selects."""
+
+    name: str
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Endpoint:
+    """A port that somebody may call: the pods that listen, and the address of the Service in front of them.
+
+    `host` is the full DNS name with the cluster's domain; `port` the Service's port; `target` the port of the pods.
+    """
+
+    pods: Pods
+    host: str
+    port: int
+    target: Port
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as most configuration files want it."""
+        return f"{self.host}:{self.port}"
+
+
+@frozen
+class External:
+    """Something outside the cluster that pods may call. `cidrs`: where it is; the default is any public address."""
+
+    name: str
+    ports: tuple[int, ...]
+    cidrs: tuple[str, ...] = ()
+    protocol: str = "TCP"
+
+
+@frozen
+class Connection:
+    """`source` calls the pods behind an endpoint, on the port where they listen."""
+
+    source: Pods
+    target: Pods
+    port: Port
+
+
+@frozen
+class Exposure:
+    """An endpoint that the ingress publishes: `paths` are prefixes under `host`."""
+
+    name: str
+    host: str
+    endpoint: Endpoint
+    paths: tuple[str, ...] = ("/",)
+    allowed_sources: tuple[str, ...] = field(default=())
+    """Address ranges that may come in; empty for the whole world."""

@@ -1,0 +1,302 @@
+"""What a pod is made of: containers, probes, mounts. Small values that turn into the typed classes of Kubernetes, hardened by default."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+from cdk8s_plus_34 import k8s
+
+from kit.images import Image
+from kit.network import Port
+from kit.quantities import Bytes, Cpu, Resources
+
+
+@cache
+def quantity(amount: Cpu | Bytes) -> k8s.Quantity:
+    """The Kubernetes quantity of an amount; cached, since each one is a call into Node.js."""
+    return k8s.Quantity.from_string(str(amount))
+
+
+@cache
+def int_or_string(value: int | str) -> k8s.IntOrString:
+    """A port by number or by name; cached like `quantity`."""
+    return k8s.IntOrString.from_number(value) if isinstance(value, int) else k8s.IntOrString.from_string(value)
+
+
+@frozen
+class ConfigMap:
+    """A ConfigMap that Kustomize generates from files: key in the ConfigMap to path below `dist/base/config`.
+
+    Its name gets the hash of its content, so that a changed file rolls the pods that mount it and no others.
+    """
+
+    name: str
+    namespace: str
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def volume_name(self) -> str:
+        return self.name
+
+    def volume(self) -> k8s.Volume:
+        return k8s.Volume(name=self.volume_name, config_map=k8s.ConfigMapVolumeSource(name=self.name))
+
+
+@frozen
+class SecretFiles:
+    """Keys of a Secret as files: `items` maps key to file name (all keys under their own names where empty).
+
+    `mode`: the group of the pod may read them (the kubelet gives the files to root and the pod's fsGroup).
+    """
+
+    secret: str
+    items: tuple[tuple[str, str], ...] = ()
+    mode: int = 0o440
+
+    @property
+    def volume_name(self) -> str:
+        return self.secret
+
+    def volume(self) -> k8s.Volume:
+        items = [k8s.KeyToPath(key=key, path=path) for key, path in self.items]
+        return k8s.Volume(
+            name=self.volume_name, secret=k8s.SecretVolumeSource(secret_name=self.secret, default_mode=self.mode, items=items or None)
+        )
+
+
+@frozen
+class Scratch:
+    """An empty directory that lives as long as the pod; in memory where it holds secrets. The limit is enforced."""
+
+    name: str
+    limit: Bytes
+    in_memory: bool = False
+
+    @property
+    def volume_name(self) -> str:
+        return self.name
+
+    def volume(self) -> k8s.Volume:
+        return k8s.Volume(
+            name=self.name,
+            empty_dir=k8s.EmptyDirVolumeSource(size_limit=quantity(self.limit), medium="Memory" if self.in_memory else None),
+        )
+
+
+@frozen
+class Claim:
+    """A volume of its own for each pod of a StatefulSet, kept when the pod goes."""
+
+    name: str
+    size: Bytes
+    storage_class: str | None = None
+
+    @property
+    def volume_name(self) -> str:
+        return self.name
+
+    def template(self) -> k8s.KubePersistentVolumeClaimProps:
+        return k8s.KubePersistentVolumeClaimProps(
+            metadata=k8s.ObjectMeta(name=self.name),
+            spec=k8s.PersistentVolumeClaimSpec(
+                access_modes=["ReadWriteOnce"],
+                storage_class_name=self.storage_class,
+                resources=k8s.VolumeResourceRequirements(requests={"storage": quantity(self.size)}),
+            ),
+        )
+
+
+Volume: TypeAlias = ConfigMap | SecretFiles | Scratch | Claim
+
+
+@frozen
+class Mount:
+    """A volume at a path. Scratch and claims are writable, configuration and secrets are not."""
+
+    volume: Volume
+    path: str
+
+    def render(self) -> k8s.VolumeMount:
+        writable = isinstance(self.volume, Scratch | Claim)
+        return k8s.VolumeMount(name=self.volume.volume_name, mount_path=self.path, read_only=None if writable else True)
+
+
+@frozen
+class SecretKey:
+    """An environment variable from a Secret: only for programs that can read neither a file nor a config with one."""
+
+    secret: str
+    key: str
+
+
+@frozen
+class PodField:
+    """An environment variable from the pod itself, e.g. `metadata.name`."""
+
+    path: str
+
+
+@frozen
+class Probe:
+    """How the kubelet asks a container how it is: one of `http` (path on the named port), `tcp` (named port) or `command`."""
+
+    http: tuple[str, str] | None = None
+    tcp: str | None = None
+    command: tuple[str, ...] = ()
+    period_seconds: int = 10
+    timeout_seconds: int = 2
+    failures: int = 3
+
+    def render(self) -> k8s.Probe:
+        return k8s.Probe(
+            http_get=k8s.HttpGetAction(path=self.http[0], port=int_or_string(self.http[1])) if self.http else None,
+            tcp_socket=k8s.TcpSocketAction(port=int_or_string(self.tcp)) if self.tcp else None,
+            exec=k8s.ExecAction(command=list(self.command)) if self.command else None,
+            period_seconds=self.period_seconds,
+            timeout_seconds=self.timeout_seconds,
+            failure_threshold=self.failures,
+        )
+
+
+@frozen
+class Container:
+    """One container: what it runs, what it listens on, what it may read, how much it gets.
+
+    A read-only root, no privileges and no capabilities come by themselves; what a program must write to is a mount.
+    """
+
+    name: str
+    image: Image
+    resources: Resources
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    env: Mapping[str, str | SecretKey | PodField] = field(factory=dict)
+    startup: Probe | None = None
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+    pre_stop: tuple[str, ...] = ()
+    added_capabilities: tuple[str, ...] = ()
+    sidecar: bool = False
+    """An init container that goes on beside the others (restartPolicy Always)."""
+
+    def render(self, image_reference: str) -> k8s.Container:
+        """The typed container; `image_reference` is the image as this site pulls it."""
+        return k8s.Container(
+            name=self.name,
+            image=image_reference,
+            image_pull_policy="IfNotPresent",
+            command=list(self.command) or None,
+            args=list(self.args) or None,
+            ports=[
+                k8s.ContainerPort(name=p.name, container_port=p.number, protocol=None if p.protocol == "TCP" else p.protocol) for p in self.ports
+            ]
+            or None,
+            env=[_env_var(name, value) for name, value in self.env.items()] or None,
+            volume_mounts=[mount.render() for mount in self.mounts] or None,
+            startup_probe=self.startup and self.startup.render(),
+            readiness_probe=self.readiness and self.readiness.render(),
+            liveness_probe=self.liveness and self.liveness.render(),
+            lifecycle=k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop)))) if self.pre_stop else None,
+            restart_policy="Always" if self.sidecar else None,
+            resources=_resources(self.resources),
+            security_context=_container_security(self.added_capabilities),
+        )
+
+
+@frozen
+class PodSpec:
+    """A pod: its containers and how it lives on its node."""
+
+    containers: tuple[Container, ...]
+    init: tuple[Container, ...] = ()
+    grace_seconds: int = 30
+    service_account: str | None = None
+    mounts_token: bool = False
+    priority_class: str | None = None
+    one_per_node: bool = False
+    """Never two on one node: for quorums. Otherwise pods are spread as evenly as the nodes allow."""
+    restart_policy: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        names = [container.name for container in self.all_containers]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two containers of a pod have one name: {names}")
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        return self.init + self.containers
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """Each volume once, in the order of first use. Two volumes of one name are an error: one would hide the other."""
+        found: dict[str, Volume] = {}
+        for mount in (mount for container in self.all_containers for mount in container.mounts):
+            other = found.setdefault(mount.volume.volume_name, mount.volume)
+            if other != mount.volume:
+                raise ValueError(f"two different volumes are called {mount.volume.volume_name}: {other} and {mount.volume}")
+        return tuple(found.values())
+
+    def render(self, references: Mapping[str, str], selector: Mapping[str, str], pull_secrets: Iterable[str], zones: bool) -> k8s.PodSpec:
+        """The typed pod. `references`: image name to what this site pulls; `selector`: the labels that tell these pods from all others."""
+        first = self.containers[0].image
+        same_pods = k8s.LabelSelector(match_labels=dict(selector))
+        return k8s.PodSpec(
+            service_account_name=self.service_account,
+            automount_service_account_token=self.mounts_token,
+            enable_service_links=False,
+            priority_class_name=self.priority_class,
+            termination_grace_period_seconds=self.grace_seconds,
+            restart_policy=self.restart_policy,
+            image_pull_secrets=[k8s.LocalObjectReference(name=name) for name in pull_secrets] or None,
+            security_context=k8s.PodSecurityContext(
+                run_as_non_root=True,
+                run_as_user=first.user,
+                run_as_group=first.group,
+                fs_group=first.group,
+                fs_group_change_policy="OnRootMismatch",
+                seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
+            ),
+            affinity=_never_two_on_a_node(same_pods) if self.one_per_node else None,
+            topology_spread_constraints=_spread(same_pods, zones) or None if self.restart_policy is None else None,
+            init_containers=[container.render(references[container.image.name]) for container in self.init] or None,
+            containers=[container.render(references[container.image.name]) for container in self.containers],
+            volumes=[volume.volume() for volume in self.volumes() if not isinstance(volume, Claim)] or None,
+        )
+
+
+def _env_var(name: str, value: str | SecretKey | PodField) -> k8s.EnvVar:
+    match value:
+        case SecretKey(secret, key):
+            return k8s.EnvVar(name=name, value_from=k8s.EnvVarSource(secret_key_ref=k8s.SecretKeySelector(name=secret, key=key)))
+        case PodField(path):
+            return k8s.EnvVar(name=name, value_from=k8s.EnvVarSource(field_ref=k8s.ObjectFieldSelector(field_path=path)))
+        case _:
+            return k8s.EnvVar(name=name, value=value)
+
+
+def _resources(resources: Resources) -> k8s.ResourceRequirements:
+    return k8s.ResourceRequirements(
+        requests={"cpu": quantity(resources.cpu), "memory": quantity(resources.memory)},
+        limits={"memory": quantity(resources.memory_limit)},
+    )
+
+
+def _container_security(added_capabilities: tuple[str, ...]) -> k8s.SecurityContext:
+    return k8s.SecurityContext(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=k8s.Capabilities(drop=["ALL"], add=list(added_capabilities) or None),
+    )
+
+
+def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.Affinity:
+    term = k8s.PodAffinityTerm(topology_key="kubernetes.io/hostname", label_selector=pods)
+    return k8s.Affinity(pod_anti_affinity=k8s.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term]))
+
+
+def _spread(pods: k8s.LabelSelector, zones: bool) -> list[Any]:
+    """Evenly over hosts, and over zones where the site has them; a preference, so that a small or degraded cluster still runs everything."""
+    keys = ["kubernetes.io/hostname"] + (["topology.kubernetes.io/zone"] if zones else [])
+    return [k8s.TopologySpreadConstraint(max_skew=1, topology_key=key, when_unsatisfiable="ScheduleAnyway", label_selector=pods) for key in keys]

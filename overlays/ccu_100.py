@@ -1,0 +1,34 @@
+"""100 concurrent users: everything is there and the data is redundant, at the smallest cost."""
+
+from kit.quantities import Resources, cores, gib, mib, millicores
+from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+
+PROFILE = Profile(
+    concurrent_users=100,
+    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=gib(1), storage=gib(20), wal=gib(8), max_connections=300),
+    redis=3,
+    redis_memory=mib(64),
+    minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
+    minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(256)),
+    livekit=1,
+    workers=Workers(
+        synchrotron=1,
+        event_persister=1,
+        client_reader=1,
+        federation_sender=1,
+        media_repository=1,
+        federation_reader=1,
+        others=1,
+        other_shards=1,
+    ),
+    synapse=ProcessSize(
+        light=Resources(millicores(30), mib(136), mib(512)),
+        medium=Resources(millicores(50), mib(144), mib(768)),
+        heavy=Resources(millicores(80), mib(160), gib(1)),
+        main=Resources(millicores(200), mib(256), gib(2)),
+        database_connections=8,
+        cache_factor=0.5,
+    ),
+    haproxy=ProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
+    envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
+)

@@ -1,0 +1,34 @@
+"""1000 concurrent users: every elastic worker type has a second instance."""
+
+from kit.quantities import Resources, cores, gib, mib, millicores, tib
+from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+
+PROFILE = Profile(
+    concurrent_users=1_000,
+    postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=500),
+    redis=3,
+    redis_memory=mib(128),
+    minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
+    minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(256)),
+    livekit=2,
+    workers=Workers(
+        synchrotron=2,
+        event_persister=2,
+        client_reader=2,
+        federation_sender=2,
+        media_repository=2,
+        federation_reader=2,
+        others=2,
+        other_shards=1,
+    ),
+    synapse=ProcessSize(
+        light=Resources(millicores(50), mib(160), gib(1)),
+        medium=Resources(millicores(100), mib(224), gib(1)),
+        heavy=Resources(millicores(150), mib(320), gib(2)),
+        main=Resources(millicores(400), mib(512), gib(3)),
+        database_connections=10,
+        cache_factor=1.0,
+    ),
+    haproxy=ProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),
+    envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
+)

@@ -1,0 +1,34 @@
+"""10000 concurrent users."""
+
+from kit.quantities import Resources, cores, gib, mib, millicores, tib
+from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+
+PROFILE = Profile(
+    concurrent_users=10_000,
+    postgresql=PostgresSize(instances=3, cpu=cores(6), memory=gib(16), storage=gib(300), wal=gib(64), max_connections=1000),
+    redis=5,
+    redis_memory=mib(512),
+    minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
+    minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
+    livekit=5,
+    workers=Workers(
+        synchrotron=8,
+        event_persister=4,
+        client_reader=8,
+        federation_sender=4,
+        media_repository=4,
+        federation_reader=4,
+        others=2,
+        other_shards=2,
+    ),
+    synapse=ProcessSize(
+        light=Resources(millicores(150), mib(384), gib(2)),
+        medium=Resources(millicores(250), mib(512), gib(3)),
+        heavy=Resources(millicores(400), mib(768), gib(4)),
+        main=Resources(cores(1), gib(2), gib(6)),
+        database_connections=8,
+        cache_factor=3.0,
+    ),
+    haproxy=ProxySize(replicas=3, resources=Resources(cores(1), mib(512), gib(1))),
+    envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
+)

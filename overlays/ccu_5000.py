@@ -1,0 +1,34 @@
+"""5000 concurrent users: every worker type that can be sharded is."""
+
+from kit.quantities import Resources, cores, gib, mib, millicores, tib
+from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+
+PROFILE = Profile(
+    concurrent_users=5_000,
+    postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=700),
+    redis=3,
+    redis_memory=mib(256),
+    minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
+    minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
+    livekit=3,
+    workers=Workers(
+        synchrotron=4,
+        event_persister=2,
+        client_reader=4,
+        federation_sender=2,
+        media_repository=2,
+        federation_reader=2,
+        others=2,
+        other_shards=2,
+    ),
+    synapse=ProcessSize(
+        light=Resources(millicores(100), mib(256), gib(1)),
+        medium=Resources(millicores(150), mib(384), gib(2)),
+        heavy=Resources(millicores(250), mib(512), gib(3)),
+        main=Resources(millicores(800), gib(1), gib(4)),
+        database_connections=10,
+        cache_factor=2.0,
+    ),
+    haproxy=ProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),
+    envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
+)
