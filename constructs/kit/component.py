@@ -12,7 +12,8 @@ from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
 from kit.network import Connection, Endpoint, Exposure, External, Pods, Port
-from kit.pods import Claim, ConfigMap, PodSpec, int_or_string
+from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
+from kit.quantities import millicores
 from kit.rendering import Tuning
 from kit.secrets import SecretSpec
 
@@ -224,12 +225,15 @@ class Component(Construct):
         facts = self.installation.facts
         images: dict[str, Image] = {container.image.name: container.image for container in pod.all_containers}
         references = {name: facts.pulls(image) for name, image in images.items()}
-        account = pod.service_account or self._service_account()
-        priority = self.priority.value if self.priority else None
-        return k8s.PodTemplateSpec(
-            metadata=k8s.ObjectMeta(labels=self.labels(part)),
-            spec=pod.render(references, self._selector(part), facts.pull_secrets, facts.zones, account, priority),
+        context = PodContext(
+            references=references,
+            selector=self._selector(part),
+            service_account=pod.service_account or self._service_account(),
+            priority_class=self.priority.value if self.priority else None,
+            pull_secrets=facts.pull_secrets,
+            zones=facts.zones,
         )
+        return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part)), spec=pod.render(context))
 
     def _service_account(self) -> str:
         if not self._has_service_account:

@@ -1,6 +1,6 @@
 """What a pod is made of: containers, probes, mounts. Small values that turn into the typed classes of Kubernetes, hardened by default."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -207,6 +207,19 @@ class Container:
 
 
 @frozen
+class PodContext:
+    """What a pod gets from its component and site. `references`: image name to what this site pulls; `selector`: the labels
+    that tell these pods from all others."""
+
+    references: Mapping[str, str]
+    selector: Mapping[str, str]
+    service_account: str
+    priority_class: str | None
+    pull_secrets: tuple[str, ...]
+    zones: bool
+
+
+@frozen
 class PodSpec:
     """A pod: its containers and how it lives on its node."""
 
@@ -214,8 +227,8 @@ class PodSpec:
     init: tuple[Container, ...] = ()
     grace_seconds: int = 30
     service_account: str | None = None
+    """None: the component's own, which may do nothing."""
     mounts_token: bool = False
-    priority_class: str | None = None
     one_per_node: bool = False
     """Never two on one node: for quorums. Otherwise pods are spread as evenly as the nodes allow."""
     restart_policy: str | None = None
@@ -238,18 +251,19 @@ class PodSpec:
                 raise ValueError(f"two different volumes are called {mount.volume.volume_name}: {other} and {mount.volume}")
         return tuple(found.values())
 
-    def render(self, references: Mapping[str, str], selector: Mapping[str, str], pull_secrets: Iterable[str], zones: bool) -> k8s.PodSpec:
-        """The typed pod. `references`: image name to what this site pulls; `selector`: the labels that tell these pods from all others."""
+    def render(self, context: "PodContext") -> k8s.PodSpec:
+        """The typed pod."""
+        references = context.references
         first = self.containers[0].image
-        same_pods = k8s.LabelSelector(match_labels=dict(selector))
+        same_pods = k8s.LabelSelector(match_labels=dict(context.selector))
         return k8s.PodSpec(
-            service_account_name=self.service_account,
+            service_account_name=self.service_account or context.service_account,
             automount_service_account_token=self.mounts_token,
             enable_service_links=False,
-            priority_class_name=self.priority_class,
+            priority_class_name=context.priority_class,
             termination_grace_period_seconds=self.grace_seconds,
             restart_policy=self.restart_policy,
-            image_pull_secrets=[k8s.LocalObjectReference(name=name) for name in pull_secrets] or None,
+            image_pull_secrets=[k8s.LocalObjectReference(name=name) for name in context.pull_secrets] or None,
             security_context=k8s.PodSecurityContext(
                 run_as_non_root=True,
                 run_as_user=first.user,
@@ -259,7 +273,7 @@ class PodSpec:
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
             affinity=_never_two_on_a_node(same_pods) if self.one_per_node else None,
-            topology_spread_constraints=_spread(same_pods, zones) or None if self.restart_policy is None else None,
+            topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None else None,
             init_containers=[container.render(references[container.image.name]) for container in self.init] or None,
             containers=[container.render(references[container.image.name]) for container in self.containers],
             volumes=[volume.volume() for volume in self.volumes() if not isinstance(volume, Claim)] or None,

@@ -1,0 +1,1 @@
+"""The compiler: site.yaml and the profiles in, `dist/` out."""

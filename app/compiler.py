@@ -1,0 +1,29 @@
+"""From a site and its profiles to the files of `dist/`."""
+
+from collections.abc import Sequence
+
+from cdk8s import App
+
+from app.layout import Files, base_files
+from app.overlay import overlay_files
+from app.platform import assemble
+from app.site import Site
+from kit.installation import ObjectCache
+from kit.rendering import Rendering
+from overlays import Profile
+
+
+def render(site: Site, profile: Profile, cache: ObjectCache | None = None) -> Rendering:
+    """The platform of one site in one size, as data."""
+    return assemble(App(), site, profile, cache).rendering()
+
+
+def compile_site(site: Site, profiles: Sequence[Profile]) -> Files:
+    """All files of `dist/` by path below it: the base, which is the smallest profile, and one overlay per profile."""
+    app, cache = App(), ObjectCache()
+    renderings = {profile.name: assemble(app, site, profile, cache).rendering() for profile in profiles}
+    base = renderings[profiles[0].name]
+    files = {f"base/{path}": text for path, text in base_files(base).items()}
+    for name, rendering in renderings.items():
+        files |= {f"overlays/{name}/{path}": text for path, text in overlay_files(base, rendering).items()}
+    return files
