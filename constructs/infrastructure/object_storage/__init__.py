@@ -1,0 +1,1 @@
+"""Object storage: one interface, two backends."""

@@ -1,0 +1,157 @@
+"""MinIO: a tenant of its own for each instance, with buckets whose users may do what they must and no more."""
+
+from typing import Any
+
+from attrs import frozen
+from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
+from constructs import Construct
+
+from infrastructure.object_storage.s3 import Bucket, Credentials
+from infrastructure.operators import MINIO_OPERATOR
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, Pods, Port
+from kit.quantities import Bytes, Resources
+from kit.rendering import Tuning
+from kit.secrets import Composed, Fixed, RandomText, SecretSpec
+
+API = Port("minio-port", 9000)
+REGION = "us-east-1"
+"""MinIO's own default: a name that clients must sign with, and no place."""
+
+
+class Tenant(ApiObject):
+    """The Tenant kind of the MinIO operator (minio.min.io/v2). Its typed class is not generated: the CRD is AGPL-3.0."""
+
+    def __init__(self, scope: Construct, id: str, *, metadata: ApiObjectMetadata, spec: dict[str, Any]) -> None:
+        super().__init__(scope, id, api_version="minio.min.io/v2", kind="Tenant", metadata=metadata)
+        self.add_json_patch(JsonPatch.add("/spec", spec))
+
+
+@frozen
+class MinioSpec:
+    """One tenant. `nodes` x `drives` volumes; `parity` of an erasure set may be lost."""
+
+    name: str
+    namespace: str
+    file: str
+    nodes: int
+    drives: int
+    drive: Bytes
+    parity: int
+    resources: Resources
+    storage_class: str | None = None
+    image: str | None = None
+    """Instead of the image of the lock."""
+
+
+class MinioTenant(Component):
+    """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set."""
+
+    folder = "infrastructure/03-minio"
+    priority = Priority.DATA
+
+    def __init__(self, installation: Installation, spec: MinioSpec) -> None:
+        super().__init__(installation, spec.name, spec.namespace)
+        self.pods = Pods(spec.name, spec.namespace, (("v1.min.io/tenant", spec.name),))
+        # The operator makes this Service, with this name and port, for a tenant without TLS (minio/operator, names.go, minio-services.go).
+        host = installation.facts.service_host("minio", spec.namespace)
+        self.api = Endpoint(self.pods, host, 80, API)
+        self.url = f"http://{host}"
+        self.root = self.secret(_root_secret(spec))
+        self.add(spec.file, Tenant, spec.name, tuning=Tuning(f"config/minio/{spec.file}", ("image", "pools", "env")), spec=self._tenant(spec))
+        self.connect(self.pods, self.api)
+        self.connect(MINIO_OPERATOR.pods, self.api)
+        self.calls_api_server(self.pods)
+
+    def bucket(self, name: str, user: SecretSpec) -> Bucket:
+        """A bucket of this tenant, as the user whose keys `user` holds sees it."""
+        return Bucket(name, self.url, REGION, Credentials(user.name), self.api)
+
+    def _tenant(self, spec: MinioSpec) -> dict[str, Any]:
+        image_user = image("minio").user
+        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(spec.drive)}}}
+        if spec.storage_class:
+            claim["storageClassName"] = spec.storage_class
+        same_tenant = {"matchLabels": dict(self.pods.labels)}
+        pool = {
+            "name": "pool-0",
+            "servers": spec.nodes,
+            "volumesPerServer": spec.drives,
+            "volumeClaimTemplate": {"metadata": {"name": "data"}, "spec": claim},
+            "resources": {
+                "requests": {"cpu": str(spec.resources.cpu), "memory": str(spec.resources.memory)},
+                "limits": {"memory": str(spec.resources.memory_limit)},
+            },
+            "affinity": {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": same_tenant}}
+                    ]
+                }
+            },
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": image_user,
+                "runAsGroup": image_user,
+                "fsGroup": image_user,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containerSecurityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": image_user,
+                "runAsGroup": image_user,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        }
+        tenant: dict[str, Any] = {
+            "image": spec.image or self.installation.facts.pulls(image("minio")),
+            "imagePullPolicy": "IfNotPresent",
+            "configuration": {"name": self.root.name},
+            "requestAutoCert": False,
+            "podManagementPolicy": "Parallel",
+            "mountPath": "/export",
+            "priorityClassName": Priority.DATA.value,
+            "env": [
+                # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
+                {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{spec.parity}"},
+                {"name": "MINIO_BROWSER", "value": "off"},
+                {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"},
+            ],
+            "pools": [pool],
+        }
+        if self.installation.facts.pull_secrets:
+            tenant["imagePullSecret"] = {"name": self.installation.facts.pull_secrets[0]}
+        return tenant
+
+
+def user_secret(user: str, namespace: str) -> SecretSpec:
+    """The keys of a bucket user, in every form that a client reads."""
+    return SecretSpec(
+        f"minio-user-{user}",
+        namespace,
+        {
+            "CONSOLE_ACCESS_KEY": Fixed(user),
+            "CONSOLE_SECRET_KEY": RandomText(40),
+            "credentials": Composed("[default]\naws_access_key_id = {CONSOLE_ACCESS_KEY}\naws_secret_access_key = {CONSOLE_SECRET_KEY}\n"),
+        },
+    )
+
+
+def _root_secret(spec: MinioSpec) -> SecretSpec:
+    """The tenant's root user, as the operator reads it (Tenant.spec.configuration: key config.env) and by key for the bucket Job."""
+    return SecretSpec(
+        f"{spec.name}-root",
+        spec.namespace,
+        {
+            "CONSOLE_ACCESS_KEY": Fixed("root"),
+            "CONSOLE_SECRET_KEY": RandomText(40),
+            "config.env": Composed(
+                "export MINIO_ROOT_USER={CONSOLE_ACCESS_KEY}\nexport MINIO_ROOT_PASSWORD={CONSOLE_SECRET_KEY}\n"
+            ),
+        },
+    )
