@@ -1,0 +1,48 @@
+"""How a Synapse process starts: where its files are, its command and its environment."""
+
+from attrs import frozen
+
+HOMESERVER_FOLDER = "/etc/synapse/homeserver"
+"""`homeserver.yaml` and `log.yaml`."""
+SHARDS_FOLDER = "/etc/synapse/shards"
+"""`shards.yaml`."""
+KIND_FOLDER = "/etc/synapse/kind"
+"""`kind.yaml`: main's or the worker type's own file."""
+SECRETS_FOLDER = "/secrets/synapse"
+"""One file a secret, called like Synapse's option without `_path`."""
+REDIS_PASSWORD = "/secrets/redis/password"  # noqa: S105 - a path
+PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"  # noqa: S105 - a path
+"""The database's password file as it comes from its Secret."""
+RUN_FOLDER = "/run/synapse"
+"""In memory and writable: what a process makes for itself as it starts."""
+PASSWORD_FILE = f"{RUN_FOLDER}/pgpass"
+MEDIA_CACHE = "/media"
+MEDIA_CREDENTIALS = "/secrets/media/credentials"
+"""An AWS shared credentials file: `[default]`, `aws_access_key_id = ...`, `aws_secret_access_key = ...`."""
+
+_NAME_FILE = f"{RUN_FOLDER}/name.yaml"
+
+
+@frozen
+class Start:
+    """`command` and `args` of the container."""
+
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+
+
+def start(*, worker: bool) -> Start:
+    """Start main or a worker. The environment gives POD_NAME, which is a worker's name.
+
+    Two things cannot be mounted as they must be. libpq ignores a password file that others may read, and a Secret's files are
+    readable by the pod's group. And Synapse takes its name from a configuration file alone, which here is one line of each pod's own.
+    The shell then becomes Synapse, so that signals reach it.
+    """
+    files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", f"{SHARDS_FOLDER}/shards.yaml", f"{KIND_FOLDER}/kind.yaml"]
+    lines = [f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"]
+    if worker:
+        lines.append(f'echo "worker_name: $POD_NAME" > {_NAME_FILE}')
+        files.append(_NAME_FILE)
+    module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
+    lines.append(f"exec python -m {module} --no-secrets-in-config {' '.join(f'-c {path}' for path in files)}")
+    return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))

@@ -1,0 +1,80 @@
+"""Which Synapse processes a site runs, and which of them writes each stream and does each duty."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from attrs import frozen
+
+from main_instance.synapse.worker_type import Duty, Scaling, Stream, WorkerType
+from main_instance.synapse.workers import WORKER_TYPES
+
+MASTER = "master"
+"""What Synapse calls the main process wherever it names instances, except in `instance_map` (synapse/config/workers.py)."""
+
+_WRITTEN_BY_MAIN_TOO = frozenset({Stream.QUARANTINED_MEDIA})
+"""Room administration on main quarantines media as well as the media repository does, so both have to be writers."""
+
+
+@frozen
+class Topology:
+    """The worker instances of one site. Made by `topology`, which checks the numbers."""
+
+    instances: Mapping[str, tuple[str, ...]]
+    """Worker type name to the names of its instances, in the order of `WORKER_TYPES`."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The names of all worker instances."""
+        return tuple(name for names in self.instances.values() for name in names)
+
+    @property
+    def replicating(self) -> tuple[str, ...]:
+        """The names of all workers that other processes call."""
+        return tuple(name for kind in WORKER_TYPES if kind.replicates for name in self.instances[kind.name])
+
+    @property
+    def writers(self) -> dict[Stream, tuple[str, ...]]:
+        """The instances that write each stream. Their order counts: Synapse spreads rooms over it."""
+        return {
+            stream: ((MASTER,) if stream in _WRITTEN_BY_MAIN_TOO else ()) + self.instances[kind.name]
+            for kind in WORKER_TYPES
+            for stream in kind.writes
+        }
+
+    @property
+    def duties(self) -> dict[Duty, tuple[str, ...]]:
+        """The instances that do each duty: one, unless the duty is spread over a list. Order counts here too."""
+        return {
+            duty: self.instances[kind.name] if duty.takes_list else self.instances[kind.name][:1]
+            for kind in WORKER_TYPES
+            for duty in kind.duties
+        }
+
+
+def topology(counts: Mapping[str, int]) -> Topology:
+    """Name the instances of every worker type.
+
+    `counts`: worker type name to number of instances, for all of `WORKER_TYPES`. Raises ValueError with all reasons, one a line, for an
+    unknown or a missing type, for none of a type, and for more than one where Synapse allows one.
+    """
+    known = {kind.name: kind for kind in WORKER_TYPES}
+    reasons = [_unknown(name, known) for name in counts if name not in known]
+    reasons += [reason for kind in WORKER_TYPES if (reason := _refusal(kind, counts.get(kind.name)))]
+    if reasons:
+        raise ValueError("\n".join(reasons))
+    return Topology({kind.name: kind.instances(counts[kind.name]) for kind in WORKER_TYPES})
+
+
+def _unknown(name: str, known: Mapping[str, WorkerType]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"{name}: no such worker type" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _refusal(kind: WorkerType, count: int | None) -> str | None:
+    if count is None:
+        return f"{kind.name}: the number of instances is missing"
+    if count < 1:
+        return f"{kind.name}: {count} instances, and nothing else does its work: at least 1"
+    if count > 1 and kind.scaling is Scaling.SINGLE:
+        return f"{kind.name}: {count} instances, and Synapse allows one"
+    return None
