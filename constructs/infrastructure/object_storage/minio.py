@@ -6,7 +6,7 @@ from attrs import frozen
 from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
 from constructs import Construct
 
-from infrastructure.object_storage.s3 import Bucket, Credentials
+from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
 from kit.images import image
@@ -130,16 +130,8 @@ class MinioTenant(Component):
 
 
 def user_secret(user: str, namespace: str) -> SecretSpec:
-    """The keys of a bucket user, in every form that a client reads."""
-    return SecretSpec(
-        f"minio-user-{user}",
-        namespace,
-        {
-            "CONSOLE_ACCESS_KEY": Fixed(user),
-            "CONSOLE_SECRET_KEY": RandomText(40),
-            "credentials": Composed("[default]\naws_access_key_id = {CONSOLE_ACCESS_KEY}\naws_secret_access_key = {CONSOLE_SECRET_KEY}\n"),
-        },
-    )
+    """The keys of a bucket user."""
+    return credentials_secret(f"minio-user-{user}", namespace, Fixed(user), RandomText(40), Fixed(REGION))
 
 
 def _root_secret(spec: MinioSpec) -> SecretSpec:
@@ -148,10 +140,8 @@ def _root_secret(spec: MinioSpec) -> SecretSpec:
         f"{spec.name}-root",
         spec.namespace,
         {
-            "CONSOLE_ACCESS_KEY": Fixed("root"),
-            "CONSOLE_SECRET_KEY": RandomText(40),
-            "config.env": Composed(
-                "export MINIO_ROOT_USER={CONSOLE_ACCESS_KEY}\nexport MINIO_ROOT_PASSWORD={CONSOLE_SECRET_KEY}\n"
-            ),
+            "access-key": Fixed("root"),
+            "secret-key": RandomText(40),
+            "config.env": Composed("export MINIO_ROOT_USER={access-key}\nexport MINIO_ROOT_PASSWORD={secret-key}\n"),
         },
     )

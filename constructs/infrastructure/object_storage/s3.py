@@ -5,18 +5,20 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from kit.network import Endpoint, External
+from kit.secrets import Composed, Recipe, SecretSpec
 
 
 @frozen
 class Credentials:
-    """A Secret with a bucket user's keys, in every form that a client reads.
+    """A Secret with a bucket user's keys, in every form that a client reads: the fields are keys of the Secret.
 
-    `access_key` and `secret_key` are keys of the Secret; `shared_file` holds both as an AWS shared credentials file.
+    `shared_file` holds both keys as an AWS shared credentials file.
     """
 
     secret: str
-    access_key: str = "CONSOLE_ACCESS_KEY"
-    secret_key: str = "CONSOLE_SECRET_KEY"
+    access_key: str = "access-key"
+    secret_key: str = "secret-key"  # noqa: S105 - the name of a key
+    region: str = "region"
     shared_file: str = "credentials"
 
 
@@ -45,3 +47,17 @@ def outside(url: str) -> External:
     """The peer behind a URL."""
     parts = urlsplit(url)
     return External("object-storage", (parts.port or (443 if parts.scheme == "https" else 80),))
+
+
+def credentials_secret(name: str, namespace: str, access_key: Recipe, secret_key: Recipe, region: Recipe) -> SecretSpec:
+    """The Secret that `Credentials` describes, from the recipes of its parts."""
+    return SecretSpec(
+        name,
+        namespace,
+        {
+            "access-key": access_key,
+            "secret-key": secret_key,
+            "region": region,
+            "credentials": Composed("[default]\naws_access_key_id = {access-key}\naws_secret_access_key = {secret-key}\n"),
+        },
+    )

@@ -1,0 +1,233 @@
+"""PostgreSQL by CloudNativePG: a primary and its standbys, no acknowledged commit lost, archived for recovery to any point in time."""
+
+from attrs import frozen
+
+from imports import cnpg
+from imports.barmancloud import (
+    ObjectStore,
+    ObjectStoreSpec,
+    ObjectStoreSpecConfiguration,
+    ObjectStoreSpecConfigurationData,
+    ObjectStoreSpecConfigurationDataCompression,
+    ObjectStoreSpecConfigurationEndpointCa,
+    ObjectStoreSpecConfigurationS3Credentials,
+    ObjectStoreSpecConfigurationS3CredentialsAccessKeyId,
+    ObjectStoreSpecConfigurationS3CredentialsRegion,
+    ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey,
+    ObjectStoreSpecConfigurationWal,
+    ObjectStoreSpecConfigurationWalCompression,
+    ObjectStoreSpecInstanceSidecarConfiguration,
+    ObjectStoreSpecInstanceSidecarConfigurationEnv,
+    ObjectStoreSpecInstanceSidecarConfigurationResources,
+    ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits,
+    ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests,
+)
+from infrastructure.object_storage.s3 import Bucket
+from infrastructure.operators import CLOUDNATIVE_PG, INSTANCE_STATUS
+from infrastructure.postgresql_tuning import parameters
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, External, Pods, Port
+from kit.quantities import Bytes, Cpu, Resources, mib, millicores
+from kit.rendering import Tuning
+
+SQL = Port("postgresql", 5432)
+BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
+SIDECAR = Resources(millicores(20), mib(64), mib(512))
+"""The plugin's sidecar in each instance: it archives WAL and takes base backups."""
+
+
+@frozen
+class Backups:
+    """Where and when the cluster is backed up. `schedule` has six fields, seconds first; `retention` is like `30d`."""
+
+    bucket: Bucket
+    schedule: str
+    retention: str
+
+
+@frozen
+class PostgresSpec:
+    """One cluster. Sizes are for each instance; `database` is created with its owner of the same name."""
+
+    name: str
+    namespace: str
+    file: str
+    database: str
+    instances: int
+    cpu: Cpu
+    memory: Bytes
+    storage: Bytes
+    wal: Bytes
+    max_connections: int
+    storage_class: str | None
+    backups: Backups
+
+
+@frozen
+class Database:
+    """How a client reaches a database: `passfile` and `authority` are the operator's Secrets that hold the password and the CA."""
+
+    endpoint: Endpoint
+    host: str
+    name: str
+    user: str
+    password_secret: str
+    authority_secret: str
+
+
+class PostgresCluster(Component):
+    """A cluster with synchronous replication by quorum: a commit is acknowledged when a standby has it, and only a standby that
+    has every acknowledged commit is promoted."""
+
+    folder = "infrastructure/01-postgresql"
+    priority = Priority.DATA
+
+    def __init__(self, installation: Installation, spec: PostgresSpec) -> None:
+        super().__init__(installation, spec.name, spec.namespace)
+        # Instances and the Jobs that create or join them carry this label (cloudnative-pg, pkg/utils/labels_annotations.go).
+        self.pods = Pods(spec.name, spec.namespace, (("cnpg.io/cluster", spec.name),))
+        host = installation.facts.service_host(f"{spec.name}-rw", spec.namespace)
+        self.sql = Endpoint(self.pods, host, SQL.number, SQL)
+        self.database = Database(self.sql, host, spec.database, spec.database, f"{spec.name}-app", f"{spec.name}-ca")
+        tuned = ("instances", "postgresql", "resources", "storage", "walStorage")
+        tuning = Tuning(f"config/postgresql/{spec.file}", tuned)
+        self.add(spec.file, cnpg.Cluster, spec.name, tuning=tuning, spec=self._cluster(spec))
+        self.add("backup-config.yaml", ObjectStore, spec.name, spec=_object_store(spec))
+        self.add("backup-config.yaml", cnpg.ScheduledBackup, spec.name, spec=_scheduled_backup(spec))
+
+        status = Endpoint(self.pods, "", INSTANCE_STATUS.number, INSTANCE_STATUS)
+        self.connect(self.pods, self.sql, status)
+        self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
+        self.calls_api_server(self.pods)
+        peer = spec.backups.bucket.peer
+        if isinstance(peer, External):
+            self.connect_outside(self.pods, peer)
+        else:
+            self.connect(self.pods, peer)
+
+    def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
+        facts = self.installation.facts
+        return cnpg.ClusterSpec(
+            instances=spec.instances,
+            image_name=facts.pulls(image("postgresql")),
+            image_pull_secrets=[cnpg.ClusterSpecImagePullSecrets(name=name) for name in facts.pull_secrets] or None,
+            postgresql=cnpg.ClusterSpecPostgresql(
+                parameters=parameters(spec.memory, spec.cpu, spec.wal, spec.max_connections),
+                # TLS only: CloudNativePG's own last rule would also take a connection in the clear.
+                pg_hba=["hostssl all all all scram-sha-256", "host all all all reject"],
+                synchronous=cnpg.ClusterSpecPostgresqlSynchronous(
+                    method=cnpg.ClusterSpecPostgresqlSynchronousMethod.ANY,
+                    number=1,
+                    # With one standby, insisting on it would stop every write while it is away.
+                    data_durability=cnpg.ClusterSpecPostgresqlSynchronousDataDurability.REQUIRED
+                    if spec.instances > 2
+                    else cnpg.ClusterSpecPostgresqlSynchronousDataDurability.PREFERRED,
+                    failover_quorum=True,
+                ),
+            ),
+            bootstrap=cnpg.ClusterSpecBootstrap(
+                initdb=cnpg.ClusterSpecBootstrapInitdb(
+                    database=spec.database,
+                    owner=spec.database,
+                    # Synapse refuses any other collation (synapse/storage/engines/postgres.py).
+                    encoding="UTF8",
+                    locale_collate="C",
+                    locale_c_type="C",
+                    data_checksums=True,
+                )
+            ),
+            storage=cnpg.ClusterSpecStorage(size=str(spec.storage), storage_class=spec.storage_class, resize_in_use_volumes=True),
+            wal_storage=cnpg.ClusterSpecWalStorage(size=str(spec.wal), storage_class=spec.storage_class, resize_in_use_volumes=True),
+            resources=cnpg.ClusterSpecResources(
+                requests={
+                    "cpu": cnpg.ClusterSpecResourcesRequests.from_string(str(spec.cpu)),
+                    "memory": cnpg.ClusterSpecResourcesRequests.from_string(str(spec.memory)),
+                },
+                limits={"memory": cnpg.ClusterSpecResourcesLimits.from_string(str(spec.memory))},
+            ),
+            affinity=cnpg.ClusterSpecAffinity(
+                enable_pod_anti_affinity=True, pod_anti_affinity_type="required", topology_key="kubernetes.io/hostname"
+            ),
+            topology_spread_constraints=[
+                cnpg.ClusterSpecTopologySpreadConstraints(
+                    max_skew=1,
+                    topology_key="topology.kubernetes.io/zone",
+                    when_unsatisfiable="ScheduleAnyway",
+                    label_selector=cnpg.ClusterSpecTopologySpreadConstraintsLabelSelector(match_labels=dict(self.pods.labels)),
+                )
+            ]
+            if facts.zones
+            else None,
+            priority_class_name=Priority.DATA.value,
+            enable_superuser_access=False,
+            enable_pdb=True,
+            primary_update_strategy=cnpg.ClusterSpecPrimaryUpdateStrategy.UNSUPERVISED,
+            primary_update_method=cnpg.ClusterSpecPrimaryUpdateMethod.SWITCHOVER,
+            # How long an old primary may take to shut down before it is stopped at once: an hour by default, all of it an outage.
+            switchover_delay=60,
+            smart_shutdown_timeout=15,
+            stop_delay=120,
+            replication_slots=cnpg.ClusterSpecReplicationSlots(
+                high_availability=cnpg.ClusterSpecReplicationSlotsHighAvailability(enabled=True, synchronize_logical_decoding=True)
+            ),
+            managed=cnpg.ClusterSpecManaged(
+                services=cnpg.ClusterSpecManagedServices(
+                    disabled_default_services=[
+                        cnpg.ClusterSpecManagedServicesDisabledDefaultServices.RO,
+                        cnpg.ClusterSpecManagedServicesDisabledDefaultServices.R,
+                    ]
+                )
+            ),
+            plugins=[
+                cnpg.ClusterSpecPlugins(name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=True, parameters={"barmanObjectName": spec.name})
+            ],
+        )
+
+
+def _object_store(spec: PostgresSpec) -> ObjectStoreSpec:
+    bucket = spec.backups.bucket
+    keys = bucket.credentials
+    return ObjectStoreSpec(
+        retention_policy=spec.backups.retention,
+        configuration=ObjectStoreSpecConfiguration(
+            destination_path=f"s3://{bucket.name}/{spec.name}",
+            endpoint_url=bucket.endpoint,
+            endpoint_ca=ObjectStoreSpecConfigurationEndpointCa(name=bucket.authority.secret, key=bucket.authority.key)
+            if bucket.authority
+            else None,
+            s3_credentials=ObjectStoreSpecConfigurationS3Credentials(
+                access_key_id=ObjectStoreSpecConfigurationS3CredentialsAccessKeyId(name=keys.secret, key=keys.access_key),
+                secret_access_key=ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey(name=keys.secret, key=keys.secret_key),
+                region=ObjectStoreSpecConfigurationS3CredentialsRegion(name=keys.secret, key=keys.region),
+            ),
+            wal=ObjectStoreSpecConfigurationWal(compression=ObjectStoreSpecConfigurationWalCompression.GZIP, max_parallel=4),
+            data=ObjectStoreSpecConfigurationData(compression=ObjectStoreSpecConfigurationDataCompression.GZIP, jobs=2),
+        ),
+        instance_sidecar_configuration=ObjectStoreSpecInstanceSidecarConfiguration(
+            # Stores other than AWS refuse the checksums that newer boto3 adds by default.
+            env=[
+                ObjectStoreSpecInstanceSidecarConfigurationEnv(name=name, value="when_required")
+                for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+            ],
+            resources=ObjectStoreSpecInstanceSidecarConfigurationResources(
+                requests={
+                    "cpu": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.cpu)),
+                    "memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.memory)),
+                },
+                limits={"memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits.from_string(str(SIDECAR.memory_limit))},
+            ),
+        ),
+    )
+
+
+def _scheduled_backup(spec: PostgresSpec) -> cnpg.ScheduledBackupSpec:
+    return cnpg.ScheduledBackupSpec(
+        cluster=cnpg.ScheduledBackupSpecCluster(name=spec.name),
+        schedule=spec.backups.schedule,
+        immediate=True,
+        backup_owner_reference=cnpg.ScheduledBackupSpecBackupOwnerReference.SELF,
+        method=cnpg.ScheduledBackupSpecMethod.PLUGIN,
+        plugin_configuration=cnpg.ScheduledBackupSpecPluginConfiguration(name=BACKUP_PLUGIN),
+    )
