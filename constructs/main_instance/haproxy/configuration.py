@@ -1,0 +1,268 @@
+"""HAProxy's configuration files for Synapse: a pure function of the worker types' routes and of how many instances there may be.
+
+Every instance that a type may grow to is a server of its own from the start, with an explicit id: the configuration does not change
+when an autoscaler does, and all HAProxy replicas put the same servers at the same places of the hash ring. A server whose
+pod does not exist has no name in DNS and takes no part.
+
+Written for HAProxy 3.2 and newer.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, le, matches_re
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kit.quantities import Bytes
+from main_instance.synapse.worker_type import Balance, Route, When, WorkerType
+
+_MAIN = "main"
+
+_DNS_NAME = matches_re(r"(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?\.)+")
+"""A complete domain name, with the final dot: HAProxy knows no search domains."""
+
+_PORT = and_(ge(1), le(65535))
+
+_RING_WEIGHT = 16
+"""Points of a server on the hash ring, in sixteens."""
+
+_TRUSTED_HOPS = 3
+"""How many trusted proxies may stand between a client and HAProxy."""
+
+_CONDITIONS = {When.INITIAL_SYNC: "initial_sync:", When.INITIAL_EVENTS: "initial_events:"}
+"""The word that haproxy.cfg puts between method and path of a request which meets the condition."""
+
+_RETRY_SECONDS = 5
+_RATE_LIMIT_SECONDS = 60
+
+_ACCESS_LOG = " ".join(
+    (
+        '%{+json}o %(time)[request_date(ms),ms_utime("%Y-%m-%dT%H:%M:%S.%3NZ")] %(request_id)ID %(client)[src]',
+        # The path without its query: that is where old clients put their access token.
+        "%(method)HM %(path)HPO %(status:sint)ST %(frontend)f %(pool)b %(server)s %(retries)rc",
+        # Milliseconds: in the queue, until connected, until the answer's head, all; then bytes, and how the session ended.
+        "%(queued:sint)Tw %(connect:sint)Tc %(response:sint)Tr %(total:sint)Ta %(received:sint)U %(sent:sint)B %(termination)tsc",
+    )
+)
+
+_SUBJECTS = (
+    # The room, alias or user that a client's request is about; the last two patterns are the media, with the server that it comes from.
+    r"^/_matrix/client/(?:api/v1|r0|v1|v3|unstable)/(?:rooms|join|knock|profile|room_summary|directory/room)/([^/]+)",
+    r"^/_matrix/client/unstable/(?:im\.nheko\.summary/(?:summary|rooms)|org\.matrix\.msc2432/rooms)/([^/]+)",
+    r"^/_synapse/admin/v1/rooms/([^/]+)",
+    r"^/_matrix/(?:media/[^/]+|client/v1/media)/(?:download|thumbnail)/([^/]+/[^/]+)",
+    r"^/_matrix/federation/v1/media/(?:download|thumbnail)/([^/]+)",
+)
+
+_SUBJECT = "http-request set-var(txn.subject) path,map_regm(subjects.map),url_dec"
+
+_BALANCE = {
+    Balance.NONE: ("balance leastconn",),
+    Balance.USER: ("balance hash var(txn.user)",),
+    Balance.ROOM: (
+        _SUBJECT,
+        "http-request set-var(txn.subject) var(txn.user) unless { var(txn.subject) -m found }",
+        "balance hash var(txn.subject)",
+    ),
+    Balance.CLIENT_ADDRESS: ("balance hash src",),
+    Balance.URI: ("balance hash pathq",),
+    Balance.MEDIA: (_SUBJECT, "balance hash var(txn.subject)"),
+}
+"""How requests find their instance; those without a key are spread evenly."""
+
+
+@frozen
+class Pool:
+    """The instances of one worker type.
+
+    `ceiling`: how many there may ever be. `domain`: the headless Service that names their pods, e.g. `synapse.matrix.svc.cluster.local.`.
+    """
+
+    worker: WorkerType
+    ceiling: int = field(validator=ge(1))
+    domain: str = field(validator=_DNS_NAME)
+
+
+@frozen
+class Ports:
+    """Where HAProxy listens. `runtime_api` only within its own pod."""
+
+    public: int = field(default=8008, validator=_PORT)
+    internal: int = field(default=8009, validator=_PORT)
+    operations: int = field(default=8405, validator=_PORT)
+    runtime_api: int = field(default=1999, validator=_PORT)
+
+
+def _addresses(_: object, attribute: object, ranges: tuple[str, ...]) -> None:
+    for network in ranges:
+        ip_network(network)
+
+
+@frozen
+class HAProxySpec:
+    """What HAProxy must know of Synapse and of its site."""
+
+    pools: tuple[Pool, ...]
+    """In routing order."""
+    main: str = field(validator=_DNS_NAME)
+    """The DNS name of the main process's pod."""
+    max_upload: Bytes
+    """Synapse's `max_upload_size`."""
+    trusted_proxies: tuple[str, ...] = field(validator=_addresses)
+    """Address ranges of those whose X-Forwarded-For is believed. No client may have an address in them, or it could pose as any other."""
+    federation: bool = False
+    main_max_connections: int = field(default=250, validator=ge(1))
+    synapse_port: int = field(default=8008, validator=_PORT)
+    synapse_health_port: int = field(default=8080, validator=_PORT)
+    ports: Ports = Ports()
+    listen_address: str = field(default="0.0.0.0")  # noqa: S104 - a pod listens on its own address
+    """`::` for IPv6 and IPv4."""
+    nameservers: tuple[str, ...] = ()
+    """`address:port` of DNS servers; empty for those of the pod's resolv.conf."""
+    max_connections: int = field(default=20_000, validator=ge(1))
+    """Concurrent connections of clients; each holds one for its long poll."""
+    threads: int = field(default=2, validator=ge(1))
+    logins_per_minute: int = field(default=120, validator=ge(1))
+    """Logins and registrations from one address (IPv6: one /64). A whole office may share one."""
+    log_successes: bool = True
+    grace_seconds: int = field(default=10, validator=ge(0))
+    """From SIGUSR1 until HAProxy accepts no more connections: the time that endpoints take to reach the ingress."""
+    drain_seconds: int = field(default=120, validator=ge(1))
+    """From then until it cuts what is still in flight."""
+
+    @property
+    def termination_grace_seconds(self) -> int:
+        """What a pod needs between SIGUSR1 and SIGKILL."""
+        return self.grace_seconds + self.drain_seconds + 5
+
+
+@frozen
+class _Server:
+    name: str
+    address: str
+
+
+@frozen
+class _Backend:
+    name: str
+    balance: tuple[str, ...]
+    max_connections: int
+    queue_timeout_seconds: int
+    server_timeout_seconds: int
+    servers: tuple[_Server, ...]
+
+
+def configuration(spec: HAProxySpec) -> dict[str, str]:
+    """HAProxy's files by name; haproxy.cfg finds the others beside itself.
+
+    Raises ValueError for routes that cannot be told apart from others by their start, and for fallbacks that take no requests.
+    """
+    routed = {pool.worker.name: pool for pool in spec.pools if _routes(pool.worker, spec.federation)}
+    fallbacks = {name: pool.worker.fallback for name, pool in routed.items() if pool.worker.fallback}
+    for name, fallback in fallbacks.items():
+        if fallback != _MAIN and fallback not in routed:
+            raise ValueError(f"{name}: its fallback {fallback} serves no requests here")
+    main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main),))
+    template = _ENVIRONMENT.get_template("haproxy.cfg.j2")
+    return {
+        "haproxy.cfg": template.render(
+            spec=spec,
+            bind=f"[{spec.listen_address}]" if ip_address(spec.listen_address).version == 6 else spec.listen_address,
+            bind_options=" v4v6" if spec.listen_address == "::" else "",
+            trusted_proxies=" ".join(spec.trusted_proxies),
+            hops=_TRUSTED_HOPS,
+            ring_weight=_RING_WEIGHT,
+            fallback_depth=max((_depth(name, fallbacks) for name in fallbacks), default=0),
+            access_log=_ACCESS_LOG,
+            errors=_ERRORS,
+            rate_limit_seconds=_RATE_LIMIT_SECONDS,
+            pools=[main, *map(_backend, routed.values())],
+        ),
+        "routes.map": _routes_map(spec),
+        "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
+        "subjects.map": "".join(rf"{pattern} \1" + "\n" for pattern in _SUBJECTS),
+        "unavailable.http": _UNAVAILABLE,
+    }
+
+
+def _error(code: str, message: str, **more: int) -> str:
+    return json.dumps({"errcode": code, "error": message, **more})
+
+
+_ERRORS: Mapping[int, str] = {
+    400: _error("M_UNKNOWN", "Not an HTTP request that this server understands"),
+    403: _error("M_FORBIDDEN", "Not open to the public"),
+    404: _error("M_UNRECOGNIZED", "Unrecognized request"),
+    408: _error("M_UNKNOWN", "The request took too long to arrive"),
+    413: _error("M_TOO_LARGE", "Upload request body is too large"),
+    429: _error("M_LIMIT_EXCEEDED", "Too many requests", retry_after_ms=_RATE_LIMIT_SECONDS * 1000),
+    500: _error("M_UNKNOWN", "Internal server error"),
+    502: _error("M_UNKNOWN", "The server stopped while it answered"),
+    504: _error("M_UNKNOWN", "The server took too long to answer"),
+}
+"""What HAProxy itself answers: Matrix's errors, since clients read no HTML (https://spec.matrix.org/latest/client-server-api/#standard-error-response)."""
+
+_UNAVAILABLE_BODY = _error("M_LIMIT_EXCEEDED", "The server is overloaded, or restarts", retry_after_ms=_RETRY_SECONDS * 1000)
+
+# HAProxy counts and logs it as the 503 that it is; but clients, and the networks in front of a site, know from a 429 that and when to ask again.
+_UNAVAILABLE = (
+    "HTTP/1.1 429 Too Many Requests\r\n"
+    "Content-Type: application/json\r\n"
+    f"Content-Length: {len(_UNAVAILABLE_BODY)}\r\n"
+    "Cache-Control: no-store\r\n"
+    f"Retry-After: {_RETRY_SECONDS}\r\n"
+    "Access-Control-Allow-Origin: *\r\n"
+    "\r\n"
+    f"{_UNAVAILABLE_BODY}"
+)
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701 - not HTML
+)
+
+
+def _routes(worker: WorkerType, federation: bool) -> tuple[Route, ...]:
+    return tuple(route for route in worker.routes if federation or not route.federation)
+
+
+def _routes_map(spec: HAProxySpec) -> str:
+    """The route table, first match first. A key is searched in `METHOD:condition:...:/path`."""
+    lines = ["# <regular expression for METHOD:conditions:/path> <pool>"]
+    lines += [f"{_key(route)} {pool.worker.name}" for pool in spec.pools for route in _routes(pool.worker, spec.federation)]
+    return "\n".join(lines) + "\n"
+
+
+def _key(route: Route) -> str:
+    if not route.pattern.startswith("^/") or re.search(r"\s", route.pattern):
+        raise ValueError(f"the route {route.pattern!r} does not start with ^/, or has a space")
+    methods = f"^(?:{'|'.join(route.methods)}):" if route.methods else "^"
+    condition = f"[^/]*{_CONDITIONS[route.when]}" if route.when else ""
+    return f"{methods}{condition}[^/]*{route.pattern[1:]}"
+
+
+def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
+    """How many fallbacks there are from here until none is left, or until they come round to where they have been."""
+    seen: list[str] = []
+    while name in fallbacks and name not in seen:
+        seen.append(name)
+        name = fallbacks[name]
+    return len(seen)
+
+
+def _backend(pool: Pool) -> _Backend:
+    worker = pool.worker
+    return _Backend(
+        worker.name,
+        _BALANCE[worker.balance],
+        worker.max_connections,
+        worker.queue_timeout_seconds,
+        worker.server_timeout_seconds,
+        tuple(_Server(name, f"{name}.{pool.domain}") for name in worker.instances(pool.ceiling)),
+    )
