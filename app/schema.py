@@ -1,0 +1,138 @@
+"""What is derived from the declarations of app/site.py for people and their editors: site.schema.json and docs/site-reference.md."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.options import Choice, Entries, Flag, Items, Kind, OnlyWith, Option, Section, Text, options_below, plain, written
+from app.site import Site
+
+Schema = dict[str, Any]
+SITE: Final = Section(Site)
+
+
+def site_schema() -> Schema:
+    """The JSON Schema (draft 7, the one that editors know best) of site.yaml.
+
+    It accepts what the reader accepts. It cannot tell what only `Text.read` sees, nor whether values differ as they must.
+    """
+    options = dict(options_below(SITE))
+    rules = [rule for key, option in options.items() if option.only_with for rule in _only_with(key, option.only_with, options)]
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "site.yaml",
+        **_section(SITE),
+        "description": (Site.__doc__ or "").strip(),
+        "allOf": rules,
+    }
+
+
+def site_schema_text() -> str:
+    """The content of site.schema.json."""
+    return json.dumps(site_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _of(kind: Kind) -> Schema:
+    match kind:
+        case Text():
+            length = {} if kind.max_length is None else {"maxLength": kind.max_length}
+            return {"type": "string", "pattern": f"^(?:{kind.pattern})$", **length, "examples": [kind.example]}
+        case Flag():
+            return {"type": "boolean"}
+        case Choice():
+            return {"type": "string", "enum": list(kind.words)}
+        case Items():
+            return {"type": "array", "items": _of(kind.of)}
+        case Entries():
+            return {"type": "object", "propertyNames": _of(kind.key), "additionalProperties": _of(kind.value)}
+        case Section():
+            return _section(kind)
+
+
+def _section(section: Section) -> Schema:
+    schema: Schema = {"type": "object", "additionalProperties": False}
+    if needed := [option.name for option in section.options if option.required]:
+        schema["required"] = needed
+    return {**schema, "properties": {option.name: _option(option) for option in section.options}}
+
+
+def _option(option: Option) -> Schema:
+    schema = {"description": option.description, **_of(option.kind)}
+    if option.default is not None and "<" not in str(option.default):
+        schema["default"] = {} if isinstance(option.kind, Entries) else plain(option.default)
+    if not option.required:  # null counts as left out
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def _only_with(key: str, rule: OnlyWith, options: Mapping[str, Option]) -> list[Schema]:
+    given = _at(key, {"not": {"type": "null"}})
+    chosen = _at(rule.key, {"const": plain(rule.value)})
+    if options[rule.key].default == rule.value:
+        chosen = {"anyOf": [chosen, {"not": _at(rule.key, {"not": {"type": "null"}})}]}
+    return [{"if": given, "then": chosen}, *([{"if": chosen, "then": given}] if rule.needed else [])]
+
+
+def _at(key: str, schema: Schema) -> Schema:
+    """That the value of a dotted key is there and fits a schema."""
+    for name in reversed(key.split(".")):
+        schema = {"type": "object", "required": [name], "properties": {name: schema}}
+    return schema
+
+
+def site_reference() -> str:
+    """The content of docs/site-reference.md: every option of site.yaml."""
+    sections = [
+        ("", SITE, ""),
+        *((key, option.kind, _meaning(option)) for key, option in options_below(SITE) if isinstance(option.kind, Section)),
+    ]
+    lines = [
+        "# Reference of site.yaml",
+        "",
+        "<!-- Derived from app/site.py by app.schema.site_reference(); a test keeps it current. -->",
+        "",
+        "Only `server_name` and `images.registry` must be given. An option that is left out, or null, has its default.",
+        "Editors that know JSON Schema check and complete site.yaml by `site.schema.json`.",
+        "",
+    ]
+    for key, section, meaning in sections:
+        if key:
+            lines += [f"## {key}", "", meaning, ""]
+        lines += [*_table(section, key), ""]
+    return "\n".join(lines)
+
+
+def _table(section: Section, key: str) -> list[str]:
+    rows = [
+        f"| `{key}{key and '.'}{option.name}` | {_words(option)} | {option.otherwise} | {_meaning(option)} |"
+        for option in section.options
+        if not isinstance(option.kind, Section)
+    ]
+    return ["| Key | Value | Default | Meaning |", "|---|---|---|---|", *rows]
+
+
+def _words(option: Option) -> str:
+    """What a value looks like, with an example where no default shows it."""
+    kind = option.kind.of if isinstance(option.kind, Items) else option.kind
+    match kind:
+        case Text():
+            words, example = kind.noun, kind.example
+        case Flag():
+            words, example = "`true` or `false`", ""
+        case Choice():
+            words, example = ", ".join(f"`{word}`" for word in kind.words), ""
+        case Entries():
+            words, example = f"a mapping from {kind.key.noun} to {kind.value.noun}", f"{kind.key.example}: {kind.value.example}"
+        case Items() | Section():
+            raise TypeError(f"{option.name} has no place in a table")
+    return f"{'a list, each: ' if kind is not option.kind else ''}{words}" + (
+        f", e.g. `{example}`" if example and not option.default else ""
+    )
+
+
+def _meaning(option: Option) -> str:
+    rule = option.only_with
+    condition = f" {'Needed with' if rule.needed else 'Only with'} `{rule.key}: {written(rule.value)}`." if rule else ""
+    return f"{option.description}{condition}"

@@ -1,0 +1,363 @@
+"""What an installation can choose: one frozen class per section of site.yaml, one field per option.
+
+The reader, site.schema.json and docs/site-reference.md are derived from these fields, so an option is added, renamed or removed
+here and nowhere else.
+"""
+# ruff: noqa: RUF009 - what option, required and section return are attrs fields
+
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import Factory, evolve, fields, frozen
+
+from app.formats import (
+    Annotations,
+    BackupAge,
+    Bucket,
+    Cidr,
+    Email,
+    FileSize,
+    HostName,
+    HttpsUrl,
+    Image,
+    Label,
+    MediaAge,
+    Name,
+    Region,
+    Repository,
+    Schedule,
+    ServerName,
+    Url,
+    VolumeSize,
+)
+from app.options import OnlyWith, option, required, section
+from kit.quantities import mib
+
+
+class IngressType(StrEnum):
+    """The objects that publish a host: Ingress, or HTTPRoute of the Gateway API."""
+
+    INGRESS = "ingress"
+    GATEWAY = "gateway"
+
+
+class TlsSource(StrEnum):
+    """Where the certificates of the hosts come from."""
+
+    ACME = "acme"
+    CLUSTER_ISSUER = "cluster-issuer"
+    INTERNAL_CA = "internal-ca"
+    EXISTING = "existing"
+
+
+class SecretProvider(StrEnum):
+    """Who makes the Secrets."""
+
+    GENERATE = "generate"
+    EXTERNAL = "external"
+    MANUAL = "manual"
+
+
+class StoreKind(StrEnum):
+    """The kinds of store of the External Secrets Operator."""
+
+    CLUSTER_SECRET_STORE = "ClusterSecretStore"  # noqa: S105 - the name of a kind
+    SECRET_STORE = "SecretStore"  # noqa: S105 - the name of a kind
+
+
+class ObjectStorageBackend(StrEnum):
+    """Where objects are kept."""
+
+    MINIO = "minio"
+    EXTERNAL = "external"
+
+
+@frozen(kw_only=True)
+class Hosts:
+    """Host names under which the platform is reached, all different. The server name itself serves `/.well-known/matrix`."""
+
+    matrix: HostName = option("matrix.<server_name>", "Client and federation API of the homeserver.")
+    element: HostName = option("element.<server_name>", "Element Web.")
+    admin: HostName = option("admin.<server_name>", "Administration of the homeserver.")
+    rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
+    turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
+    matrix_li: HostName = option("matrix-li.<server_name>", "Client API of the lawful-interception homeserver.")
+    element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.")
+    admin_li: HostName = option("admin-li.<server_name>", "Administration of the lawful-interception instance.")
+
+
+@frozen(kw_only=True)
+class Namespaces:
+    """Namespaces that the platform creates and owns, all different."""
+
+    main: Label = option("matrix", "The platform.")
+    li: Label = option("matrix-li", "The lawful-interception instance, apart from everything else.")
+
+
+@frozen(kw_only=True)
+class Cluster:
+    """What the platform must know about the Kubernetes cluster."""
+
+    domain: HostName = option("cluster.local", "The cluster's DNS domain.")
+    multi_zone: bool = option(
+        False, "Whether the nodes stand in several zones (`topology.kubernetes.io/zone`) over which replicas are spread."
+    )
+    api_server_cidrs: tuple[Cidr, ...] = option(
+        (), "Addresses of the API server's endpoints. Empty: who needs it may reach ports 443 and 6443 of any address."
+    )
+    node_cidrs: tuple[Cidr, ...] = option(
+        (), "Addresses of the nodes: pods in the node's network come from them, and TURN does not relay to them."
+    )
+    pod_cidrs: tuple[Cidr, ...] = option((), "Addresses of the pods, to which TURN does not relay.")
+    service_cidrs: tuple[Cidr, ...] = option((), "Addresses of the Services, to which TURN does not relay.")
+
+
+_BY_DEFAULT: Final[Any] = Factory(lambda classes: classes.default, takes_self=True)
+
+
+@frozen(kw_only=True)
+class StorageClasses:
+    """StorageClass of each kind of volume."""
+
+    default: Name | None = option(None, "For every volume without a class of its own.", otherwise="the cluster's default class")
+    database: Name | None = option(
+        _BY_DEFAULT,
+        "PostgreSQL, data and write-ahead log: local SSDs or as fast.",
+        otherwise="`storage_classes.default`",
+    )
+    object_storage: Name | None = option(
+        _BY_DEFAULT,
+        "Drives of MinIO: local, never replicated below it.",
+        otherwise="`storage_classes.default`",
+    )
+    media_cache: Name | None = option(_BY_DEFAULT, "Media caches of Synapse.", otherwise="`storage_classes.default`")
+
+
+@frozen(kw_only=True)
+class StorageSizes:
+    """Sizes of volumes where this site differs from its profile."""
+
+    database: VolumeSize | None = option(None, "Data volume of each PostgreSQL instance.", otherwise="the profile's")
+    write_ahead_log: VolumeSize | None = option(None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's")
+    object_storage_drive: VolumeSize | None = option(
+        None, "Each drive of MinIO.", otherwise="the profile's", only_with=OnlyWith("object_storage.backend", ObjectStorageBackend.MINIO)
+    )
+
+
+@frozen(kw_only=True)
+class Images:
+    """Where container images come from."""
+
+    registry: Repository = required("Registry, with path, that holds the images built from `services/`.")
+    mirror: Repository | None = option(
+        None, "Registry, with path, that takes the place of the registry host of every other image: for air-gapped sites."
+    )
+    pull_secrets: tuple[Name, ...] = option((), "Secrets with registry credentials, in each namespace.")
+
+
+@frozen(kw_only=True)
+class Gateway:
+    """The Gateway that HTTPRoutes attach to."""
+
+    name: Name = required("Its name.")
+    namespace: Label = required("Its namespace.")
+
+
+@frozen(kw_only=True)
+class Ingress:
+    """How requests from outside come in."""
+
+    type: IngressType = option(IngressType.INGRESS, "Publish hosts by Ingress objects or by HTTPRoutes of the Gateway API.")
+    class_name: Name = option("traefik", "IngressClass of every Ingress.", only_with=OnlyWith("ingress.type", IngressType.INGRESS))
+    gateway: Gateway | None = option(None, only_with=OnlyWith("ingress.type", IngressType.GATEWAY, needed=True))
+    annotations: Annotations = option((), "Put on every Ingress or HTTPRoute.", otherwise="`{}`")
+    trusted_proxies: tuple[Cidr, ...] = option(
+        (), "Load balancers in front of the ingress controller, whose `X-Forwarded-For` is believed."
+    )
+    admin_source_ranges: tuple[Cidr, ...] = option((), "Client addresses that reach the host `admin`. Empty: the host is not published.")
+    li_source_ranges: tuple[Cidr, ...] = option(
+        (), "Client addresses that reach the lawful-interception hosts. Empty: they are not published."
+    )
+
+
+@frozen(kw_only=True)
+class Acme:
+    """The ACME account that the platform's own issuer uses."""
+
+    server: HttpsUrl = option("https://acme-v02.api.letsencrypt.org/directory", "Directory of the certification authority.")
+    email: Email | None = option(None, "Contact that the authority may write to.")
+
+
+@frozen(kw_only=True)
+class TlsSecretNames:
+    """Secret with the certificate of each host, in the host's namespace; several hosts may share one."""
+
+    well_known: Name = option("well-known-tls", "Of the server name.")
+    matrix: Name = option("matrix-tls", "Of `hosts.matrix`.")
+    element: Name = option("element-tls", "Of `hosts.element`.")
+    admin: Name = option("admin-tls", "Of `hosts.admin`.")
+    rtc: Name = option("rtc-tls", "Of `hosts.rtc`.")
+    turn: Name = option("turn-tls", "Of `hosts.turn`.")
+    matrix_li: Name = option("matrix-li-tls", "Of `hosts.matrix_li`.")
+    element_li: Name = option("element-li-tls", "Of `hosts.element_li`.")
+    admin_li: Name = option("admin-li-tls", "Of `hosts.admin_li`.")
+
+
+@frozen(kw_only=True)
+class Tls:
+    """Certificates of the hosts."""
+
+    source: TlsSource = option(
+        TlsSource.ACME,
+        "`acme`: cert-manager, by an issuer that the platform makes. `cluster-issuer`: cert-manager, by a ClusterIssuer that exists. "
+        "`internal-ca`: cert-manager, by an authority that the platform makes. `existing`: Secrets that you provide.",
+    )
+    acme: Acme = section(Acme, only_with=OnlyWith("tls.source", TlsSource.ACME))
+    cluster_issuer: Name | None = option(
+        None, "Name of the ClusterIssuer.", only_with=OnlyWith("tls.source", TlsSource.CLUSTER_ISSUER, needed=True)
+    )
+    secret_names: TlsSecretNames = section(TlsSecretNames)
+
+
+@frozen(kw_only=True)
+class SecretStore:
+    """The store of the External Secrets Operator."""
+
+    name: Name = required("Its name.")
+    kind: StoreKind = option(StoreKind.CLUSTER_SECRET_STORE, "Its kind.")
+
+
+@frozen(kw_only=True)
+class Secrets:
+    """Who makes the Secrets. No secret value is ever in site.yaml or in the output."""
+
+    provider: SecretProvider = option(
+        SecretProvider.GENERATE,
+        "`generate`: a Job in the cluster makes what is missing. `external`: ExternalSecrets fetch them. "
+        "`manual`: you apply them before anything else.",
+    )
+    store: SecretStore | None = option(None, only_with=OnlyWith("secrets.provider", SecretProvider.EXTERNAL, needed=True))
+
+
+@frozen(kw_only=True)
+class Minio:
+    """The MinIO that the platform runs."""
+
+    image: Image | None = option(None, "Server image in place of the platform's own choice.", otherwise="that of `images.toml`")
+
+
+@frozen(kw_only=True)
+class ExternalStorage:
+    """An S3 that exists."""
+
+    endpoint: Url = required("Its URL.")
+    region: Region = option("us-east-1", "Its region.")
+    path_style: bool = option(True, "Whether the bucket is in the path of a URL, not in its host name.")
+    ca_secret: Name | None = option(
+        None, "Secret with `ca.crt`, the authority of its certificate, in each namespace.", otherwise="public authorities"
+    )
+
+
+@frozen(kw_only=True)
+class Buckets:
+    """Bucket names, all different."""
+
+    media: Bucket = option("matrix-media", "Media of the homeserver.")
+    backups: Bucket = option("matrix-backups", "Database backups.")
+    logs: Bucket = option("matrix-logs", "Logs of all pods.")
+    media_li: Bucket = option("matrix-li-media", "Media of the lawful-interception instance.")
+    backups_li: Bucket = option("matrix-li-backups", "Database backups of the lawful-interception instance.")
+
+
+@frozen(kw_only=True)
+class ObjectStorage:
+    """Where media, backups and logs are kept. Credentials come in Secrets."""
+
+    backend: ObjectStorageBackend = option(ObjectStorageBackend.MINIO, "`minio`: the platform runs it. `external`: any S3 that exists.")
+    minio: Minio = section(Minio, only_with=OnlyWith("object_storage.backend", ObjectStorageBackend.MINIO))
+    external: ExternalStorage | None = option(
+        None, only_with=OnlyWith("object_storage.backend", ObjectStorageBackend.EXTERNAL, needed=True)
+    )
+    buckets: Buckets = section(Buckets, distinct=True)
+
+
+@frozen(kw_only=True)
+class Features:
+    """Parts of the platform that can be left out."""
+
+    calls: bool = option(True, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
+    antivirus: bool = option(True, "Scanning of media by ClamAV (`antivirus/`).")
+    monitoring: bool = option(True, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).")
+    push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
+    li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
+    federation: bool = option(False, "Exchange with other Matrix servers: routes, workers and connections to the outside.")
+
+
+@frozen(kw_only=True)
+class Federation:
+    """Which other Matrix servers may talk to this one."""
+
+    allowed_domains: tuple[ServerName, ...] = option((), "Server names. Empty: every server.")
+
+
+@frozen(kw_only=True)
+class Media:
+    """Files that users send."""
+
+    max_upload_size: FileSize = option(mib(100), "Largest upload.")
+    local_lifetime: MediaAge | None = option(
+        None, "Age since last access at which media of own users are deleted.", otherwise="kept for ever"
+    )
+    remote_lifetime: MediaAge | None = option(
+        None, "Age since last access at which copies of other servers' media are deleted.", otherwise="kept for ever"
+    )
+
+
+@frozen(kw_only=True)
+class Registration:
+    """How accounts come to be."""
+
+    enabled: bool = option(
+        False, "Whether people may sign up themselves, with a registration token. Administrators can always create accounts."
+    )
+
+
+@frozen(kw_only=True)
+class Backups:
+    """Backups of the databases, beside the continuous archive of their write-ahead logs."""
+
+    schedule: Schedule = option("0 0 2 * * *", "When a base backup is taken, in UTC: six cron fields, of which the first is seconds.")
+    retention: BackupAge = option("30d", "How far back a database can be restored: days (d), weeks (w) or months (m).")
+
+
+@frozen(kw_only=True)
+class Site:
+    """The choices of one installation: what site.yaml says, with defaults for the rest."""
+
+    server_name: ServerName = required(
+        "The part of user ids after the colon. It can never change later. A port belongs here only if user ids shall carry it."
+    )
+    hosts: Hosts = section(Hosts, distinct=True)
+    images: Images
+    features: Features = section(Features)
+    namespaces: Namespaces = section(Namespaces, distinct=True)
+    cluster: Cluster = section(Cluster)
+    storage_classes: StorageClasses = section(StorageClasses)
+    storage_sizes: StorageSizes = section(StorageSizes)
+    ingress: Ingress = section(Ingress)
+    tls: Tls = section(Tls)
+    secrets: Secrets = section(Secrets)
+    object_storage: ObjectStorage = section(ObjectStorage)
+    federation: Federation = section(Federation, only_with=OnlyWith("features.federation", True))
+    media: Media = section(Media)
+    registration: Registration = section(Registration)
+    backups: Backups = section(Backups)
+
+    def __attrs_post_init__(self) -> None:
+        named = {host.name: getattr(self.hosts, host.name).replace("<server_name>", self.domain) for host in fields(Hosts)}
+        object.__setattr__(self, "hosts", evolve(self.hosts, **named))
+
+    @property
+    def domain(self) -> str:
+        """The server name without its port."""
+        return self.server_name.partition(":")[0]
