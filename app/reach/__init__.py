@@ -1,0 +1,39 @@
+"""Who reaches whom: an evaluator of rendered Kubernetes objects, which knows nothing of how they were made.
+
+Usage: `cluster = read_cluster(objects, nodes=[...], api_server=[...])`, then `reach(cluster, source, target, port)` for pods, workloads and
+Services of the cluster, `resolve(cluster, host, namespace)` for what a configuration file calls, `ask(cluster, "receipts", "redis:6379")`
+for what a person types, `matrix(cluster)` for everything at once.
+"""
+
+from app.reach.cluster import WORLD, Cluster, read_cluster
+from app.reach.evaluate import Answer, can_reach, endpoints_of, reach
+from app.reach.names import UnknownNameError, ask, find_source, find_targets, resolve
+from app.reach.pods import Address, ContainerPort, Pod, Workload
+from app.reach.policies import ManifestError
+from app.reach.services import Service
+from app.reach.table import Row, matrix, render_answer, render_matrix
+
+__all__ = [
+    "WORLD",
+    "Address",
+    "Answer",
+    "Cluster",
+    "ContainerPort",
+    "ManifestError",
+    "Pod",
+    "Row",
+    "Service",
+    "UnknownNameError",
+    "Workload",
+    "ask",
+    "can_reach",
+    "endpoints_of",
+    "find_source",
+    "find_targets",
+    "matrix",
+    "reach",
+    "read_cluster",
+    "render_answer",
+    "render_matrix",
+    "resolve",
+]
