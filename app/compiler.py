@@ -10,18 +10,21 @@ from app.platform import assemble
 from app.site import Site
 from kit.installation import ObjectCache
 from kit.rendering import Rendering
-from overlays import Profile
+from overlays import Profile, ProfileError
 
 
 def render(site: Site, profile: Profile, cache: ObjectCache | None = None) -> Rendering:
-    """The platform of one site in one size, as data."""
-    return assemble(App(), site, profile, cache).rendering()
+    """The platform of one site in one size, as data. ProfileError says what cannot be deployed in that size, and why."""
+    try:
+        return assemble(App(), site, profile, cache).rendering()
+    except ValueError as error:
+        raise ProfileError("\n".join(f"profile {profile.name}: {reason}" for reason in str(error).splitlines())) from error
 
 
 def compile_site(site: Site, profiles: Sequence[Profile]) -> Files:
     """All files of `dist/` by path below it: the base, which is the smallest profile, and one overlay per profile."""
-    app, cache = App(), ObjectCache()
-    renderings = {profile.name: assemble(app, site, profile, cache).rendering() for profile in profiles}
+    cache = ObjectCache()
+    renderings = {profile.name: render(site, profile, cache) for profile in profiles}
     base = renderings[profiles[0].name]
     files = {f"base/{path}": text for path, text in base_files(base).items()}
     for name, rendering in renderings.items():

@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=100,
-    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=gib(1), storage=gib(20), wal=gib(8), max_connections=300),
+    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(20), wal=gib(8), max_connections=180),
     redis=3,
     redis_memory=mib(64),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
@@ -26,7 +26,7 @@ PROFILE = Profile(
         medium=Resources(millicores(50), mib(144), mib(768)),
         heavy=Resources(millicores(80), mib(160), gib(1)),
         main=Resources(millicores(200), mib(256), gib(2)),
-        database_connections=8,
+        database_connections=5,
         cache_factor=0.5,
     ),
     haproxy=ProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),

@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=1_000,
-    postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=500),
+    postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=300),
     redis=3,
     redis_memory=mib(128),
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
@@ -26,7 +26,7 @@ PROFILE = Profile(
         medium=Resources(millicores(100), mib(224), gib(1)),
         heavy=Resources(millicores(150), mib(320), gib(2)),
         main=Resources(millicores(400), mib(512), gib(3)),
-        database_connections=10,
+        database_connections=6,
         cache_factor=1.0,
     ),
     haproxy=ProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),

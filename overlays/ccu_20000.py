@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=20_000,
-    postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(32), storage=gib(600), wal=gib(100), max_connections=1300),
+    postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(32), storage=gib(600), wal=gib(100), max_connections=1200),
     redis=5,
     redis_memory=gib(1),
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),

@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=5_000,
-    postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=700),
+    postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=550),
     redis=3,
     redis_memory=mib(256),
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
@@ -26,7 +26,7 @@ PROFILE = Profile(
         medium=Resources(millicores(150), mib(384), gib(2)),
         heavy=Resources(millicores(250), mib(512), gib(3)),
         main=Resources(millicores(800), gib(1), gib(4)),
-        database_connections=10,
+        database_connections=8,
         cache_factor=2.0,
     ),
     haproxy=ProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 
-from attrs import asdict, field, frozen
+from attrs import field, fields, frozen
 from attrs.validators import ge
 
 from kit.quantities import Bytes, Cpu, Resources
@@ -32,13 +32,16 @@ class Workers:
     extra: Mapping[str, int] = field(factory=dict, hash=False)
     """Instances of any further type by name, where a site knows better."""
 
+    @classmethod
+    def named_fields(cls) -> tuple[str, ...]:
+        """The fields that are numbers of instances."""
+        return tuple(attribute.name for attribute in fields(cls) if attribute.name != "extra")
+
     @cached_property
     def named(self) -> dict[str, int]:
         """Worker type name to instances, for the types that are named."""
-        numbers = asdict(self)
-        return {
-            name.replace("_", "-"): count for name, count in numbers.items() if name not in {"others", "other_shards", "extra"}
-        } | dict(self.extra)
+        names = [name for name in self.named_fields() if name not in {"others", "other_shards"}]
+        return {name.replace("_", "-"): getattr(self, name) for name in names} | dict(self.extra)
 
     def ceiling(self, instances: int) -> int:
         """To how many instances an autoscaler may grow an elastic type: half as many again, and any type up to the number of synchrotrons."""
@@ -142,7 +145,7 @@ class Profile:
         wanted, most = processes * self.synapse.database_connections, int(POOL_SHARE * self.postgresql.max_connections)
         if wanted > most:
             raise ProfileError(
-                f"profile {self.name}: {processes} Synapse processes (autoscaled ones at their ceiling) with {self.synapse.database_connections} "
+                f"{processes} Synapse processes (autoscaled ones at their ceiling) with {self.synapse.database_connections} "
                 f"connections each want {wanted}, and {POOL_SHARE:.0%} of max_connections={self.postgresql.max_connections} is {most}: "
                 "raise postgresql.max_connections or lower synapse.database_connections"
             )

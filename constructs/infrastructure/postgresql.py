@@ -28,7 +28,7 @@ from infrastructure.postgresql_tuning import parameters
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, External, Pods, Port
+from kit.network import Endpoint, Pods, Port
 from kit.quantities import Bytes, Cpu, Resources, mib, millicores
 from kit.rendering import Tuning
 
@@ -98,14 +98,9 @@ class PostgresCluster(Component):
         self.add("backup-config.yaml", cnpg.ScheduledBackup, spec.name, spec=_scheduled_backup(spec))
 
         status = Endpoint(self.pods, "", INSTANCE_STATUS.number, INSTANCE_STATUS)
-        self.connect(self.pods, self.sql, status)
+        self.connect(self.pods, self.sql, status, spec.backups.bucket.peer)
         self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
         self.calls_api_server(self.pods)
-        peer = spec.backups.bucket.peer
-        if isinstance(peer, External):
-            self.connect_outside(self.pods, peer)
-        else:
-            self.connect(self.pods, peer)
 
     def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
         facts = self.installation.facts

@@ -6,12 +6,8 @@ from kit.quantities import Bytes, Cpu, gib, mib
 _MEMORY_PER_CONNECTION = mib(5)
 
 
-class TuningError(ValueError):
-    """An instance is too small for what it is asked to do."""
-
-
 def parameters(memory: Bytes, cpu: Cpu, wal: Bytes, max_connections: int) -> dict[str, str]:
-    """The `postgresql.conf` of an instance. Raises TuningError when its memory cannot hold its connections.
+    """The `postgresql.conf` of an instance. Raises ValueError when its memory cannot hold its connections.
 
     A quarter of the memory is shared buffers, as PostgreSQL's documentation advises; `work_mem` divides what the buffers and
     the connections leave. The WAL volume is half for `max_wal_size` and, at most, a quarter for a replication slot that lags, so that
@@ -20,7 +16,7 @@ def parameters(memory: Bytes, cpu: Cpu, wal: Bytes, max_connections: int) -> dic
     shared = memory.count // 4
     left = memory.count - shared - max_connections * _MEMORY_PER_CONNECTION.count
     if left < mib(128).count:
-        raise TuningError(
+        raise ValueError(
             f"{memory} of memory cannot hold {max_connections} connections beside {_size(shared)} of shared buffers: "
             "give the instance more memory or fewer connections"
         )

@@ -167,8 +167,10 @@ class Component(Construct):
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
 
     def pods_of(self, part: str) -> Pods:
-        """The pods of one workload."""
-        return Pods(f"{self.name}-{part}" if part != self.name else part, self.namespace, tuple(self._selector(part).items()))
+        """The pods of one workload. A component's only workload is called like the component, and its pods are all of them."""
+        if part == self.name:
+            return self.pods
+        return Pods(f"{self.name}-{part}", self.namespace, tuple(self._selector(part).items()))
 
     def service(
         self,
@@ -181,9 +183,14 @@ class Component(Construct):
         headless: bool = False,
         publish_not_ready: bool = False,
         pod_name: str | None = None,
+        pods: Pods | None = None,
     ) -> Service:
-        """A Service for a workload. `ports`: name of a container port to the Service's number. `pod_name`: for that one pod alone."""
-        selector = dict(workload.pods.labels) | ({"statefulset.kubernetes.io/pod-name": pod_name} if pod_name else {})
+        """A Service for a workload. `ports`: name of a container port to the Service's number.
+
+        `pod_name`: for that one pod alone. `pods`: for these instead of the workload's, which must have the same ports.
+        """
+        pods = pods or workload.pods
+        selector = dict(pods.labels) | ({"statefulset.kubernetes.io/pod-name": pod_name} if pod_name else {})
         spec = k8s.ServiceSpec(
             type="ClusterIP",
             cluster_ip="None" if headless else None,
@@ -196,17 +203,18 @@ class Component(Construct):
         )
         self.add(file, k8s.KubeService, name, part=part, spec=spec)
         host = self.installation.facts.service_host(name, self.namespace)
-        return Service(name, host, workload.pods, {port: (number, workload.ports[port]) for port, number in ports.items()})
+        return Service(name, host, pods, {port: (number, workload.ports[port]) for port, number in ports.items()})
 
     # -- connections
 
-    def connect(self, source: Pods, *endpoints: Endpoint) -> None:
-        """`source` may call these endpoints: both ends of the network policies follow."""
-        self.installation.declared.connections.extend(Connection(source, endpoint.pods, endpoint.target) for endpoint in endpoints)
-
-    def connect_outside(self, source: Pods, *peers: External) -> None:
-        """`source` may call something outside the cluster."""
-        self.installation.declared.outside.extend((source, peer) for peer in peers)
+    def connect(self, source: Pods, *peers: Endpoint | External) -> None:
+        """`source` may call these: both ends of the network policies follow."""
+        declared = self.installation.declared
+        for peer in peers:
+            if isinstance(peer, Endpoint):
+                declared.connections.append(Connection(source, peer.pods, peer.target))
+            else:
+                declared.outside.append((source, peer))
 
     def calls_api_server(self, source: Pods) -> None:
         """`source` talks to the Kubernetes API."""

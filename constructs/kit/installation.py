@@ -8,7 +8,7 @@ from cdk8s import ApiObject, ApiObjectMetadata, App, Chart
 from cdk8s_plus_34 import k8s
 
 from kit.images import Image
-from kit.network import Connection, Endpoint, Exposure, External, Pods
+from kit.network import Connection, Exposure, External, Pods
 from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import SecretSpec
 
@@ -28,8 +28,8 @@ class Facts:
     zones: bool = False
 
     def service_host(self, service: str, namespace: str) -> str:
-        """The full DNS name of a Service. The final dot spares every look-up the search list."""
-        return f"{service}.{namespace}.svc.{self.cluster_domain}."
+        """The full DNS name of a Service. Without the final dot, which certificates do not have."""
+        return f"{service}.{namespace}.svc.{self.cluster_domain}"
 
     def pulls(self, image: Image) -> str:
         """The reference by which this site pulls an image."""
@@ -54,9 +54,7 @@ class Declarations:
     connections: list[Connection] = Factory(list)
     outside: list[tuple[Pods, External]] = Factory(list)
     api_clients: list[Pods] = Factory(list)
-    operated: list[tuple[Pods, Pods, int]] = Factory(list)
     exposures: list[Exposure] = Factory(list)
-    endpoints: list[Endpoint] = Factory(list)
     secrets: list[SecretSpec] = Factory(list)
 
 

@@ -41,11 +41,15 @@ class Endpoint:
 
 @frozen
 class External:
-    """Something outside the cluster that pods may call. `cidrs`: where it is; the default is any public address."""
+    """Something outside the cluster that pods may call.
+
+    `cidrs`: where it is. Where that is not known, `public` says that it is on the internet, never at a private address.
+    """
 
     name: str
     ports: tuple[int, ...]
     cidrs: tuple[str, ...] = ()
+    public: bool = False
     protocol: str = "TCP"
 
 

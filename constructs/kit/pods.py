@@ -260,6 +260,8 @@ class PodSpec:
             service_account_name=self.service_account or context.service_account,
             automount_service_account_token=self.mounts_token,
             enable_service_links=False,
+            # Full names have four dots: with the default of five, every look-up would first try the whole search list.
+            dns_config=k8s.PodDnsConfig(options=[k8s.PodDnsConfigOption(name="ndots", value="2")]),
             priority_class_name=context.priority_class,
             termination_grace_period_seconds=self.grace_seconds,
             restart_policy=self.restart_policy,

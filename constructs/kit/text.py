@@ -13,8 +13,13 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
+# YAML 1.1 knows these as booleans, and Kustomize reads them so; PyYAML does not, and would leave them bare.
+_LOOKS_BOOLEAN = frozenset("yYnN")
+
+
 def _string(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = "|" if "\n" in text else "'" if text in _LOOKS_BOOLEAN else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _string)

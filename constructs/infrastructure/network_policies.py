@@ -1,0 +1,133 @@
+"""NetworkPolicies: nothing may talk to anything, except as the components have declared."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from attrs import field, frozen
+from cdk8s_plus_34 import k8s
+
+from kit.component import Component
+from kit.installation import Declarations, Installation
+from kit.network import External, Pods, Port
+from kit.pods import int_or_string
+
+# Addresses that no public server has (RFC 6890 and its successors): an outside peer on the internet is never there.
+_PRIVATE_V4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+_PRIVATE_V6 = ("fc00::/7", "fe80::/10")
+
+# Cluster DNS, and the address at which NodeLocal DNSCache answers on every node (kubernetes/dns, nodelocaldns.yaml).
+_DNS_NAMESPACE = "kube-system"
+_NODE_LOCAL_DNS = "169.254.20.10/32"
+_DNS = (Port("dns", 53, "UDP"), Port("dns-tcp", 53, "TCP"))
+_API_SERVER = (Port("https", 443), Port("apiserver", 6443))
+
+
+@frozen
+class NetworkPoliciesSpec:
+    """`namespaces`: those of the platform, each closed by default. `ingress_namespace`: where the ingress controller runs.
+
+    `api_server_cidrs`: where the API server's endpoints are; empty for any address, on its ports alone.
+    `names`: a group of pods to the name of its policy, where that is not the group's own.
+    """
+
+    namespaces: tuple[str, ...]
+    ingress_namespace: str
+    api_server_cidrs: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(factory=dict)
+
+
+class NetworkPolicies(Component):
+    """Default deny both ways in every namespace of the platform; then, for each group of pods, both ends of its connections."""
+
+    folder = "infrastructure/04-networking"
+
+    def __init__(self, installation: Installation, spec: NetworkPoliciesSpec) -> None:
+        super().__init__(installation, "network-policies", spec.namespaces[0])
+        self._spec = spec
+        for namespace in spec.namespaces:
+            self._policy(Pods("default-deny", namespace, ()), [], [])
+        declared = installation.declared
+        ingress, egress = _ingress(declared, spec), _egress(declared, spec)
+        for pods in dict.fromkeys([*ingress, *egress]):
+            if pods.namespace in spec.namespaces:
+                self._policy(pods, ingress.get(pods, []), egress.get(pods, []))
+
+    def _policy(self, pods: Pods, ingress: list[k8s.NetworkPolicyIngressRule], egress: list[k8s.NetworkPolicyEgressRule]) -> None:
+        self.installation.add(
+            self,
+            self.path("networkpolicies.yaml"),
+            k8s.KubeNetworkPolicy,
+            name=self._spec.names.get(pods.name, pods.name),
+            namespace=pods.namespace,
+            labels=self.labels(),
+            spec=k8s.NetworkPolicySpec(
+                pod_selector=k8s.LabelSelector(match_labels=dict(pods.labels) or None),
+                policy_types=["Ingress", "Egress"],
+                ingress=ingress or None,
+                egress=egress or None,
+            ),
+        )
+
+
+def _ingress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, list[k8s.NetworkPolicyIngressRule]]:
+    sources: dict[Pods, dict[Port, list[Pods]]] = defaultdict(lambda: defaultdict(list))
+    for connection in declared.connections:
+        sources[connection.target][connection.port].append(connection.source)
+    for exposure in declared.exposures:
+        sources[exposure.endpoint.pods][exposure.endpoint.target].append(Pods("ingress", spec.ingress_namespace, ()))
+    return {
+        target: [
+            k8s.NetworkPolicyIngressRule(from_=[_peer(source, target) for source in dict.fromkeys(peers)], ports=[_port(port)])
+            for port, peers in ports.items()
+        ]
+        for target, ports in sources.items()
+    }
+
+
+def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, list[k8s.NetworkPolicyEgressRule]]:
+    rules: dict[Pods, list[k8s.NetworkPolicyEgressRule]] = defaultdict(list)
+    targets: dict[Pods, dict[Pods, list[Port]]] = defaultdict(lambda: defaultdict(list))
+    for connection in declared.connections:
+        targets[connection.source][connection.target].append(connection.port)
+    for source, peers in targets.items():
+        for target, ports in peers.items():
+            rules[source].append(k8s.NetworkPolicyEgressRule(to=[_peer(target, source)], ports=[_port(p) for p in dict.fromkeys(ports)]))
+    for source, external in declared.outside:
+        ports = [Port("", number, external.protocol) for number in external.ports]
+        rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=[_port(p) for p in ports]))
+    for source in declared.api_clients:
+        to = [_block(cidr) for cidr in spec.api_server_cidrs] or None
+        rules[source].append(k8s.NetworkPolicyEgressRule(to=to, ports=[_port(p) for p in _API_SERVER]))
+    for source in rules:
+        dns = k8s.NetworkPolicyPeer(namespace_selector=_namespace(_DNS_NAMESPACE))
+        rules[source].append(k8s.NetworkPolicyEgressRule(to=[dns, _block(_NODE_LOCAL_DNS)], ports=[_port(p) for p in _DNS]))
+    return rules
+
+
+def _peer(pods: Pods, seen_from: Pods) -> k8s.NetworkPolicyPeer:
+    """Pods of the same namespace by their labels; of another, by its name as well."""
+    elsewhere = pods.namespace != seen_from.namespace
+    return k8s.NetworkPolicyPeer(
+        namespace_selector=_namespace(pods.namespace) if elsewhere else None,
+        pod_selector=k8s.LabelSelector(match_labels=dict(pods.labels)) if pods.labels or not elsewhere else None,
+    )
+
+
+def _namespace(name: str) -> k8s.LabelSelector:
+    return k8s.LabelSelector(match_labels={"kubernetes.io/metadata.name": name})
+
+
+def _outside(external: External) -> list[k8s.NetworkPolicyPeer]:
+    if external.cidrs:
+        return [_block(cidr) for cidr in external.cidrs]
+    if not external.public:
+        return [_block("0.0.0.0/0"), _block("::/0")]
+    return [_block("0.0.0.0/0", _PRIVATE_V4), _block("::/0", _PRIVATE_V6)]
+
+
+def _block(cidr: str, exceptions: tuple[str, ...] = ()) -> k8s.NetworkPolicyPeer:
+    return k8s.NetworkPolicyPeer(ip_block=k8s.IpBlock(cidr=cidr, except_=list(exceptions) or None))
+
+
+def _port(port: Port) -> k8s.NetworkPolicyPort:
+    return k8s.NetworkPolicyPort(port=int_or_string(port.number), protocol=port.protocol)

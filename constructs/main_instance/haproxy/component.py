@@ -1,0 +1,56 @@
+"""HAProxy: the one way in to Synapse, which sends each request to the worker that serves it."""
+
+from attrs import frozen
+
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, Exposure, Port
+from kit.pods import Container, Mount, PodSpec, Probe
+from kit.quantities import Resources
+from main_instance.haproxy.configuration import HAProxySpec, configuration
+
+PROBE_PERIOD = 5
+"""Seconds. It must fit several times into the grace period in which `/ready` says that the pod stops."""
+
+
+@frozen
+class ProxySpec:
+    """HAProxy as it is deployed. `backends`: the Synapse pods that it calls and asks for their health."""
+
+    routing: HAProxySpec
+    replicas: int
+    resources: Resources
+    host: str
+    backends: tuple[Endpoint, ...]
+
+
+class HAProxy(Component):
+    """Two or more equal proxies: each knows every instance that may ever be, so all of them agree on who serves whom."""
+
+    folder = "main-instance/03-haproxy"
+    priority = Priority.MESSAGING
+
+    def __init__(self, installation: Installation, namespace: str, spec: ProxySpec) -> None:
+        super().__init__(installation, "haproxy", namespace)
+        ports = spec.routing.ports
+        public, internal, operations = Port("public", ports.public), Port("internal", ports.internal), Port("metrics", ports.operations)
+        files = self.config("haproxy", {name: (f"haproxy/{name}", text) for name, text in configuration(spec.routing).items()})
+        container = Container(
+            name="haproxy",
+            image=image("haproxy"),
+            command=("haproxy",),
+            args=("-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"),
+            ports=(public, internal, operations),
+            mounts=(Mount(files, "/etc/haproxy"),),
+            startup=Probe(http=("/live", "metrics"), period_seconds=1, failures=30),
+            readiness=Probe(http=("/ready", "metrics"), period_seconds=2, failures=1),
+            liveness=Probe(http=("/live", "metrics"), period_seconds=PROBE_PERIOD),
+            resources=spec.resources,
+        )
+        pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
+        proxies = self.deployment("deployment.yaml", "haproxy", pod, part="haproxy", replicas=spec.replicas)
+        service = self.service("service.yaml", "haproxy", proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
+        self.public, self.internal = service.endpoint("public"), service.endpoint("internal")
+        self.connect(self.pods, *spec.backends)
+        self.expose(Exposure("matrix", spec.host, self.public, paths=("/_matrix", "/_synapse/client")))
