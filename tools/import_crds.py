@@ -45,7 +45,7 @@ def wanted() -> dict[str, list[str]]:
 
 def downloaded(address: str) -> Any:
     """The CRD at an https address."""
-    with urlopen(address) as response:  # noqa: S310  (the addresses are those of cdk8s.yaml)
+    with urlopen(address) as response:
         return yaml.safe_load(response)
 
 
@@ -72,7 +72,7 @@ def generate(module: str, crds: list[Any], workspace: Path) -> None:
     cdk8s = [str(NODE / "node"), str(ROOT / "node_modules" / "cdk8s-cli" / "bin" / "cdk8s"), "import", "--no-save", "--check-upgrade=false"]
     # cdk8s-cli calls `npm pack`, hence the PATH.
     environment = {"PATH": f"{NODE}:/usr/bin:/bin", "HOME": str(workspace), "NODE_NO_WARNINGS": "1"}
-    subprocess.run([*cdk8s, "--language=python", f"--output={output}", f"{module}:={source}"], check=True, cwd=workspace, env=environment)  # noqa: S603
+    subprocess.run([*cdk8s, "--language=python", f"--output={output}", f"{module}:={source}"], check=True, cwd=workspace, env=environment)
     # Its own layout nests the package by the reversed name of the API group: <module>/io/cnpg/postgresql.
     (assembly,) = output.rglob("_jsii")
     for generated in (assembly.parent / "__init__.py", assembly / "__init__.py"):

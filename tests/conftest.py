@@ -1,0 +1,34 @@
+"""What holds for every test: the Node.js that jsii runs on, patience on a busy machine, and no silent gaps in CI."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from app.__main__ import select_node
+
+LIVE = Path(__file__).parent / "live"
+
+select_node()
+# Examples that render a platform take as long as the machine makes them take; pytest's own timeout bounds the test.
+hypothesis.settings.register_profile("platform", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("platform")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in `live/` carry the marker `live`, so that they can be chosen or left out."""
+    for item in items:
+        if LIVE in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a live test that is skipped fails: what it promises would go unproven. Elsewhere its reason is shown."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") and item.get_closest_marker("live"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr}"
+    return report
