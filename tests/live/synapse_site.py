@@ -1,0 +1,99 @@
+"""A site's Synapse files on disk, as the pods would see them: for the tests that give them to Synapse itself."""
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from attrs import frozen
+
+from main_instance.synapse.configuration import (
+    MAIN_SECRETS,
+    SHARED_SECRETS,
+    Config,
+    Database,
+    HomeserverSpec,
+    Media,
+    Redis,
+    S3Bucket,
+    homeserver_config,
+    log_config,
+    main_config,
+    shard_config,
+    worker_config,
+)
+from main_instance.synapse.topology import Topology, topology
+from main_instance.synapse.worker_type import Scaling
+from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from overlays import Profile
+
+SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
+
+
+def synapse_python() -> str:
+    """Find the Python that has Synapse; without one, skip the test and say why."""
+    if not SYNAPSE_PYTHON.exists():
+        pytest.skip(f"{SYNAPSE_PYTHON} is missing: it has Synapse in it (requirements/live.lock)")
+    return str(SYNAPSE_PYTHON)
+
+
+def homeserver_spec(folder: Path) -> HomeserverSpec:
+    """A site whose files are in `folder`; nothing that it names has to run."""
+    return HomeserverSpec(
+        server_name="example.org",
+        public_baseurl="https://matrix.example.org",
+        secrets=f"{folder}/secrets",
+        log_config=f"{folder}/log.yaml",
+        database=Database("main-rw", "synapse", "synapse", f"{folder}/pgpass", f"{folder}/ca.crt"),
+        redis=Redis("redis", f"{folder}/secrets/redis_password"),
+        media=Media(S3Bucket("media", "https://minio", "us-east-1"), f"{folder}/media"),
+    )
+
+
+def counts_of(profile: Profile) -> dict[str, int]:
+    """How many instances of each worker type a profile has."""
+    by_scaling = {Scaling.SINGLE: 1, Scaling.SHARDED: profile.workers.other_shards, Scaling.ELASTIC: profile.workers.others}
+    return {kind.name: profile.workers.named.get(kind.name, by_scaling[kind.scaling]) for kind in WORKER_TYPES}
+
+
+@frozen
+class SynapseFiles:
+    """The files of every process of one site."""
+
+    folder: Path
+    topology: Topology
+    by_process: Mapping[str, tuple[Path, ...]]
+    """Instance name, or `main`, to its files in the order in which Synapse reads them."""
+
+    def arguments(self, process: str) -> list[str]:
+        """The command line of one process after its module."""
+        return ["--no-secrets-in-config", *(word for path in self.by_process[process] for word in ("-c", str(path)))]
+
+
+def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -> SynapseFiles:
+    """Write configuration, secrets and names of all processes below `folder`."""
+    site = topology(counts)
+    secrets = folder / "secrets"
+    secrets.mkdir(parents=True, exist_ok=True)
+    for name in (*SHARED_SECRETS, *MAIN_SECRETS, "redis_password", "turn"):
+        (secrets / name).write_text(f"not-so-secret-{name}")
+    (secrets / "signing_key").write_text(f"ed25519 a_1 {base64.b64encode(os.urandom(32)).decode().rstrip('=')}\n")
+    _write(folder / "log.yaml", log_config())
+    shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
+    files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
+    for kind in WORKER_TYPES:
+        own = _write(folder / f"{kind.name}.yaml", worker_config(kind, spec))
+        for name in site.instances[kind.name]:
+            files[name] = (*shared, own, _write(folder / f"name-{name}.yaml", {"worker_name": name}))
+    return SynapseFiles(folder, site, files)
+
+
+def _address(instance: str) -> str:
+    return f"{instance}.synapse.matrix.svc.cluster.local."
+
+
+def _write(path: Path, config: Config) -> Path:
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path

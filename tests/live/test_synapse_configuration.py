@@ -1,0 +1,219 @@
+"""Synapse's own parser reads the files of every process as they are rendered, for every size, and refuses them when they are wrong."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kit.quantities import mib
+from main_instance.synapse.configuration import (
+    CLIENT_PORT,
+    HEALTH_PORT,
+    METRICS_PORT,
+    REPLICATION_PORT,
+    Federation,
+    HomeserverSpec,
+    MatrixRtc,
+    Turn,
+    UrlPreviews,
+)
+from main_instance.synapse.worker_type import Duty, Scaling
+from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from overlays import Profile, profiles
+from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, synapse_python, write_files
+
+pytestmark = pytest.mark.live
+
+ONES = {kind.name: 1 for kind in WORKER_TYPES}
+TYPE_OF = {f"{kind.name}-{ordinal}": kind for kind in WORKER_TYPES for ordinal in range(100)}
+
+# A duty that Synapse's parser does not turn into a yes or no: the media repository compares names when it starts.
+NOT_ANSWERED = Duty.MEDIA_BACKGROUND_JOBS
+
+
+class Reader:
+    """Synapse's parser, in a process of its own for as long as the tests of this file run."""
+
+    def __init__(self, process: subprocess.Popen[str], messages: Path) -> None:
+        self._process = process
+        self._messages = messages
+
+    def __call__(self, files: SynapseFiles, processes: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What Synapse makes of the files of these processes."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps({name: files.arguments(name) for name in processes}), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        assert line, f"the reader ended: {self._messages.read_text()[-2000:]}"
+        answers: dict[str, dict[str, Any]] = json.loads(line)
+        return answers
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    command = [synapse_python(), str(Path(__file__).with_name("synapse_config_reader.py"))]
+    messages = tmp_path_factory.mktemp("reader") / "stderr"
+    with (
+        messages.open("w") as stderr,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
+        try:
+            yield Reader(process, messages)
+        finally:
+            process.kill()
+
+
+def one_of_each(files: SynapseFiles) -> list[str]:
+    """Main, and of every type the first and the last instance; of an elastic type, which no file names, the last alone."""
+    names = [MAIN]
+    for kind in WORKER_TYPES:
+        instances = files.topology.instances[kind.name]
+        names += instances[-1:] if kind.scaling is Scaling.ELASTIC else dict.fromkeys((instances[0], instances[-1]))
+    return names
+
+
+def check_command(files: SynapseFiles, process: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m synapse.config`, which an operator would run."""
+    command = [synapse_python(), "-m", "synapse.config", *files.arguments(process)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def assert_understood(files: SynapseFiles, answers: dict[str, dict[str, Any]]) -> None:
+    """Every process knows who it is, what it writes and does, whom it may call, and where it listens."""
+    site = files.topology
+    for name, answer in answers.items():
+        assert "error" not in answer, f"{name}: {answer['error']}"
+        if name == MAIN:
+            assert answer["name"] == "master"
+            assert answer["ports"] == [CLIENT_PORT, HEALTH_PORT, METRICS_PORT, REPLICATION_PORT]
+            # No worker is for the experimental subscriptions to threads.
+            assert answer["writes"] == ["thread_subscriptions", "quarantined_media_changes"]
+            assert answer["duties"] == []
+            continue
+        kind = TYPE_OF[name]
+        assert answer["name"] == name
+        expected = (
+            {HEALTH_PORT, METRICS_PORT} | ({REPLICATION_PORT} if kind.replicates else set()) | ({CLIENT_PORT} if kind.listeners else set())
+        )
+        assert set(answer["ports"]) <= expected
+        assert set(answer["instance_map"]) == {"master", *site.replicating}
+        assert answer["writes"] == [stream.value for stream in kind.writes]
+        assert answer["duties"] == [duty.value for duty in kind.duties if duty is not NOT_ANSWERED]
+        assert answer["media"] == bool(kind.settings.get("enable_media_repo"))
+
+
+@pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
+def test_every_process_of_a_profile_understands_its_part(read: Reader, profile: Profile, tmp_path: Path) -> None:
+    files = write_files(tmp_path, homeserver_spec(tmp_path), counts_of(profile))
+    assert_understood(files, read(files, one_of_each(files)))
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    counts=st.fixed_dictionaries(
+        {kind.name: st.just(1) if kind.scaling is Scaling.SINGLE else st.integers(min_value=1, max_value=9) for kind in WORKER_TYPES}
+    )
+)
+def test_every_process_understands_its_part_whatever_the_numbers(read: Reader, counts: dict[str, int], tmp_path: Path) -> None:
+    files = write_files(tmp_path, homeserver_spec(tmp_path), counts)
+    assert_understood(files, read(files, one_of_each(files)))
+
+
+SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
+    "federation": lambda spec: evolve(spec, federation=Federation()),
+    "partners": lambda spec: evolve(spec, federation=Federation(("partner.example",), ("keys.example",))),
+    "turn": lambda spec: evolve(spec, turn=Turn(("turn:turn.example.org?transport=udp",), f"{spec.secrets}/turn")),
+    "calls": lambda spec: evolve(spec, calls=MatrixRtc("https://rtc.example.org/livekit/jwt")),
+    "previews": lambda spec: evolve(spec, url_previews=UrlPreviews(("203.0.113.0/24",)), reachable_networks=("10.96.0.0/12",)),
+    "retention": lambda spec: evolve(spec, message_lifetime="365d", redaction_retention=None, presence=False, cache_factor=2.5),
+    "uploads": lambda spec: evolve(spec, media=evolve(spec.media, max_upload_size=mib(5))),
+    "own options": lambda spec: evolve(
+        spec, extra={"auto_join_rooms": ["#all:example.org"]}, experimental_features={"msc3814_enabled": True}
+    ),
+    "IPv6": lambda spec: evolve(spec, bind_address="::"),
+}
+
+
+# The processes that a site's choices make a difference to.
+AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0")
+
+
+@pytest.mark.parametrize("change", SITES.values(), ids=SITES)
+def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[HomeserverSpec], HomeserverSpec], tmp_path: Path) -> None:
+    files = write_files(tmp_path, change(homeserver_spec(tmp_path)), ONES)
+    assert_understood(files, read(files, AFFECTED))
+
+
+@pytest.mark.parametrize(
+    ("federation", "expected"),
+    [(None, False), (Federation(), True), (Federation(("partner.example",)), False)],
+    ids=["off", "on", "partners"],
+)
+def test_synapse_itself_knows_whether_it_talks_to_any_server(
+    read: Reader, federation: Federation | None, expected: bool, tmp_path: Path
+) -> None:
+    files = write_files(tmp_path, evolve(homeserver_spec(tmp_path), federation=federation), ONES)
+    assert {answer["federates"] for answer in read(files, AFFECTED).values()} == {expected}
+
+
+def test_the_command_that_an_operator_would_run_agrees(tmp_path: Path) -> None:
+    files = write_files(tmp_path, homeserver_spec(tmp_path), ONES)
+    for process in (MAIN, "media-repository-0"):
+        done = check_command(files, process)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Config parses OK!"), done.stderr
+    spoil(files, "shards.yaml", {"stream_writers": {"typing": ["typing-persister-0", "encryption-0"]}})
+    done = check_command(files, MAIN)
+    assert done.returncode == 1
+    assert "Must only specify one instance to handle `typing` messages." in done.stderr
+
+
+def spoil(files: SynapseFiles, name: str, changes: dict[str, Any]) -> None:
+    """Change options of one of the files; what is a section in both is merged."""
+    path = files.folder / name
+    config = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(value, dict) and key in config else value
+    path.write_text(yaml.safe_dump(config))
+
+
+MISTAKES = {
+    "two writers of typing": (
+        "shards.yaml",
+        {"stream_writers": {"typing": ["typing-persister-0", "encryption-0"]}},
+        "one instance to handle `typing`",
+    ),
+    "no writer of events": ("shards.yaml", {"stream_writers": {"events": []}}, "at least one instance to handle `events`"),
+    "a writer without an address": (
+        "shards.yaml",
+        {"instance_map": {}, "stream_writers": {"receipts": ["receipts-7"]}},
+        "'receipts-7' is configured",
+    ),
+    "a stream that does not exist": ("shards.yaml", {"stream_writers": {"polls": ["receipts-0"]}}, "unexpected keyword argument 'polls'"),
+    "a secret in the file": ("homeserver.yaml", {"macaroon_secret_key": "x"}, "in-line secret"),
+    "a password in the file": ("homeserver.yaml", {"redis": {"password": "x"}}, "in-line secret"),
+    "a secret file that is missing": ("homeserver.yaml", {"form_secret_path": "/nowhere"}, "/nowhere"),
+    "replication as it was configured long ago": ("shards.yaml", {"worker_replication_host": "main"}, "worker_replication_host"),
+}
+
+
+@pytest.mark.parametrize(("file", "changes", "reason"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_refused(read: Reader, file: str, changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    files = write_files(tmp_path, homeserver_spec(tmp_path), ONES)
+    spoil(files, file, changes)
+    answer = read(files, ["client-reader-0"])["client-reader-0"]
+    assert reason in answer.get("error", ""), answer
+
+
+def test_a_worker_without_mains_address_is_refused(read: Reader, tmp_path: Path) -> None:
+    files = write_files(tmp_path, homeserver_spec(tmp_path), ONES)
+    shards = yaml.safe_load((files.folder / "shards.yaml").read_text())
+    del shards["instance_map"]["main"]
+    (files.folder / "shards.yaml").write_text(yaml.safe_dump(shards))
+    assert "main" in read(files, ["receipts-0"])["receipts-0"]["error"]
