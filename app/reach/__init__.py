@@ -6,7 +6,8 @@ for what a person types, `matrix(cluster)` for everything at once.
 """
 
 from app.reach.cluster import WORLD, Cluster, read_cluster
-from app.reach.evaluate import Answer, can_reach, endpoints_of, reach
+from app.reach.endpoints import Refusal, endpoints
+from app.reach.evaluate import Answer, can_reach, reach
 from app.reach.names import UnknownNameError, ask, find_source, find_targets, resolve
 from app.reach.pods import Address, ContainerPort, Pod, Workload
 from app.reach.policies import ManifestError
@@ -21,13 +22,14 @@ __all__ = [
     "ContainerPort",
     "ManifestError",
     "Pod",
+    "Refusal",
     "Row",
     "Service",
     "UnknownNameError",
     "Workload",
     "ask",
     "can_reach",
-    "endpoints_of",
+    "endpoints",
     "find_source",
     "find_targets",
     "matrix",

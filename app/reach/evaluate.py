@@ -5,12 +5,11 @@ from itertools import product
 
 from attrs import frozen
 
-from app.reach.cluster import WORLD, Cluster, Gate
+from app.reach.cluster import Cluster, Gate
+from app.reach.endpoints import Refusal, Target, endpoints, peers_of, port_label
 from app.reach.pods import Address, Peer, Pod, Workload
-from app.reach.services import Service
 
 Source = Pod | Address | Workload
-Target = Pod | Address | Workload | Service
 
 
 @frozen
@@ -24,16 +23,6 @@ class Answer:
     reasons: tuple[str, ...]
 
 
-@frozen
-class _Refusal:
-    """There is nothing to connect to, whatever the policies say."""
-
-    reason: str
-
-
-_Endpoints = list[tuple[Peer, int, str]] | _Refusal
-
-
 def reach(cluster: Cluster, source: Source, target: Target, port: int | str, protocol: str | None = None) -> Answer:
     """Whether `source` can open a connection to `target` on a port, given by number or name (TCP unless `protocol` says otherwise).
 
@@ -41,17 +30,17 @@ def reach(cluster: Cluster, source: Source, target: Target, port: int | str, pro
     the source's reaches each of the target's. Only policies are judged, and whether a Service leads anywhere: not whether a program
     listens, nor whether an address is routed. The node under a pod always reaches it, which no policy can deny: the peer `node` is another.
     """
-    endpoints = _endpoints(cluster, target, port, protocol)
-    if isinstance(endpoints, _Refusal):
-        return Answer(str(source), str(target), _label(port, protocol), allowed=False, reasons=(endpoints.reason,))
-    every = [(peer, *endpoint) for peer, endpoint in product(_peers(source), endpoints)]
+    found = endpoints(cluster, target, port, protocol)
+    if isinstance(found, Refusal):
+        return Answer(str(source), str(target), port_label(port, protocol), allowed=False, reasons=(found.reason,))
+    every = [(peer, *endpoint) for peer, endpoint in product(peers_of(source), found)]
     # Between replicas it is the others that count: each of them reaches itself.
     pairs = [pair for pair in every if not _loopback(pair[0], pair[1])] or every
     failing = [pair for pair in pairs if not can_reach(cluster, *pair)]
     # Replicas nearly always agree, and then one sentence about the workload says it.
     naming = _workload_name if len(failing) in (0, len(pairs)) else str
     sentences = dict.fromkeys(sentence for pair in failing or pairs for sentence in _explain(cluster, *pair, naming))
-    return Answer(str(source), str(target), _label(port, pairs[0][3]), allowed=not failing, reasons=tuple(sentences))
+    return Answer(str(source), str(target), port_label(port, pairs[0][3]), allowed=not failing, reasons=tuple(sentences))
 
 
 def can_reach(cluster: Cluster, source: Peer, target: Peer, number: int, protocol: str = "TCP") -> bool:
@@ -63,16 +52,6 @@ def can_reach(cluster: Cluster, source: Peer, target: Peer, number: int, protoco
     return leaves and (not isinstance(target, Pod) or cluster.ingress[target].passes(source, number, protocol, names))
 
 
-def endpoints_of(cluster: Cluster, service: Service, port: int | str, protocol: str | None = None) -> list[tuple[Peer, int, str]]:
-    """The pods (or addresses) behind a port of a Service, each with its own port's number and protocol; empty if it leads nowhere."""
-    found = _endpoints(cluster, service, port, protocol)
-    return [] if isinstance(found, _Refusal) else found
-
-
-def _peers(source: Source) -> tuple[Peer, ...]:
-    return source.pods if isinstance(source, Workload) else (source,)
-
-
 def _loopback(source: Peer, target: Peer) -> bool:
     return source is target and (not isinstance(source, Pod) or source.alone)
 
@@ -82,71 +61,8 @@ def _names(target: Peer, number: int, protocol: str) -> frozenset[str]:
     return target.names_of(number, protocol) if isinstance(target, Pod) and not target.host_network else frozenset()
 
 
-def _endpoints(cluster: Cluster, target: Target, port: int | str, protocol: str | None) -> _Endpoints:
-    if isinstance(target, Service):
-        return _behind(cluster, target, port, protocol, seen=frozenset())
-    peers = _peers(target)
-    if isinstance(port, int):
-        return [(peer, port, protocol or "TCP") for peer in peers]
-    named: list[tuple[Peer, int, str]] = [
-        (pod, known.number, known.protocol) for pod in peers if isinstance(pod, Pod) for known in pod.numbers_of(port, protocol)
-    ]
-    return named or _Refusal(f"{target} has no port named {port}")
-
-
-def _behind(cluster: Cluster, service: Service, port: int | str, protocol: str | None, seen: frozenset[Service]) -> _Endpoints:
-    if service.external_name:
-        return _behind_name(cluster, service, port, protocol, seen)
-    known = service.port(port, protocol)
-    pods = _selected(cluster, service)
-    if service.headless and isinstance(port, int):
-        # The name means the pods themselves, and no port is translated on the way there.
-        own = protocol or (known.protocol if known else "TCP")
-        peers: list[Peer] = [*pods, *(address for address, _ in service.backends)]
-        return [(peer, port, own) for peer in peers] or _Refusal(f"{service} selects no pod")
-    if known is None:
-        offered = ", ".join(f"{other.number}/{other.protocol}" for other in service.ports) or "none"
-        return _Refusal(f"{service} has no port {_label(port, protocol)} (it has {offered})")
-    if service.selector is None:
-        default = known.target if isinstance(known.target, int) else known.number
-        listed: list[tuple[Peer, int, str]] = [
-            (address, ports.get(known.name, default), known.protocol) for address, ports in service.backends
-        ]
-        return listed or _Refusal(f"{service} selects no pod and no EndpointSlice lists its endpoints")
-    if isinstance(known.target, int):
-        return [(pod, known.target, known.protocol) for pod in pods] or _Refusal(f"{service} selects no pod")
-    # A pod without a port of that name and protocol is no endpoint of this port.
-    named: list[tuple[Peer, int, str]] = [
-        (pod, target.number, target.protocol) for pod in pods for target in pod.numbers_of(known.target, known.protocol)
-    ]
-    return named or _Refusal(f"{service}: no pod that it selects names a port {known.target}")
-
-
-def _behind_name(cluster: Cluster, service: Service, port: int | str, protocol: str | None, seen: frozenset[Service]) -> _Endpoints:
-    """An ExternalName Service is an alias in DNS: the client keeps its port, and its traffic goes wherever the name leads."""
-    suffix = f".svc.{cluster.domain}"
-    if service.external_name.rstrip(".").endswith(suffix):
-        name, _, namespace = service.external_name.rstrip(".").removesuffix(suffix).partition(".")
-        other = next((known for known in cluster.services if (known.namespace, known.name) == (namespace, name)), None)
-        if other is None or other in seen:
-            return _Refusal(f"{service} is an alias of {service.external_name}, which does not exist")
-        return _behind(cluster, other, port, protocol, seen | {service})
-    if isinstance(port, str):
-        return _Refusal(f"{service} is an alias of {service.external_name}, where no port can be named")
-    return [(WORLD, port, protocol or "TCP")]
-
-
-def _selected(cluster: Cluster, service: Service) -> list[Pod]:
-    wanted = (service.selector or {}).items()
-    return [pod for pod in cluster.pods if pod.namespace == service.namespace and wanted and wanted <= pod.labels.items()]
-
-
 def _workload_name(peer: Peer) -> str:
     return peer.workload if isinstance(peer, Pod) else str(peer)
-
-
-def _label(port: int | str, protocol: str | None) -> str:
-    return f"{port}/{protocol}" if protocol else f"{port}"
 
 
 def _explain(cluster: Cluster, source: Peer, target: Peer, number: int, protocol: str, naming: Callable[[Peer], str]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import TypeVar
 from attrs import frozen
 
 from app.reach.cluster import WORLD, Cluster
-from app.reach.evaluate import Answer, Source, Target, reach
+from app.reach.endpoints import Target
+from app.reach.evaluate import Answer, Source, reach
 from app.reach.pods import Address, Pod, Workload
 from app.reach.policies import PROTOCOLS
 from app.reach.services import Service
