@@ -53,20 +53,24 @@ _RUN = re.compile(r"[A-Za-z0-9+]{16,}")
 
 # A key that can only name a password, and the literal beside it: even a weak one has no place here.
 _ASSIGNED_PASSWORD = re.compile(r"""(?:password|passwd|passphrase|_pass)["']?\s*[:=]\s*["']?([^\s"',}\]]+)""", re.IGNORECASE)
-_REDIS_PASSWORD = re.compile(r"""\b(?:requirepass|masterauth|auth-pass\s+\S+)\s+["']?([^\s"']+)""", re.IGNORECASE)
+_REDIS_PASSWORD = re.compile(r"""\b(?:requirepass|masterauth|auth-pass\s+\S+)\s+["']?([^\s"',]+)""", re.IGNORECASE)
 _NO_LITERAL = re.compile(r"[$%{<|>/&*\[#]|(?:true|false|null|none|yes|no|~)$", re.IGNORECASE)
 
+_SECRET_OBJECT = re.compile(r"(kind: Secret\s*$)|(?:data|stringData):")
 _PAIR_NAME = re.compile(r"^\s*(?:-\s+)?name:\s*(\S+)\s*$")
 _PAIR_VALUE = re.compile(r"^\s*value:\s*(\S.*)$")
 
 
 def _scan(text: str, *, program: bool) -> Iterator[tuple[int, str]]:
     before = ""
-    kind_is_secret = False
+    seen: set[str] = set()  # of the document: whether it is a Secret, whether it has values
     for number, line in enumerate(text.splitlines(), start=1):
-        kind_is_secret = not line.startswith("---") and (kind_is_secret or line.rstrip() == "kind: Secret")
-        if kind_is_secret and re.match(r"(data|stringData):", line):
-            yield number, "a Secret with values"
+        if line.startswith("---"):
+            seen = set()
+        elif found := _SECRET_OBJECT.match(line):
+            seen.add("kind" if found[1] else "values")
+            if len(seen) == 2:
+                yield number, "a Secret with values"
         # A container's environment variable is a name in one line and its value in the next.
         name, value = _PAIR_NAME.match(before), _PAIR_VALUE.match(line)
         if what := _look_at(f"{name[1]}: {value[1]}" if name and value else line, program):
