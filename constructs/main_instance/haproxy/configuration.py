@@ -36,9 +36,6 @@ _TRUSTED_HOPS = 3
 _CONDITIONS = {When.INITIAL_SYNC: "initial_sync:", When.INITIAL_EVENTS: "initial_events:"}
 """The word that haproxy.cfg puts between method and path of a request which meets the condition."""
 
-_RETRY_SECONDS = 5
-_RATE_LIMIT_SECONDS = 60
-
 _ACCESS_LOG = " ".join(
     (
         '%{+json}o %(time)[request_date(ms),ms_utime("%Y-%m-%dT%H:%M:%S.%3NZ")] %(request_id)ID %(client)[src]',
@@ -128,6 +125,8 @@ class HAProxySpec:
     threads: int = field(default=2, validator=ge(1))
     logins_per_minute: int = field(default=120, validator=ge(1))
     """Logins and registrations from one address (IPv6: one /64). A whole office may share one."""
+    check_seconds: float = field(default=2.0, validator=ge(0.1))
+    """How often each HAProxy asks each process whether it lives; after the first no, and after a refused connection, more often."""
     log_successes: bool = True
     grace_seconds: int = field(default=10, validator=ge(0))
     """From SIGUSR1 until HAProxy accepts no more connections: the time that endpoints take to reach the ingress."""
@@ -179,46 +178,52 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             fallback_depth=max((_depth(name, fallbacks) for name in fallbacks), default=0),
             access_log=_ACCESS_LOG,
             errors=_ERRORS,
-            rate_limit_seconds=_RATE_LIMIT_SECONDS,
             pools=[main, *map(_backend, routed.values())],
         ),
         "routes.map": _routes_map(spec),
         "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
         "subjects.map": "".join(rf"{pattern} \1" + "\n" for pattern in _SUBJECTS),
-        "unavailable.http": _UNAVAILABLE,
+        **{f"{status}.http": error.response for status, error in _ERRORS.items()},
     }
 
 
-def _error(code: str, message: str, **more: int) -> str:
-    return json.dumps({"errcode": code, "error": message, **more})
+@frozen
+class _Error:
+    status: int
+    reason: str
+    code: str
+    message: str
+    retry_seconds: int | None = None
+
+    @property
+    def response(self) -> str:
+        """The whole response, with the body that Matrix demands (https://spec.matrix.org/latest/client-server-api/#standard-error-response)."""
+        retry = {} if self.retry_seconds is None else {"retry_after_ms": self.retry_seconds * 1000}
+        body = json.dumps({"errcode": self.code, "error": self.message, **retry})
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": len(body),
+            "Cache-Control": "no-store",
+            "Access-Control-Allow-Origin": "*",
+            **({} if self.retry_seconds is None else {"Retry-After": self.retry_seconds}),
+        }
+        return "\r\n".join([f"HTTP/1.1 {self.status} {self.reason}", *(f"{name}: {value}" for name, value in headers.items()), "", body])
 
 
-_ERRORS: Mapping[int, str] = {
-    400: _error("M_UNKNOWN", "Not an HTTP request that this server understands"),
-    403: _error("M_FORBIDDEN", "Not open to the public"),
-    404: _error("M_UNRECOGNIZED", "Unrecognized request"),
-    408: _error("M_UNKNOWN", "The request took too long to arrive"),
-    413: _error("M_TOO_LARGE", "Upload request body is too large"),
-    429: _error("M_LIMIT_EXCEEDED", "Too many requests", retry_after_ms=_RATE_LIMIT_SECONDS * 1000),
-    500: _error("M_UNKNOWN", "Internal server error"),
-    502: _error("M_UNKNOWN", "The server stopped while it answered"),
-    504: _error("M_UNKNOWN", "The server took too long to answer"),
+_ERRORS = {
+    400: _Error(400, "Bad Request", "M_UNKNOWN", "Not a request that this server understands"),
+    403: _Error(403, "Forbidden", "M_FORBIDDEN", "Not open to the public"),
+    404: _Error(404, "Not Found", "M_UNRECOGNIZED", "Unrecognized request"),
+    408: _Error(408, "Request Timeout", "M_UNKNOWN", "The request took too long to arrive"),
+    413: _Error(413, "Content Too Large", "M_TOO_LARGE", "Upload request body is too large"),
+    429: _Error(429, "Too Many Requests", "M_LIMIT_EXCEEDED", "Too many requests", retry_seconds=60),
+    500: _Error(500, "Internal Server Error", "M_UNKNOWN", "Internal server error"),
+    502: _Error(502, "Bad Gateway", "M_UNKNOWN", "The server stopped while it answered"),
+    # Counted and logged as 503; but clients, and networks in front of a site, know of a 429 that and when to ask again.
+    503: _Error(429, "Too Many Requests", "M_LIMIT_EXCEEDED", "The server is overloaded, or restarts", retry_seconds=5),
+    504: _Error(504, "Gateway Timeout", "M_UNKNOWN", "The server took too long to answer"),
 }
-"""What HAProxy itself answers: Matrix's errors, since clients read no HTML (https://spec.matrix.org/latest/client-server-api/#standard-error-response)."""
-
-_UNAVAILABLE_BODY = _error("M_LIMIT_EXCEEDED", "The server is overloaded, or restarts", retry_after_ms=_RETRY_SECONDS * 1000)
-
-# HAProxy counts and logs it as the 503 that it is; but clients, and the networks in front of a site, know from a 429 that and when to ask again.
-_UNAVAILABLE = (
-    "HTTP/1.1 429 Too Many Requests\r\n"
-    "Content-Type: application/json\r\n"
-    f"Content-Length: {len(_UNAVAILABLE_BODY)}\r\n"
-    "Cache-Control: no-store\r\n"
-    f"Retry-After: {_RETRY_SECONDS}\r\n"
-    "Access-Control-Allow-Origin: *\r\n"
-    "\r\n"
-    f"{_UNAVAILABLE_BODY}"
-)
+"""What HAProxy itself answers, by the status that it has in mind."""
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
