@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 from app.settings import SettingsError, read_site
 from app.site import Site
+
+if TYPE_CHECKING:
+    from overlays import Profile
 
 DEFAULT_SITE = Path("site.yaml")
 Result = TypeVar("Result")
@@ -44,6 +47,70 @@ def synth(site_file: Path, out: Path) -> None:
     except DistError as error:
         _fail(str(error))
     click.echo(f"{out}: {len(files)} files")
+
+
+@main.command()
+@site_option
+def docs(site_file: Path) -> None:
+    """Write what is derived of docs/ and site.schema.json."""
+    from app.compiler import render
+    from app.documents import documents
+    from app.schema import site_reference, site_schema_text
+    from kit.installation import ObjectCache
+    from overlays import profiles
+
+    site, cache = _site(site_file), ObjectCache()
+    renderings = {profile.name: _or_exit(lambda p=profile: render(site, p, cache)) for profile in profiles()}
+    pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
+    pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}
+    for path, text in pages.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+        click.echo(path)
+
+
+@main.command()
+@click.option("--profile", "name", help="Only this profile, e.g. 1000-ccu, workload by workload.")
+@site_option
+def budget(site_file: Path, name: str | None) -> None:
+    """Print what the pods request, beside each profile's envelope."""
+    from app.compiler import render
+    from app.documents import budget_page, workload_table
+    from kit.installation import ObjectCache
+    from overlays import profiles
+
+    site, cache = _site(site_file), ObjectCache()
+    if name:
+        profile = _profile(name)
+        click.echo(workload_table(_or_exit(lambda: render(site, profile, cache))))
+    else:
+        renderings = {profile.name: _or_exit(lambda p=profile: render(site, p, cache)) for profile in profiles()}
+        click.echo(budget_page(profiles(), renderings))
+
+
+@main.command()
+@site_option
+def images(site_file: Path) -> None:
+    """List every image as this site pulls it: what an air-gapped registry must hold."""
+    from app.compiler import render
+    from app.images import used_images
+    from overlays import profiles
+
+    site = _site(site_file)
+    for reference in used_images(_or_exit(lambda: render(site, profiles()[0])).manifests()):
+        click.echo(reference)
+
+
+def _profile(name: str) -> "Profile":
+    from difflib import get_close_matches
+
+    from overlays import profiles
+
+    by_name = {profile.name: profile for profile in profiles()}
+    if name not in by_name:
+        near = get_close_matches(name, by_name, n=1)
+        _fail(f"there is no profile {name!r}" + (f"; did you mean {near[0]}?" if near else "") + f" (profiles: {', '.join(by_name)})")
+    return by_name[name]
 
 
 def _compile(site: Site) -> dict[str, str]:

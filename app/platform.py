@@ -39,7 +39,8 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
     redis = RedisSentinel(
         installation, main, SentinelSpec(profile.redis, profile.redis_memory, storage_class=site.storage_classes.default)
     )
-    counts = _worker_counts(profile)
+    workers = topology({kind.name: profile.workers.count(kind.name, kind.scaling.value) for kind in WORKER_TYPES} | profile.workers.named)
+    counts = {name: len(instances) for name, instances in workers.instances.items()}
     ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in WORKER_TYPES if kind.scaling is Scaling.ELASTIC}
     profile.check_connections(1 + sum((counts | ceilings).values()))
     homeserver = _homeserver(site, profile, postgresql.database, redis, media)
@@ -129,14 +130,6 @@ def _postgresql(site: Site, profile: Profile, backups: Bucket) -> PostgresSpec:
         storage_class=site.storage_classes.database,
         backups=Backups(backups, site.backups.schedule, site.backups.retention),
     )
-
-
-def _worker_counts(profile: Profile) -> dict[str, int]:
-    workers = profile.workers
-    kinds = {Scaling.SINGLE: 1, Scaling.SHARDED: workers.other_shards, Scaling.ELASTIC: workers.others}
-    counts = {kind.name: kinds[kind.scaling] for kind in WORKER_TYPES} | workers.named
-    topology(counts)
-    return counts
 
 
 def _homeserver(site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket) -> synapse.HomeserverSpec:

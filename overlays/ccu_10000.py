@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=10_000,
-    postgresql=PostgresSize(instances=3, cpu=cores(6), memory=gib(16), storage=gib(300), wal=gib(64), max_connections=900),
+    postgresql=PostgresSize(instances=3, cpu=cores(6), memory=gib(12), storage=gib(300), wal=gib(64), max_connections=900),
     redis=5,
     redis_memory=mib(512),
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),

@@ -5,7 +5,7 @@ from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, P
 
 PROFILE = Profile(
     concurrent_users=20_000,
-    postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(32), storage=gib(600), wal=gib(100), max_connections=1200),
+    postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(24), storage=gib(600), wal=gib(100), max_connections=1200),
     redis=5,
     redis_memory=gib(1),
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
@@ -24,7 +24,7 @@ PROFILE = Profile(
     synapse=ProcessSize(
         light=Resources(millicores(150), mib(512), gib(2)),
         medium=Resources(millicores(300), mib(768), gib(3)),
-        heavy=Resources(millicores(500), gib(1), gib(4)),
+        heavy=Resources(millicores(500), mib(896), gib(4)),
         main=Resources(cores(1), gib(3), gib(8)),
         database_connections=6,
         cache_factor=4.0,

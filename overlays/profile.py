@@ -43,6 +43,10 @@ class Workers:
         names = [name for name in self.named_fields() if name not in {"others", "other_shards"}]
         return {name.replace("_", "-"): getattr(self, name) for name in names} | dict(self.extra)
 
+    def count(self, name: str, scaling: str) -> int:
+        """Instances of a worker type, by its name and by how it scales (`single`, `sharded` or `elastic`)."""
+        return self.named.get(name, {"single": 1, "sharded": self.other_shards, "elastic": self.others}[scaling])
+
     def ceiling(self, instances: int) -> int:
         """To how many instances an autoscaler may grow an elastic type: half as many again, and any type up to the number of synchrotrons."""
         return max(instances + max(1, instances // 2), self.synchrotron)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app.compiler import compile_site, render
@@ -19,6 +19,13 @@ from overlays import Profile, profiles
 from tests.kustomize import build, by_id, expected, without_hashes, write
 
 PROFILES = profiles()
+
+# Every example compiles a platform and builds it with kubectl: a failing one is shown as it was found, not made small for minutes.
+EXPENSIVE = {
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": (Phase.explicit, Phase.reuse, Phase.generate),
+}
 SMALLEST = PROFILES[0]
 
 
@@ -43,7 +50,7 @@ RANDOM_PROFILES = st.builds(
         SMALLEST,
         concurrent_users=777,
         workers=evolve(SMALLEST.workers, **dict(zip(SMALLEST.workers.named_fields(), workers, strict=True))),
-        postgresql=evolve(SMALLEST.postgresql, instances=postgres, memory=gib(memory + 8), max_connections=1500),
+        postgresql=evolve(SMALLEST.postgresql, instances=postgres, memory=gib(memory + 16), max_connections=1500),
         redis=redis,
         redis_memory=mib(64 * memory),
         minio=evolve(SMALLEST.minio, nodes=nodes, drives=drives, cpu=millicores(10 * memory)),
@@ -57,7 +64,7 @@ RANDOM_PROFILES = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, **EXPENSIVE)
 @given(first=RANDOM_PROFILES, second=RANDOM_PROFILES)
 def test_an_overlay_leads_from_any_profile_to_any_other(
     site: Site, tmp_path_factory: pytest.TempPathFactory, first: Profile, second: Profile
@@ -123,7 +130,7 @@ services = st.builds(
 changes = st.one_of(*(st.tuples(kind, kind) for kind in (stateful_sets, customs, services)))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, **EXPENSIVE)
 @given(pairs=st.lists(changes, min_size=20, max_size=40), gone=st.sets(st.integers(0, 19)), new=st.sets(st.integers(0, 19)))
 def test_any_change_of_any_object_can_be_expressed_as_an_overlay(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[Any, Any]], gone: set[int], new: set[int]
@@ -137,7 +144,7 @@ texts = st.text(string.printable, max_size=20).filter(lambda text: "\r" not in t
 config_maps = st.dictionaries(words, st.dictionaries(words, texts, min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, **EXPENSIVE)
 @given(before=config_maps, more=config_maps, changed=st.dictionaries(words, texts, min_size=1, max_size=4))
 def test_any_change_of_configuration_files_can_be_expressed_as_an_overlay(
     tmp_path_factory: pytest.TempPathFactory, before: Any, more: Any, changed: dict[str, str]
