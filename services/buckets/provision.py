@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,19 +88,25 @@ class Patience:
             time.sleep(_PAUSE_SECONDS)
 
 
-Users = Sequence[tuple[User, Keys]]
+@frozen
+class Actor:
+    """A user of the request with its keys, and the storage as it sees it."""
+
+    user: User
+    keys: Keys
+    s3: S3
 
 
-def provision(request: Request, administrator: Keys, users: Users, patience: Patience, report: Report) -> None:
+def provision(request: Request, administrator: Keys, actors: Sequence[Actor], patience: Patience, report: Report) -> None:
     """Make all that the request names. Raises `Unavailable` when the storage is not there in time."""
     admin, s3 = Administration.of(request, administrator), S3.of(request, administrator)
     patience.call(admin.check_ready)
     for bucket in request.buckets:
         with report.about(f"bucket {bucket.name}"):
             patience.call(partial(_make_bucket, s3, bucket, report))
-    for user, keys in users:
-        with report.about(f"user {user.name}"):
-            patience.call(partial(_make_user, request, admin, user, keys, report))
+    for actor in actors:
+        with report.about(f"user {actor.user.name}"):
+            patience.call(partial(_make_user, admin, actor, report))
     report.say(f"{report.changes} change(s)" if report.changes else "nothing to change")
 
 
@@ -108,7 +115,8 @@ def _make_bucket(s3: S3, bucket: Bucket, report: Report) -> None:
         report.changed(f"bucket {bucket.name}: {change}")
 
 
-def _make_user(request: Request, admin: Administration, user: User, keys: Keys, report: Report) -> None:
+def _make_user(admin: Administration, actor: Actor, report: Report) -> None:
+    user, keys = actor.user, actor.keys
     document = admin.policy(user.policy_name)
     if document is None or _essence(document) != _essence(user.policy):
         admin.set_policy(user.policy_name, user.policy)
@@ -120,7 +128,7 @@ def _make_user(request: Request, admin: Administration, user: User, keys: Keys, 
     elif not state.enabled:
         # Somebody's decision, perhaps in an emergency: to set its keys would silently undo it.
         raise Refused("disabled by an administrator, and left so")
-    elif _secret_differs(request, keys):
+    elif _secret_differs(actor.s3):
         admin.set_user(keys)
         report.changed(f"user {user.name}: secret key replaced")
     if state is None or state.policies != {user.policy_name}:
@@ -128,9 +136,9 @@ def _make_user(request: Request, admin: Administration, user: User, keys: Keys, 
         report.changed(f"user {user.name}: policy {user.policy_name} attached")
 
 
-def _secret_differs(request: Request, keys: Keys) -> bool:
+def _secret_differs(s3: S3) -> bool:
     """MinIO tells nobody a secret key, so the only way to know is to sign with ours."""
-    refusal = S3.of(request, keys).refuses_keys()
+    refusal = s3.refuses_keys()
     if refusal not in {None, "SignatureDoesNotMatch"}:
         raise Unavailable(f"the nodes of the tenant disagree about a user: {refusal}")
     return refusal is not None
@@ -167,16 +175,15 @@ class Finding:
         return [verb for verb in Verb if verb in self.may and not self.should(verb)]
 
 
-def check(request: Request, users: Users, patience: Patience, report: Report, *, strict: bool) -> None:
+def check(buckets: Sequence[Bucket], actors: Sequence[Actor], patience: Patience, report: Report, *, strict: bool) -> None:
     """Try as each user what it may do on each bucket. A right that is missing is a failure, one too many only if `strict`.
 
     Raises `Unavailable` when the storage is not there in time.
     """
     settled = time.monotonic() + _SETTLE_SECONDS
-    clients = [(user, S3.of(request, keys)) for user, keys in users]
     while True:
         attempt = Report(lambda _: None)
-        findings = list(_findings(clients, request.buckets, patience, attempt))
+        findings = list(_findings(buckets, actors, patience, attempt))
         wrong = attempt.failures or any(finding.missing or (strict and finding.excess) for finding in findings)
         if not wrong or time.monotonic() > settled:
             break
@@ -195,11 +202,11 @@ def check(request: Request, users: Users, patience: Patience, report: Report, *,
             report.say(f"WARNING: {subject}: may {_names(finding.excess)}, which it need not")
 
 
-def _findings(clients: Sequence[tuple[User, S3]], buckets: Sequence[Bucket], patience: Patience, report: Report) -> Iterator[Finding]:
-    for user, s3 in clients:
-        for bucket in buckets:
-            with report.about(f"user {user.name}, bucket {bucket.name}"):
-                yield Finding(user, bucket, frozenset(verb for verb in Verb if patience.call(partial(s3.may, verb, bucket.name))))
+def _findings(buckets: Sequence[Bucket], actors: Sequence[Actor], patience: Patience, report: Report) -> Iterator[Finding]:
+    for actor, bucket in product(actors, buckets):
+        with report.about(f"user {actor.user.name}, bucket {bucket.name}"):
+            may = frozenset(verb for verb in Verb if patience.call(partial(actor.s3.may, verb, bucket.name)))
+            yield Finding(actor.user, bucket, may)
 
 
 def _names(verbs: Sequence[Verb]) -> str:
@@ -242,14 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(request: Request, patience: Patience, report: Report, *, only_check: bool) -> None:
-    users = [(user, read_keys(user.keys)) for user in request.users]
+    actors = [Actor(user, keys, S3.of(request, keys)) for user in request.users for keys in [read_keys(user.keys)]]
     if not only_check:
         if request.administrator is None:
             raise ValueError("the request names no administrator: this storage is run by others, so only --check can be done")
         report.say(f"waiting for {request.endpoint}")
-        provision(request, read_keys(request.administrator), users, patience, report)
+        provision(request, read_keys(request.administrator), actors, patience, report)
     if not report.failures:
-        check(request, users, patience, report, strict=not only_check)
+        check(request.buckets, actors, patience, report, strict=not only_check)
 
 
 def _say(line: str) -> None:

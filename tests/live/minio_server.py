@@ -1,0 +1,91 @@
+"""A real MinIO on 127.0.0.1, built once with Go."""
+
+import contextlib
+import fcntl
+import http.client
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from tests.live.processes import LOOPBACK, Program, free_ports, running
+
+ROOT_USER, ROOT_PASSWORD = "root", "root-password-of-the-test"
+
+_REPOSITORY = Path(__file__).parents[2]
+_BUILD_SECONDS = 900
+
+
+@frozen
+class Minio:
+    """A running server: its process, and where it listens."""
+
+    program: Program
+    port: int
+    scheme: str = "http"
+
+    @property
+    def endpoint(self) -> str:
+        """As an S3 client wants it."""
+        return f"{self.scheme}://{LOOPBACK}:{self.port}"
+
+    def health(self) -> Mapping[str, str] | None:
+        """The headers of the answer when enough drives are online to write, else None."""
+        context = ssl._create_unverified_context() if self.scheme == "https" else None  # noqa: S323 - readiness of our own process
+        connection = http.client.HTTPSConnection(LOOPBACK, self.port, timeout=5, context=context) if context else None
+        with contextlib.closing(connection or http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)) as asked:
+            asked.request("GET", "/minio/health/cluster")
+            answer = asked.getresponse()
+            return dict(answer.getheaders()) if answer.status == 200 else None
+
+
+def minio_program() -> Path:
+    """The server: `$MINIO`, `.tools/minio/minio` or `minio` on the path, else built. Skips the test, saying why, where it cannot be."""
+    built = _REPOSITORY / ".tools" / "minio" / "minio"
+    for found in (os.environ.get("MINIO"), str(built), shutil.which("minio")):
+        if found and os.access(found, os.X_OK):
+            return Path(found)
+    if not shutil.which("go"):
+        pytest.skip("needs MinIO: set MINIO to its path, or install Go to have it built")
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with (built.parent / "lock").open("w") as lock:  # one of several test processes builds
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = subprocess.Popen([Path(__file__).parent / "fetch-minio", built.parent], stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            _, printed = build.communicate(timeout=_BUILD_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(build.pid, signal.SIGKILL)
+            build.wait()
+            pytest.skip(f"MinIO was not built within {_BUILD_SECONDS} s; the next run goes on from there")
+    if build.returncode:
+        pytest.skip(f"MinIO cannot be built here: {printed.strip().splitlines()[-1]}")
+    return built
+
+
+@contextlib.contextmanager
+def minio_process(
+    program: Path, folder: Path, *, drives: int = 4, port: int | None = None, certificates: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Minio]:
+    """Run a server with `drives` folders as its drives. It is not waited for. `certificates`: a folder with public.crt and private.key."""
+    port = port or free_ports(1)[0]
+    command = [program, "server", "--quiet", "--address", f"{LOOPBACK}:{port}"]
+    command += ["--certs-dir", certificates] if certificates else []
+    settings = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_BROWSER": "off"}
+    # MinIO refuses drives that are one file system with the machine's own, except in tests (cmd/erasure-sets.go).
+    settings |= {"MINIO_CI_CD": "1", **(environment or {})}
+    with running([*command, f"{folder}/drive{{1...{drives}}}"], name="minio", environment=settings) as process:
+        yield Minio(process, port, "https" if certificates else "http")
+
+
+@contextlib.contextmanager
+def running_minio(program: Path, folder: Path, *, drives: int = 4, certificates: Path | None = None) -> Iterator[Minio]:
+    """Run a server and wait until it can write."""
+    with minio_process(program, folder, drives=drives, certificates=certificates) as minio:
+        minio.program.ready(minio.health, 60)
+        yield minio
