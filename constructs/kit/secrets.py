@@ -199,15 +199,15 @@ _KEPT = (RandomText, SynapseSigningKey, RsaPrivateKey, Given)
 """Recipes whose value is kept in its own right; all others follow from something else."""
 
 
-def _pairs(keys: Mapping[str, Recipe] | Iterable[tuple[str, Recipe]]) -> tuple[tuple[str, Recipe], ...]:
-    return tuple(keys.items()) if isinstance(keys, Mapping) else tuple(keys)
+def _pairs(keys: Mapping[str, Recipe]) -> tuple[tuple[str, Recipe], ...]:
+    return tuple(dict(keys).items())
 
 
 @frozen
 class SecretSpec:
     """A Secret: its name, its keys in order, and how each is made. Raises ValueError when the keys do not fit together.
 
-    `type` is the Kubernetes type, e.g. `kubernetes.io/basic-auth`.
+    `keys` is given as a mapping. `type` is the Kubernetes type, e.g. `kubernetes.io/basic-auth`.
     """
 
     name: str
@@ -219,8 +219,8 @@ class SecretSpec:
         _check_namespace(self.namespace)
         _check_name(self.name)
         recipes = dict(self.keys)
-        if not recipes or len(recipes) != len(self.keys):
-            raise ValueError(f"{self}: a Secret needs keys, each of them once")
+        if not recipes:
+            raise ValueError(f"{self}: a Secret needs keys")
         for key, recipe in self.keys:
             _check_key(key)
             if isinstance(recipe, Composed) and (unknown := recipe.references - set(recipes)):

@@ -192,7 +192,8 @@ def _how_to_mend(secret: Wanted, key: str) -> str:
     if key in secret.keys_made("given"):
         return f"Give another:\n  {_how_to_give(secret, key, exists=True)}"
     patch = shlex.quote(json.dumps([{"op": "remove", "path": f"/data/{key}"}]))
-    return f"To have it made again, remove it, then run this again:\n  kubectl -n {secret.namespace} patch secret {secret.name} --type=json -p {patch}"
+    command = f"kubectl -n {secret.namespace} patch secret {secret.name} --type=json -p {patch}"
+    return f"To have it made again, remove it, then run this again:\n  {command}"
 
 
 def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, str] = os.environ) -> int:
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, st
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the log of the Job
+    print(line, flush=True)
 
 
 def _time_is_up(_number: int, _frame: FrameType | None) -> None:

@@ -108,8 +108,11 @@ class Api:
     def _ask(
         self, method: str, path: str, what: str, other_answers: tuple[int, ...], content: str = "", body: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """The JSON of a successful answer, or None for one of `other_answers`. Raises RefusedError for all others, ApiError at the deadline."""
-        pause = 0.2
+        """The JSON of a successful answer, or None for one of `other_answers`.
+
+        Raises RefusedError for all other answers that are final, ApiError at the deadline.
+        """
+        pause = 0.1
         while True:
             wait = pause
             try:
@@ -131,7 +134,7 @@ class Api:
                 problem = type(error).__name__
             if time.monotonic() + wait >= self.deadline:
                 raise ApiError(f"cannot {what}: no answer in time, the last try ended with {problem}")
-            time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the tries of two Jobs, guards nothing
+            time.sleep(wait * random.uniform(0.5, 1.0))  # spreads the tries of two Jobs
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _try(self, method: str, path: str, content: str, body: Mapping[str, Any] | None) -> tuple[int, float, bytes]:

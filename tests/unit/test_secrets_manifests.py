@@ -160,7 +160,7 @@ def sealed_by_sops(keys: list[str]) -> str:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "redis", "namespace": "matrix"},
-            "data": {key: "ENC[AES256_GCM,data:abc=,iv:abc=,tag:abc=,type:str]" for key in keys},
+            "data": dict.fromkeys(keys, "ENC[AES256_GCM,data:abc=,iv:abc=,tag:abc=,type:str]"),
             "sops": {"version": "3.9.0"},
         }
     )

@@ -150,7 +150,8 @@ def test_external_secrets_fit_the_schema_of_their_kind() -> None:
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with unknown fields refused, as strict field validation does."""
-    result = {key: closed(value) if isinstance(value, dict) and key in ("items", "additionalProperties") else value for key, value in schema.items()}
+    nested = ("items", "additionalProperties")
+    result = {key: closed(value) if isinstance(value, dict) and key in nested else value for key, value in schema.items()}
     if "properties" in schema:
         result["properties"] = {name: closed(value) for name, value in schema["properties"].items()}
         result.setdefault("additionalProperties", False)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from signedjson.key import generate_signing_key, get_verify_key, read_signing_keys, write_signing_keys
 from signedjson.sign import sign_json, verify_signed_json
 
-from services.secrets.recipes import RecipeError, complete, make
+from services.secrets.recipes import Recipe, RecipeError, complete, make
 
 RANDOM = {"recipe": "random-text", "length": 32, "alphabet": "abcdefghijklmnop"}
 SIGNING_KEY = {"recipe": "synapse-signing-key"}
@@ -87,7 +87,7 @@ def test_a_recipe_that_is_not_known_is_an_error_and_not_an_empty_value() -> None
 
 
 def test_everything_that_can_be_made_is_made() -> None:
-    keys = {"conf": COMPOSED, "password": RANDOM, "user": FIXED, "copy": COPIED, "apns": GIVEN}
+    keys: dict[str, Recipe] = {"conf": COMPOSED, "password": RANDOM, "user": FIXED, "copy": COPIED, "apns": GIVEN}
     result = complete(keys, {}, {"copy": b"theirs"})
     assert set(result.added) == {"conf", "password", "user", "copy"}
     assert result.added["conf"] == b"pass=" + result.added["password"] + b";"
@@ -132,9 +132,7 @@ def test_a_composed_key_waits_for_what_it_is_composed_of() -> None:
     assert result.missing["conf"] == "is composed of password, which is not there"
 
 
-@pytest.mark.parametrize(
-    ("recipe", "source"), [(FIXED, None), (COPIED, b"theirs"), (SHARED, b"theirs"), (COMPOSED, None)], ids=["fixed", "copied", "shared", "composed"]
-)
+@pytest.mark.parametrize(("recipe", "source"), [(FIXED, None), (COPIED, b"theirs"), (SHARED, b"theirs"), (COMPOSED, None)])
 def test_a_value_that_disagrees_with_where_it_comes_from_is_a_fault(recipe: dict[str, object], source: bytes | None) -> None:
     keys = {"key": recipe, "password": RANDOM}
     present = {"key": b"stale", "password": b"p"}
@@ -193,7 +191,7 @@ def test_only_an_rsa_private_key_is_one(rsa_key: rsa.RSAPrivateKey) -> None:
 @settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), st.binary(min_size=12, max_size=40)))
 def test_no_message_tells_a_value(present: dict[str, bytes]) -> None:
-    keys = {"a": SIGNING_KEY, "b": RSA_KEY, "c": PUBLIC_KEY, "d": FIXED, "e": COPIED}
+    keys: dict[str, Recipe] = {"a": SIGNING_KEY, "b": RSA_KEY, "c": PUBLIC_KEY, "d": FIXED, "e": COPIED}
     result = complete(keys, present, {"e": b"the-value-at-the-source"})
     told = json.dumps([dict(result.missing), dict(result.faults)])
     for value in [*present.values(), b"the-value-at-the-source"]:

@@ -107,13 +107,12 @@ def test_every_kind_of_value_that_the_generator_makes_is_found_in_its_manifest_a
     assert find_secrets({"a.yaml": text})
 
 
-@given(st.sampled_from([ALPHANUMERIC, HEX]), st.integers(24, 64), st.data())
-def test_random_values_are_told_from_names(alphabet: str, length: int, data: st.DataObject) -> None:
-    """Of twenty values, all but one are found at the least: chance makes one in six hundred look like a name."""
-    assert data
-    values = [make({"recipe": "random-text", "length": length, "alphabet": alphabet}).decode() for _ in range(20)]
+@given(st.sampled_from([ALPHANUMERIC, HEX]), st.integers(24, 64))
+def test_random_values_are_told_from_names(alphabet: str, length: int) -> None:
+    """Of forty values, at the most six are missed: by chance one in a hundred short ones looks like a name."""
+    values = [make({"recipe": "random-text", "length": length, "alphabet": alphabet}).decode() for _ in range(40)]
     found = find_secrets({f"{number}": f"client_secret: {value}" for number, value in enumerate(values)})
-    assert len(found) >= 19
+    assert len(found) >= 34
 
 
 @given(st.lists(st.text(string.ascii_lowercase, min_size=2, max_size=9), min_size=1, max_size=5), st.integers(0, 99))
