@@ -17,7 +17,12 @@ DEFAULT_SITE = Path("site.yaml")
 Result = TypeVar("Result")
 
 site_option = click.option(
-    "--site", "site_file", type=click.Path(path_type=Path), default=DEFAULT_SITE, show_default=True, help="The settings of the installation."
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_SITE,
+    show_default=True,
+    help="The settings of the installation.",
 )
 
 

@@ -73,7 +73,14 @@ def workload_table(rendering: Rendering) -> str:
 def images_page() -> str:
     """Every image, for mirrors and licence reviews."""
     rows = [
-        (f"`{entry.repository}`", f"`{entry.tag}`", f"`{entry.digest}`" if entry.digest else "-", entry.licence, entry.user, "yes" if entry.built else "")
+        (
+            f"`{entry.repository}`",
+            f"`{entry.tag}`",
+            f"`{entry.digest}`" if entry.digest else "-",
+            entry.licence,
+            entry.user,
+            "yes" if entry.built else "",
+        )
         for entry in image_lock().values()
     ]
     return "# Images\n\n" + tabulate(rows, ["Image", "Tag", "Digest", "Licence", "User", "Built here"], tablefmt="pipe") + "\n"

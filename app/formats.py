@@ -15,7 +15,7 @@ _REPOSITORY = rf"{_HOST}(:{_PORT})?(/{_PATH_PART})*"
 _HOST_MISTAKES = {
     "[a-zA-Z][a-zA-Z0-9+.-]*://.*": "is a URL",
     ".*/.*": "has a path",
-    r"[0-9.]+(:[0-9]+)?|.*:.*:.*": "is an IP address",
+    r"[0-9]+(\.[0-9]+)+(:[0-9]+)?|.*:.*:.*": "is an IP address",
     ".*:[0-9]*": "has a port",
     r"\*.*": "is a wildcard",
     ".*[A-Z].*": "has upper-case letters",
@@ -62,8 +62,8 @@ def _schedule(text: str) -> str:
 
 
 def _port_in_range(text: str) -> str:
-    """A text that may end in a port. Raises ValueError when that is no TCP port."""
-    port = re.search(rf":({_PORT})$", text)
+    """A text that may hold a port. Raises ValueError when that is no TCP port."""
+    port = re.search(rf":({_PORT})(/|$)", text)
     if port and int(port[1]) > 65535:
         raise ValueError(f"has the port {port[1]}; ports end at 65535")
     return text
@@ -121,7 +121,18 @@ Name = Annotated[
     Text("the name of a Kubernetes object", rf"{_LABEL}(\.{_LABEL})*", "my-name", max_length=253, mend=_lower),
 ]
 """A DNS-1123 subdomain."""
-Cidr = Annotated[str, Text("a network in CIDR notation", "[0-9a-fA-F.:]+/[0-9]{1,3}", "10.0.0.0/8", max_length=43, read=_network)]
+Cidr = Annotated[
+    str,
+    Text(
+        "a network in CIDR notation",
+        "[0-9a-fA-F.:]+/[0-9]{1,3}",
+        "10.0.0.0/8",
+        max_length=43,
+        mistakes={"[0-9a-fA-F]*[.:][0-9a-fA-F.:]*": "has no prefix length"},
+        mend=lambda text: f"{text}/{128 if ':' in text else 32}" if re.fullmatch("[^/]*[.:][^/]*", text) else text,
+        read=_network,
+    ),
+]
 Repository = Annotated[
     str,
     Text(
@@ -136,6 +147,7 @@ Repository = Annotated[
             ".*[:@][^/]*": "has a tag",
         },
         mend=lambda text: text.strip().lower().rpartition("://")[2].rstrip("/"),
+        read=_port_in_range,
     ),
 ]
 Image = Annotated[
@@ -169,6 +181,7 @@ HttpsUrl = Annotated[
         "https://acme-v02.api.letsencrypt.org/directory",
         max_length=500,
         mistakes={"http://.*": "is not https"},
+        read=_port_in_range,
     ),
 ]
 Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
@@ -179,7 +192,12 @@ def _size(example: str) -> Text:
         "a size with its binary unit Ki, Mi, Gi or Ti",
         "[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti)",
         example,
-        mistakes={"[0-9]+": "has no unit", "[0-9]+ ?[kKMGT]i?B?": "has another unit", ".*[.].*": "is not a whole number"},
+        mistakes={
+            "0+(Ki|Mi|Gi|Ti)": "is nothing",
+            "[0-9]+": "has no unit",
+            "[0-9]+ ?[kKMGT]i?B?": "has another unit",
+            ".*[.].*": "is not a whole number",
+        },
         mend=lambda text: re.sub(r"^([0-9]+) *([kKMGT])i?B?$", lambda found: f"{found[1]}{found[2].upper()}i", text.strip()),
         read=parse_bytes,
     )

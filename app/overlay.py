@@ -85,9 +85,7 @@ def _mapping_difference(base: Mapping[str, Any], target: Mapping[str, Any], buil
 def _keyed_difference(base: Sequence[Any], target: Sequence[Any], key: str | None) -> list[Any]:
     """Item by item where both lists hold the same items in the same order; else the whole list anew."""
     if key and [item[key] for item in base] == [item[key] for item in target]:
-        return [
-            {key: new[key], **_mapping_difference(old, new, builtin=True)} for old, new in zip(base, target, strict=True) if old != new
-        ]
+        return [{key: new[key], **_mapping_difference(old, new, builtin=True)} for old, new in zip(base, target, strict=True) if old != new]
     return [{"$patch": "replace"}, *target]
 
 

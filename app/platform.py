@@ -36,9 +36,7 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
     backups = storage.bucket("backups", storage.secret(user_secret("backups", main)))
 
     postgresql = PostgresCluster(installation, _postgresql(site, profile, backups))
-    redis = RedisSentinel(
-        installation, main, SentinelSpec(profile.redis, profile.redis_memory, storage_class=site.storage_classes.default)
-    )
+    redis = RedisSentinel(installation, main, SentinelSpec(profile.redis, profile.redis_memory, storage_class=site.storage_classes.default))
     workers = topology({kind.name: profile.workers.count(kind.name, kind.scaling.value) for kind in WORKER_TYPES} | profile.workers.named)
     counts = {name: len(instances) for name, instances in workers.instances.items()}
     ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in WORKER_TYPES if kind.scaling is Scaling.ELASTIC}

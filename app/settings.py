@@ -4,6 +4,7 @@ The file is composed to YAML nodes, which know their positions and their text, a
 stays `1e3`. The nodes are then read along the declarations of app/site.py. An option that is null counts as left out.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -24,8 +25,19 @@ SITE: Final = Section(Site)
 _DEEPEST = 20
 """Levels of nesting that are read: more than any option has, and few enough for a recursive reader."""
 
+_LONGEST_SHOWN = 80
+"""Characters of a value that a message quotes."""
+
 _TAG = "tag:yaml.org,2002:"
-_NOT_TEXT = {"int": "a number", "float": "a number", "bool": "a boolean", "null": "null", "timestamp": "a date"}
+_NOT_TEXT = {
+    "int": "a number",
+    "float": "a number",
+    "bool": "a boolean",
+    "null": "null",
+    "timestamp": "a date",
+    "merge": "a sign of YAML",
+    "value": "a sign of YAML",
+}
 
 _SYNTAX = (
     (r"'\\t'", "a tab; YAML is indented with spaces"),
@@ -81,10 +93,11 @@ def read_site(path: Path) -> Site:
         raise SettingsError(str(path), [missing]) from None
     except OSError as error:
         raise SettingsError(str(path), [Problem(0, 0, "", f"cannot be read: {error.strerror}")]) from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig", "replace")
+        before = data[: error.start].decode()
         problem = Problem(*_position(before, len(before)), "", f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8")
         raise SettingsError(str(path), [problem]) from None
     return parse_site(text, str(path))
@@ -98,7 +111,7 @@ def parse_site(text: str, name: str = "site.yaml") -> Site:
     if root is None or _is_null(root):
         reader.problem(root, "", "the file is empty; it needs at least server_name and images.registry")
         raise SettingsError(name, reader.problems)
-    site = reader.section(SITE, root, "", root)
+    site = reader.read(SITE, root, root, "")
     reader.check_only_with()
     reader.check_distinct()
     if reader.problems or not isinstance(site, Site):
@@ -135,6 +148,12 @@ class _Reader:
         return f"line {self.position(node)[0]}"
 
     def read(self, kind: Kind, key_node: Node, node: Node, key: str) -> object:
+        if _is_null(node):
+            self.problem(node if node.value else key_node, key, "is empty; give a value, or remove it")
+            return None
+        if not _has_core_tag(node):
+            self.problem(node, key, f"{_shown(node, key)} has a tag (!name) that means nothing here; remove the tag")
+            return None
         match kind:
             case Text():
                 return self.text_value(kind, node, key)
@@ -248,7 +267,7 @@ class _Reader:
         for name, (key_node, value_node) in self.pairs(node, key).items():
             if not kind.key.accepts(name):
                 self.problem(key_node, key, f"{_quoted(name)} is not {kind.key.noun}, e.g. {kind.key.example}")
-            values.append((name, self.text_value(kind.value, value_node, f"{key}[{_quoted(name)}]")))
+            values.append((name, self.read(kind.value, key_node, value_node, f"{key}[{_quoted(name)}]")))
         return None if len(self.problems) > before else tuple(values)
 
     def check_only_with(self) -> None:
@@ -287,7 +306,7 @@ class _Reader:
             given = {key: self.found[key] for key in keys.keys() & self.found.keys() if self.found[key].value is not None}
             for key, found in sorted(given.items(), key=lambda entry: self.position(entry[1].node)):
                 if found.value in owners:
-                    self.problem(found.node, key, f"{_shown(found.node, key)} is also {owners[found.value]}; give another one to either")
+                    self.problem(found.node, key, f"{_shown(found.node, key)} is also {owners[found.value]}; they must differ")
                 else:
                     owners[found.value] = f"{key} ({self.line(found.node)})"
 
@@ -309,7 +328,7 @@ def _compose(text: str, name: str) -> Node | None:
         said = error.problem or error.context or ""
         unclosed = re.search("end of stream|<stream end>", said) and error.context_mark
         index = (error.context_mark if unclosed else error.problem_mark).index
-        message = next((ours for theirs, ours in _SYNTAX if re.search(theirs, said)), f"no YAML: {said}")
+        message = next((ours for theirs, ours in _SYNTAX if re.search(theirs, said)), f"this is not valid YAML: {said}")
     except (ValueError, OverflowError):
         index, message = max(text.find("\\U"), 0), "an escape (\\U) beyond the last character of Unicode"
     raise SettingsError(name, [Problem(*_position(text, index), "", message)])
@@ -324,25 +343,39 @@ def _is(node: Node, kind: type[Node], tag: str) -> bool:
     return isinstance(node, kind) and node.tag == f"{_TAG}{tag}"
 
 
+def _has_core_tag(node: Node) -> bool:
+    """Whether the tag of a node is what YAML gives its form by itself."""
+    if isinstance(node, ScalarNode):
+        return _is(node, ScalarNode, "str") or _type_of(node) is not None
+    return _is(node, MappingNode, "map") or _is(node, SequenceNode, "seq")
+
+
 def _is_null(node: Node) -> bool:
     return _is(node, ScalarNode, "null")
 
 
 def _quoted(text: str) -> str:
     """A text in one line and in quotes, or not at all if it may be a secret."""
-    if _SECRET_VALUE.search(text):
+    if _may_be_secret(text):
         return "(not shown)"
-    short = text if len(text) <= 80 else f"{text[:60]}…"
+    short = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
     return json.dumps(short, ensure_ascii=not short.isprintable())
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether the part of a text that would be shown may be a secret."""
+    return _SECRET_VALUE.search(text[: 2 * _LONGEST_SHOWN]) is not None
 
 
 def _shown(node: Node, key: str) -> str:
     """A value for a message, unless its key or its form says that it may be a secret."""
     if not isinstance(node, ScalarNode):
         return "a mapping" if isinstance(node, MappingNode) else "a list"
-    if _SECRET_KEY.search(key.rpartition(".")[2]) or _SECRET_VALUE.search(node.value):
+    text: str = node.value
+    if _SECRET_KEY.search(key.rpartition(".")[2]) or _may_be_secret(text):
         return "the value (not shown)"
-    return str(node.value)[:60] if _type_of(node) and not node.style else _quoted(node.value)
+    as_is = _type_of(node) and not node.style and text.isprintable() and len(text) <= _LONGEST_SHOWN
+    return text if as_is else _quoted(text)
 
 
 def _type_of(node: ScalarNode) -> str | None:
@@ -353,10 +386,6 @@ def _type_of(node: ScalarNode) -> str | None:
 def _no_text(kind: Text, node: ScalarNode, key: str, wanted: str) -> str:
     """What is wrong with a scalar that YAML does not take for text."""
     shown, what = _shown(node, key), _type_of(node)
-    if what is None:
-        return f"{shown} has a tag (!name) that means nothing here; remove the tag"
-    if _is_null(node):
-        return f"is empty; {wanted}"
     if kind.accepts(node.value):
         return f"{shown} is {what} in YAML, where text is needed; put it in quotes"
     return f"{shown} {_mistake(kind, node.value) or f'is {what}'}; {wanted}"
@@ -375,7 +404,7 @@ def _hint(kind: Text, node: Node, key: str) -> str:
     """How to write a value right: the one that was probably meant, else an example."""
     meant = kind.mend(node.value) if isinstance(node, ScalarNode) else ""
     hidden = not isinstance(node, ScalarNode) or _shown(node, key).endswith("(not shown)")
-    return meant if meant and not hidden and kind.accepts(meant) and len(meant) <= 80 else kind.example
+    return meant if meant and not hidden and kind.accepts(meant) and len(meant) <= _LONGEST_SHOWN else kind.example
 
 
 def _wanted(option: Option) -> str:

@@ -61,8 +61,8 @@ class SecretProvider(StrEnum):
 class StoreKind(StrEnum):
     """The kinds of store of the External Secrets Operator."""
 
-    CLUSTER_SECRET_STORE = "ClusterSecretStore"  # noqa: S105 - the name of a kind
-    SECRET_STORE = "SecretStore"  # noqa: S105 - the name of a kind
+    CLUSTER_SECRET_STORE = "ClusterSecretStore"
+    SECRET_STORE = "SecretStore"
 
 
 class ObjectStorageBackend(StrEnum):

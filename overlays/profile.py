@@ -19,7 +19,8 @@ class ProfileError(ValueError):
 @frozen
 class Workers:
     """Instances of each Synapse worker type. The types named here grow with the number of users; the others follow their kind:
-    elastic ones get `others`, sharded ones `other_shards`, single ones are one."""
+    elastic ones get `others`, sharded ones `other_shards`, single ones are one.
+    """
 
     synchrotron: int
     event_persister: int

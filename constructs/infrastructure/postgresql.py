@@ -79,7 +79,8 @@ class Database:
 
 class PostgresCluster(Component):
     """A cluster with synchronous replication by quorum: a commit is acknowledged when a standby has it, and only a standby that
-    has every acknowledged commit is promoted."""
+    has every acknowledged commit is promoted.
+    """
 
     folder = "infrastructure/01-postgresql"
     priority = Priority.DATA

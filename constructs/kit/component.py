@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from attrs import frozen
 from cdk8s import ApiObject
 from cdk8s_plus_34 import k8s
-from constructs import Construct
 
+from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
 from kit.network import Connection, Endpoint, Exposure, External, Pods, Port
@@ -57,7 +57,8 @@ class Service:
 
 class Component(Construct):
     """One folder of the platform. A subclass reads like the paragraph that describes it; everything that all components
-    share (labels, hardening, spread, disruption budgets, service accounts, policies) follows from what it declares."""
+    share (labels, hardening, spread, disruption budgets, service accounts, policies) follows from what it declares.
+    """
 
     folder: ClassVar[str]
     priority: ClassVar[Priority | None] = None
@@ -160,7 +161,9 @@ class Component(Construct):
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
         return self._deployed("Deployment", name, pod, part, replicas, None)
 
-    def job(self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None) -> Workload:
+    def job(
+        self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None
+    ) -> Workload:
         """Pods that run to completion. Finished Jobs stay for an hour, so that their log can be read."""
         spec = k8s.JobSpec(backoff_limit=backoff_limit, ttl_seconds_after_finished=3600, template=self._template(pod, part))
         self.add(file, k8s.KubeJob, name, part=part, annotations=annotations, spec=spec)
@@ -267,7 +270,9 @@ class Component(Construct):
 
     def _autoscaler(self, kind: str, name: str, part: str, least: int, most: int) -> None:
         """Scale at 0.7 core of use per pod: a Python process cannot use more than one core, whatever it requests."""
-        cpu = k8s.ResourceMetricSourceV2(name="cpu", target=k8s.MetricTargetV2(type="AverageValue", average_value=quantity(millicores(700))))
+        cpu = k8s.ResourceMetricSourceV2(
+            name="cpu", target=k8s.MetricTargetV2(type="AverageValue", average_value=quantity(millicores(700)))
+        )
         shrink = k8s.HpaScalingRulesV2(
             stabilization_window_seconds=600, policies=[k8s.HpaScalingPolicyV2(type="Pods", value=1, period_seconds=120)]
         )

@@ -191,7 +191,8 @@ class Container:
             command=list(self.command) or None,
             args=list(self.args) or None,
             ports=[
-                k8s.ContainerPort(name=p.name, container_port=p.number, protocol=None if p.protocol == "TCP" else p.protocol) for p in self.ports
+                k8s.ContainerPort(name=p.name, container_port=p.number, protocol=None if p.protocol == "TCP" else p.protocol)
+                for p in self.ports
             ]
             or None,
             env=[_env_var(name, value) for name, value in self.env.items()] or None,
@@ -199,7 +200,9 @@ class Container:
             startup_probe=self.startup and self.startup.render(),
             readiness_probe=self.readiness and self.readiness.render(),
             liveness_probe=self.liveness and self.liveness.render(),
-            lifecycle=k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop)))) if self.pre_stop else None,
+            lifecycle=k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop))))
+            if self.pre_stop
+            else None,
             restart_policy="Always" if self.sidecar else None,
             resources=_resources(self.resources),
             security_context=_container_security(self.added_capabilities),
@@ -209,7 +212,8 @@ class Container:
 @frozen
 class PodContext:
     """What a pod gets from its component and site. `references`: image name to what this site pulls; `selector`: the labels
-    that tell these pods from all others."""
+    that tell these pods from all others.
+    """
 
     references: Mapping[str, str]
     selector: Mapping[str, str]
@@ -315,4 +319,6 @@ def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.Affinity:
 def _spread(pods: k8s.LabelSelector, zones: bool) -> list[Any]:
     """Evenly over hosts, and over zones where the site has them; a preference, so that a small or degraded cluster still runs everything."""
     keys = ["kubernetes.io/hostname"] + (["topology.kubernetes.io/zone"] if zones else [])
-    return [k8s.TopologySpreadConstraint(max_skew=1, topology_key=key, when_unsatisfiable="ScheduleAnyway", label_selector=pods) for key in keys]
+    return [
+        k8s.TopologySpreadConstraint(max_skew=1, topology_key=key, when_unsatisfiable="ScheduleAnyway", label_selector=pods) for key in keys
+    ]

@@ -260,7 +260,7 @@ def _run(request: Request, patience: Patience, report: Report, *, only_check: bo
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the log of the Job
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

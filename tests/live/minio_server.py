@@ -37,7 +37,7 @@ class Minio:
 
     def health(self) -> Mapping[str, str] | None:
         """The headers of the answer when enough drives are online to write, else None."""
-        context = ssl._create_unverified_context() if self.scheme == "https" else None  # noqa: S323 - readiness of our own process
+        context = ssl._create_unverified_context() if self.scheme == "https" else None
         connection = http.client.HTTPSConnection(LOOPBACK, self.port, timeout=5, context=context) if context else None
         with contextlib.closing(connection or http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)) as asked:
             asked.request("GET", "/minio/health/cluster")
@@ -56,7 +56,9 @@ def minio_program() -> Path:
     built.parent.mkdir(parents=True, exist_ok=True)
     with (built.parent / "lock").open("w") as lock:  # one of several test processes builds
         fcntl.flock(lock, fcntl.LOCK_EX)
-        build = subprocess.Popen([Path(__file__).parent / "fetch-minio", built.parent], stderr=subprocess.PIPE, text=True, start_new_session=True)
+        build = subprocess.Popen(
+            [Path(__file__).parent / "fetch-minio", built.parent], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
             _, printed = build.communicate(timeout=_BUILD_SECONDS)
         except subprocess.TimeoutExpired:
@@ -70,7 +72,13 @@ def minio_program() -> Path:
 
 @contextlib.contextmanager
 def minio_process(
-    program: Path, folder: Path, *, drives: int = 4, port: int | None = None, certificates: Path | None = None, environment: Mapping[str, str] | None = None
+    program: Path,
+    folder: Path,
+    *,
+    drives: int = 4,
+    port: int | None = None,
+    certificates: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Minio]:
     """Run a server with `drives` folders as its drives. It is not waited for. `certificates`: a folder with public.crt and private.key."""
     port = port or free_ports(1)[0]

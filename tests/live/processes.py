@@ -110,7 +110,7 @@ def running(
     with tempfile.TemporaryDirectory(prefix=f"{label}-") as scratch:
         log = Path(scratch) / "output"
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - the tests name the programs
+            process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

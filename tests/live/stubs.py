@@ -108,7 +108,7 @@ class Dns(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        asyncio.get_running_loop().call_later(random.uniform(0, self.delay), self.transport.sendto, self._answer(data), addr)  # noqa: S311
+        asyncio.get_running_loop().call_later(random.uniform(0, self.delay), self.transport.sendto, self._answer(data), addr)
 
     def _answer(self, query: bytes) -> bytes:
         """The response to a query with one question (RFC 1035, section 4)."""

@@ -9,14 +9,12 @@ import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -194,6 +192,9 @@ class Cluster:
         self.instances = ["main-0", *(name for worker in routed for name in worker.instances(servers(worker, INSTANCES)))]
         pods.start(*self.instances)
         self.proxies = [self.start(dns_delay=0), self.start(dns_delay=0.4)]
+        # Begins a request at once, so that its time is up when a test looks.
+        self.dawdler = stack.enter_context(socket.create_connection((LOOPBACK, self.proxies[0].ports.public), timeout=15))
+        self.dawdler.sendall(b"GET /_matrix/client/versions HTTP/1.1\r\nHost: matrix.example.com\r\nX-Slow: ")
 
     def start(self, dns_delay: float = 0, **changes: Any) -> Proxy:
         """Start one more HAProxy. The later its names resolve, the more random is their order."""
@@ -256,7 +257,10 @@ ROUTES = [(worker, route) for worker in WORKER_TYPES for route in worker.routes]
 def test_every_request_that_a_route_describes_reaches_its_worker_type(shared: Cluster, worker: WorkerType, route: Route) -> None:
     client = shared.proxies[0].internal
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
-    for identifier, method in [*itertools.product(IDENTIFIERS[:1], methods), *itertools.product(IDENTIFIERS[1:], route.methods[:1] or ("PUT",))]:
+    for identifier, method in [
+        *itertools.product(IDENTIFIERS[:1], methods),
+        *itertools.product(IDENTIFIERS[1:], route.methods[:1] or ("PUT",)),
+    ]:
         for path in examples(route.pattern, identifier):
             target = path + ("?since=s1&from=2" if route.when is None else "?since=&from=")
             answer = client.request(method, target)
@@ -527,7 +531,11 @@ def test_all_haproxy_replicas_send_a_user_and_a_room_to_the_same_instance(cluste
         assert by_user == [sync(second, user) for user in USERS[::step]]
         assert by_room == [second.get(room_url(room)).server for room in ROOMS[::step]]
         for chosen in (by_user, by_room):
-            assert set(chosen) == {name for name in cluster.pods.listening() if name.startswith(("synchrotron", "client-reader")) and name[:4] == str(chosen[0])[:4]}
+            assert set(chosen) == {
+                name
+                for name in cluster.pods.listening()
+                if name.startswith(("synchrotron", "client-reader")) and name[:4] == str(chosen[0])[:4]
+            }
             assert max(shares(chosen).values()) < 1.3
 
 
@@ -560,7 +568,11 @@ def test_all_requests_about_a_room_meet_however_its_id_is_written(shared: Cluste
             f"/_matrix/client/unstable/im.nheko.summary/summary/{encoded}",
         ]
         assert len({client.get(path, USERS[number]).server for number, path in enumerate(paths)}) == 1
-        paths = [f"/_matrix/client/v3/rooms/{room}/send/m.room.message/1", f"/_matrix/client/v3/join/{encoded}", f"/_matrix/client/v3/rooms/{room}/leave"]
+        paths = [
+            f"/_matrix/client/v3/rooms/{room}/send/m.room.message/1",
+            f"/_matrix/client/v3/join/{encoded}",
+            f"/_matrix/client/v3/rooms/{room}/leave",
+        ]
         assert len({client.request("POST", path, [USERS[number]]).server for number, path in enumerate(paths)}) == 1
     aliases = [f"/_matrix/client/v3/join/%23room{number}%3Aexample.com" for number in range(100)]
     assert len({client.request("POST", alias, [USERS[0]]).server for alias in aliases}) == INSTANCES
@@ -572,7 +584,9 @@ def test_federation_is_spread_by_the_sending_server_and_not_by_the_ingress(share
     client = Client(shared.proxies[0].ports.public, source=INGRESS)
     senders = [f"198.51.{number // 200}.{number % 200}" for number in range(400)]
     chosen = [client.request("PUT", "/_matrix/federation/v1/send/1", [("X-Forwarded-For", sender)]).server for sender in senders]
-    again = [client.request("PUT", "/_matrix/federation/v1/send/2", [("X-Forwarded-For", f"6.6.6.6, {sender}")]).server for sender in senders]
+    again = [
+        client.request("PUT", "/_matrix/federation/v1/send/2", [("X-Forwarded-For", f"6.6.6.6, {sender}")]).server for sender in senders
+    ]
     assert chosen == again
     assert len(set(chosen)) == INSTANCES
     assert max(shares(chosen).values()) < 1.3
@@ -640,7 +654,9 @@ def test_a_pod_that_comes_back_at_another_address_is_found(cluster: Cluster) -> 
     client = cluster.proxies[0].public
     assert client.request("PUT", "/_matrix/client/v3/sendToDevice/m.x/1").server == "encryption-0"
     cluster.pods.start("encryption-0")
-    wait_for(lambda: client.request("PUT", "/_matrix/client/v3/sendToDevice/m.x/1").server == "encryption-0", 10, "the new address to be used")
+    wait_for(
+        lambda: client.request("PUT", "/_matrix/client/v3/sendToDevice/m.x/1").server == "encryption-0", 10, "the new address to be used"
+    )
 
 
 WRITERS = [
@@ -675,7 +691,12 @@ def test_when_a_writer_is_dead_clients_are_told_so_at_once_and_nobody_else_is_as
 @pytest.mark.parametrize(
     "dead",
     [
-        {"initial-synchrotron": "synchrotron", "event-creator": "client-reader", "federation-inbound": "federation-reader", "sso-login": "main"},
+        {
+            "initial-synchrotron": "synchrotron",
+            "event-creator": "client-reader",
+            "federation-inbound": "federation-reader",
+            "sso-login": "main",
+        },
         {"sliding-sync": "synchrotron", "client-reader": "event-creator", "federation-reader": "federation-inbound"},
         {"synchrotron": "sliding-sync", "user-dir": "client-reader"},
     ],
@@ -737,7 +758,9 @@ def test_a_sync_that_waits_on_a_dying_instance_continues_on_another(cluster: Clu
 
 def test_a_full_instance_makes_requests_wait_and_then_refuses_them(cluster: Cluster) -> None:
     pools = tuple(
-        attrs.evolve(pool, worker=attrs.evolve(pool.worker, max_connections=1, queue_timeout_seconds=1)) if pool.worker.name == "user-dir" else pool
+        attrs.evolve(pool, worker=attrs.evolve(pool.worker, max_connections=1, queue_timeout_seconds=1))
+        if pool.worker.name == "user-dir"
+        else pool
         for pool in specification(cluster.pods).pools
     )
     proxy = cluster.start(pools=pools)
@@ -770,9 +793,7 @@ def test_logins_from_one_address_are_limited_and_others_are_not_hindered(cluster
 
 
 def test_a_client_that_dawdles_is_cut_off(shared: Cluster) -> None:
-    with socket.create_connection((LOOPBACK, shared.proxies[0].ports.public), timeout=15) as connection:
-        connection.sendall(b"GET /_matrix/client/versions HTTP/1.1\r\nHost: matrix.example.com\r\nX-Slow: ")
-        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    answer = b"".join(iter(lambda: shared.dawdler.recv(4096), b"")).decode()
     assert answer.startswith("HTTP/1.1 408 ")
     assert '"errcode": "M_UNKNOWN"' in answer
 
@@ -783,16 +804,22 @@ def test_a_client_that_dawdles_is_cut_off(shared: Cluster) -> None:
 def test_haproxy_accepts_the_configuration_without_a_warning(haproxy: str, tmp_path: Path) -> None:
     with Pods.running(DOMAIN) as pods:
         plain = specification(pods)
-    for spec in (plain, attrs.evolve(plain, federation=False, trusted_proxies=(), log_successes=False), attrs.evolve(plain, listen_address="::")):
+    for spec in (
+        plain,
+        attrs.evolve(plain, federation=False, trusted_proxies=(), log_successes=False),
+        attrs.evolve(plain, listen_address="::"),
+    ):
         for name, text in configuration(spec).items():
             (tmp_path / name).write_text(text, newline="")
-        checked = subprocess.run([haproxy, "-c", "-dW", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True, timeout=20, check=False)
+        checked = subprocess.run(
+            [haproxy, "-c", "-dW", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True, timeout=20, check=False
+        )
         assert checked.returncode == 0, checked.stderr
 
 
 def test_the_access_log_tells_who_answered_and_keeps_secrets(cluster: Cluster) -> None:
     proxy = cluster.start()
-    secret = "syt_c2VjcmV0_abcdefghijklmnopqrst_123456"  # noqa: S105 - nobody's
+    secret = "syt_c2VjcmV0_abcdefghijklmnopqrst_123456"
     server = proxy.public.get(f"/_matrix/client/v3/sync?since=s1&access_token={secret}").server
     proxy.public.get("/_matrix/client/v3/account/whoami", ("Authorization", f"Bearer {secret}"))
     proxy.public.get(f"/_synapse/admin/v1/users?access_token={secret}")

@@ -69,7 +69,9 @@ def provisionings(draw: st.DrawFn) -> Provisioning:
 
 
 @given(provisioning=provisionings())
-def test_the_program_reads_from_the_request_exactly_what_was_declared(provisioning: Provisioning, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_program_reads_from_the_request_exactly_what_was_declared(
+    provisioning: Provisioning, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     file = tmp_path_factory.mktemp("request") / "request.json"
     file.write_text(provisioning.request())
     read = read_request(file)
@@ -95,7 +97,14 @@ def rights(user: User, bucket: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["minio.example.com", "s3://media", "https://", "https://s3.example.com/media", "https://user@s3.example.com", "https://s3.example.com?x=1"],
+    [
+        "minio.example.com",
+        "s3://media",
+        "https://",
+        "https://s3.example.com/media",
+        "https://user@s3.example.com",
+        "https://s3.example.com?x=1",
+    ],
 )
 def test_an_endpoint_is_a_scheme_and_a_host(endpoint: str) -> None:
     with pytest.raises(ValueError, match="no endpoint"):

@@ -101,7 +101,7 @@ def minio() -> Iterator[tuple[str, MinioState]]:
     state = MinioState()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - named by http.server
+        def do_GET(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if state.refusals:
@@ -300,7 +300,10 @@ def test_nobody_at_the_address_is_given_up_with_a_reason(job: Job, capsys: pytes
 def test_what_is_refused_for_one_user_holds_up_no_other(job: Job, state: MinioState, capsys: pytest.CaptureFixture[str]) -> None:
     job.secrets["synapse-media"] = "short"
     assert job.run() == 1
-    assert "FAILED: user synapse-media: XMinioAdminInvalidSecretKey (MinIO wants a secret key of 8 characters or more)" in capsys.readouterr().out
+    assert (
+        "FAILED: user synapse-media: XMinioAdminInvalidSecretKey (MinIO wants a secret key of 8 characters or more)"
+        in capsys.readouterr().out
+    )
     assert set(state.users) == {"synapse-li", "postgres-backup", "loki"}
 
 
@@ -359,7 +362,9 @@ def test_rights_that_the_policy_does_not_say_fail_the_run(job: Job, state: Minio
     job.run()
     state.unlimited.add("loki")
     assert job.run() == 1
-    assert "FAILED: user loki, bucket media: may list and read and write and delete, which its policy does not say" in capsys.readouterr().out
+    assert (
+        "FAILED: user loki, bucket media: may list and read and write and delete, which its policy does not say" in capsys.readouterr().out
+    )
 
 
 def test_no_secret_key_is_ever_printed(job: Job, state: MinioState, capfd: pytest.CaptureFixture[str]) -> None:
@@ -375,7 +380,9 @@ def test_no_secret_key_is_ever_printed(job: Job, state: MinioState, capfd: pytes
     assert not [secret for secret in [*job.secrets.values(), *(f"secret-of-{user.name}" for user in USERS), ROOT[1]] if secret in said]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"endpoint": "http://x"}', '{"endpoint": 1, "region": 2, "path_style": true, "ca_file": null}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"endpoint": "http://x"}', '{"endpoint": 1, "region": 2, "path_style": true, "ca_file": null}']
+)
 def test_a_file_that_is_no_request_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "request.json"
     file.write_text(text)

@@ -133,6 +133,15 @@ def test_a_pod_selector_means_pods_of_the_policys_own_namespace() -> None:
     assert not admitted({"from": [pods("scraper")]}, source="scraper")
 
 
+def test_the_same_pod_selector_means_other_pods_in_another_namespace() -> None:
+    other = deployment("li/web", {"http": 8080})
+    rules = [accept(f"{owner}/p", "web", {"from": [{"podSelector": {}}]}) for owner in ("matrix", "li")]
+    objects = [WEB, other, DATABASE, deployment("li/database"), *rules]
+    assert reaches(objects, "matrix/database", "matrix/web:8080")
+    assert reaches(objects, "li/database", "li/web:8080")
+    assert not reaches(objects, "matrix/database", "li/web:8080")
+
+
 def test_a_namespace_selector_means_all_pods_of_the_namespaces_that_it_matches() -> None:
     assert admitted({"from": [within("monitoring")]}, source="scraper")
     assert not admitted({"from": [within("monitoring")]}, source="web")
@@ -309,6 +318,11 @@ def test_a_lone_pod_always_reaches_itself_and_replicas_need_a_rule() -> None:
     deny = policy("matrix/deny", None, policyTypes=["Ingress", "Egress"])
     assert reaches([deployment("web", {"http": 80}, replicas=1), deny], "web", "web:80")
     assert not reaches([deployment("web", {"http": 80}, replicas=2), deny], "web", "web:80")
+
+
+def test_pods_of_a_daemonset_are_never_alone() -> None:
+    agent = {**deployment("agent", {"http": 80}, replicas=1), "kind": "DaemonSet"}
+    assert not reaches([agent, policy("matrix/deny", None)], "agent", "agent:80")
 
 
 @pytest.mark.parametrize(
@@ -648,6 +662,14 @@ def test_an_answer_names_the_policies_that_admit_and_those_that_do_not() -> None
         "  egress of matrix/web is admitted by matrix/leave",
         "  ingress of matrix/database is denied: no rule of matrix/deny admits matrix/web on 5432/TCP",
     ]
+
+
+def test_replicas_that_agree_are_explained_in_one_sentence() -> None:
+    (answer,) = ask(read_cluster([postgresql(), accept("database/deny", None)]), "main", "main:8000")
+    assert answer.reasons == (
+        "egress of database/main is open: no policy isolates it",
+        "ingress of database/main is denied: no rule of database/deny admits database/main on 8000/TCP",
+    )
 
 
 def test_a_near_miss_is_told() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from attrs import frozen
 from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
-from constructs import Construct
 
+from constructs import Construct
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
@@ -60,7 +60,9 @@ class MinioTenant(Component):
         self.api = Endpoint(self.pods, host, 80, API)
         self.url = f"http://{host}"
         self.root = self.secret(_root_secret(spec))
-        self.add(spec.file, Tenant, spec.name, tuning=Tuning(f"config/minio/{spec.file}", ("image", "pools", "env")), spec=self._tenant(spec))
+        self.add(
+            spec.file, Tenant, spec.name, tuning=Tuning(f"config/minio/{spec.file}", ("image", "pools", "env")), spec=self._tenant(spec)
+        )
         self.connect(self.pods, self.api)
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)

@@ -17,7 +17,7 @@ class Credentials:
 
     secret: str
     access_key: str = "access-key"
-    secret_key: str = "secret-key"  # noqa: S105 - the name of a key
+    secret_key: str = "secret-key"
     region: str = "region"
     shared_file: str = "credentials"
 

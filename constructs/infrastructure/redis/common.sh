@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # Read by the scripts beside it: where things are, and how the Sentinels are asked. POSIX sh with busybox or coreutils.
 
 # shellcheck source=/dev/null
@@ -28,7 +28,6 @@ esac
 
 SELF=$(echo "$MEMBERS" | awk -v pod="$POD" '$1 == pod')
 [ -n "$SELF" ] || die "$POD is none of the pods of members.sh"
-# shellcheck disable=SC2034 # each script uses some of them
 read -r _ HOST PORT SENTINEL_PORT <<EOF
 $SELF
 EOF
@@ -57,14 +56,17 @@ named_primary() {
     opinions | sort -k 1,1nr | awk -v least="$1" 'NR == 1 { newest = $2 " " $3 } END { if (NR >= least) print newest }'
 }
 
-# Ask the Sentinels, those of the other pods first, to make a replica the primary; $@ are further words of the command. Prints the first
-# agreement (OK), or else the last refusal.
+# Ask the Sentinels, those of the other pods first, to make a replica the primary; $1 may be COORDINATED. Prints the first answer other
+# than a refusal for want of a replica, or NOGOODSLAVE when a majority has refused so; nothing when too few answer.
 request_failover() {
-    reply=
+    refusals=0
     for address in $(echo "$MEMBERS" | awk -v pod="$POD" '$1 == pod { own = $2 "/" $4; next } { print $2 "/" $4 } END { print own }'); do
-        answer=$(client -h "${address%/*}" -p "${address#*/}" SENTINEL FAILOVER "$GROUP" "$@") || continue
-        reply=$answer
-        [ "$reply" != OK ] || break
+        # shellcheck disable=SC2086 # no word at all where $1 is empty
+        reply=$(client -h "${address%/*}" -p "${address#*/}" SENTINEL FAILOVER "$GROUP" $1) || continue
+        case $reply in
+            NOGOODSLAVE*) refusals=$((refusals + 1)) ;;
+            ?*) echo "$reply" && return ;;
+        esac
     done
-    echo "$reply"
+    [ "$refusals" -lt "$MAJORITY" ] || echo NOGOODSLAVE
 }

@@ -14,7 +14,7 @@ from kit.secrets import RandomText, SecretSpec
 
 SERVER = Port("redis", 6379)
 SENTINEL = Port("sentinel", 26379)
-SECRET = "redis"  # noqa: S105 - the name of a Secret
+SECRET = "redis"
 _FILES = "/etc/redis"
 _PROXY_FILES = "/etc/haproxy"
 
@@ -31,7 +31,8 @@ class SentinelSpec:
 
 class RedisSentinel(Component):
     """Servers with a Sentinel each. Every pod has a Service of its own, so that its name resolves also while the pod is away:
-    Sentinel gives up a failover when the old primary's name is gone."""
+    Sentinel gives up a failover when the old primary's name is gone.
+    """
 
     folder = "infrastructure/02-redis"
     priority = Priority.DATA
@@ -119,7 +120,9 @@ class RedisSentinel(Component):
             liveness=Probe(http=("/alive", "metrics"), period_seconds=10),
             resources=Resources(millicores(20), mib(48), mib(128)),
         )
-        proxies = self.deployment("proxy-deployment.yaml", "redis-proxy", PodSpec(containers=(container,)), part="proxy", replicas=spec.proxies)
+        proxies = self.deployment(
+            "proxy-deployment.yaml", "redis-proxy", PodSpec(containers=(container,)), part="proxy", replicas=spec.proxies
+        )
         service = self.service("sentinel-service.yaml", "redis-primary", proxies, {"redis": self.spec.proxy_port}, part="proxy")
         self.connect(proxies.pods, self.servers, self.sentinels)
         return service.endpoint("redis")

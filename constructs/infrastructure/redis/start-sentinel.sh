@@ -4,15 +4,16 @@ set -eu
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 umask 077
+trap 'exit 143' TERM # the first process of a container has no default action
 
 file=$DATA/sentinel.conf
-members=$(echo "$MEMBERS" | awk '{ print $2, $3; print $2, $4 }')
+addresses=$(echo "$MEMBERS" | awk -v ORS=, '{ print $2, $3; print $2, $4 }')
 
 # What Sentinel wrote about the pods of today; those that a smaller set no longer has would count as voters for ever.
 remembered() {
     [ -f "$file" ] || return 0
-    awk -v members="$members" -v group="$GROUP" '
-        BEGIN { count = split(members, address, "\n"); for (i = 1; i <= count; i++) member[address[i]] = 1 }
+    awk -v addresses="$addresses" -v group="$GROUP" '
+        BEGIN { count = split(addresses, address, ","); for (i = 1; i <= count; i++) member[address[i]] = 1 }
         $1 != "sentinel" { next }
         $2 == "current-epoch" { print }
         $3 == group && ($2 == "config-epoch" || $2 == "leader-epoch") { print }
@@ -39,6 +40,7 @@ fi
 
 {
     awk -v primary="$primary" '$2 == "monitor" { print $1, $2, $3, primary, $6; next } { print }' "$CONFIG/sentinel.conf"
+    echo "dir $DATA"
     echo "port $SENTINEL_PORT"
     echo "sentinel announce-ip $HOST"
     echo "sentinel announce-port $SENTINEL_PORT"

@@ -5,6 +5,7 @@ set -eu
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 umask 077
+trap 'exit 143' TERM # the first process of a container has no default action
 
 while :; do
     primary=$(named_primary "$MAJORITY")
@@ -13,9 +14,9 @@ while :; do
         "$HOST $PORT")
             # The Sentinels have not missed this server yet. What it held in memory is gone, and the replicas would copy that loss:
             # one of them shall be the primary instead. Only when there is none that could, this server is.
-            reply=$(request_failover)
+            reply=$(request_failover "")
             log "named primary; asked for another: $reply"
-            case $reply in NOGOODSLAVE*) primary='' && break ;; esac
+            [ "$reply" != NOGOODSLAVE ] || { primary='' && break; }
             ;;
         *) break ;;
     esac
@@ -25,6 +26,7 @@ done
 file=$RUN/server.conf
 {
     cat "$CONFIG/server.conf"
+    echo "dir $DATA"
     echo "port $PORT"
     echo "replica-announce-ip $HOST"
     echo "replica-announce-port $PORT"

@@ -7,11 +7,15 @@ set -eu
 
 [ "$(client -p "$PORT" ROLE | head -n 1)" = master ] || exit 0
 
-# Valkey 9 can hand over without losing a write: it stops writes until the replica has them all.
+# Valkey 9 hands over without losing a write: it stops them until the replica has them all. Where it cannot, this script stops them, for as long
+# as a failover may take; the replica has some tenths of a second to catch up before it is promoted.
 reply=$(request_failover COORDINATED)
-[ "$reply" = OK ] || reply=$(request_failover)
+if [ "$reply" != OK ]; then
+    client -p "$PORT" CLIENT PAUSE 10000 WRITE >/dev/null
+    reply=$(request_failover "")
+fi
 log "asked for another primary: $reply"
-attempts=20
+attempts=15
 while [ "$reply" = OK ] && [ "$attempts" -gt 0 ]; do
     case $(named_primary "$MAJORITY") in
         '' | "$HOST $PORT") ;;

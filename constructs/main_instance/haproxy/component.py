@@ -50,7 +50,9 @@ class HAProxy(Component):
         )
         pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
         proxies = self.deployment("deployment.yaml", "haproxy", pod, part="haproxy", replicas=spec.replicas)
-        service = self.service("service.yaml", "haproxy", proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
+        service = self.service(
+            "service.yaml", "haproxy", proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations}
+        )
         self.public, self.internal = service.endpoint("public"), service.endpoint("internal")
         self.connect(self.pods, *spec.backends)
         self.expose(Exposure("matrix", spec.host, self.public, paths=("/_matrix", "/_synapse/client")))

@@ -40,7 +40,7 @@ METRICS = Port("metrics", METRICS_PORT)
 
 SERVICE = "synapse"
 """The headless Service that gives every Synapse pod its name: `receipts-0.synapse.<namespace>.svc.<domain>`."""
-SECRET = "synapse"  # noqa: S105 - the name of a Secret
+SECRET = "synapse"
 
 
 @frozen
@@ -151,7 +151,7 @@ class Synapse(Component):
             Mount(SecretFiles(spec.database.password_secret, items=(("pgpass", "pgpass"),)), "/secrets/database"),
             Mount(SecretFiles(spec.database.authority_secret, items=(("ca.crt", "ca.crt"),)), "/secrets/database-ca"),
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
-            Mount(Scratch("tmp", gib(1)), "/tmp"),  # noqa: S108 - a volume of the pod's own
+            Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
         env: dict[str, str | PodField] = {"POD_NAME": PodField("metadata.name"), "PGAPPNAME": PodField("metadata.name")}
         if kind and Listener.MEDIA in kind.listeners:

@@ -187,7 +187,7 @@ class HomeserverSpec:
     rate_limits: Mapping[str, Any] = field(default=RATE_LIMITS, hash=False)
     experimental_features: Mapping[str, Any] = field(factory=dict, hash=False)
     """Switches of unfinished features; those that group calls need are set by `calls`."""
-    bind_address: str = "0.0.0.0"  # noqa: S104 - network policies say who may connect
+    bind_address: str = "0.0.0.0"
     """`::` in clusters with IPv6 only."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     """Further top-level options, e.g. `oidc_providers`. Options that this module writes are refused."""

@@ -10,8 +10,8 @@ KIND_FOLDER = "/etc/synapse/kind"
 """`kind.yaml`: main's or the worker type's own file."""
 SECRETS_FOLDER = "/secrets/synapse"
 """One file a secret, called like Synapse's option without `_path`."""
-REDIS_PASSWORD = "/secrets/redis/password"  # noqa: S105 - a path
-PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"  # noqa: S105 - a path
+REDIS_PASSWORD = "/secrets/redis/password"
+PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"
 """The database's password file as it comes from its Secret."""
 RUN_FOLDER = "/run/synapse"
 """In memory and writable: what a process makes for itself as it starts."""

@@ -135,7 +135,9 @@ class WorkerType:
     def __attrs_post_init__(self) -> None:
         for stream in self.writes:
             if stream.single_writer and self.scaling is not Scaling.SINGLE:
-                raise ValueError(f"{self.name}: Synapse allows one writer of the stream {stream.value}, so the type must be {Scaling.SINGLE.name}")
+                raise ValueError(
+                    f"{self.name}: Synapse allows one writer of the stream {stream.value}, so the type must be {Scaling.SINGLE.name}"
+                )
         if self.scaling is Scaling.ELASTIC and (self.writes or self.duties):
             raise ValueError(f"{self.name}: the shared configuration names its instances, so an autoscaler must not change their number")
 

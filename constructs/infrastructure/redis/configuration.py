@@ -1,0 +1,116 @@
+"""Redis Sentinel as configuration: Valkey servers, their Sentinels, and the proxy that follows the primary. Pure functions of a specification.
+
+Every pod runs a server and a Sentinel. The scripts beside this module join them: Sentinels remember who is the primary, servers ask them.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+
+from attrs import field, frozen
+from attrs.validators import ge
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from kit.quantities import Bytes, mib
+
+PASSWORD_CHARACTERS = "letters, digits and . _ ~ -"
+
+
+class Eviction(Enum):
+    """What a server does when its memory is full (Valkey's `maxmemory-policy`)."""
+
+    VOLATILE_LRU = "volatile-lru"
+    """Drop the least recently used keys among those that expire: Synapse's caches. What LiveKit keeps does not expire and is never dropped."""
+    ALLKEYS_LRU = "allkeys-lru"
+    """Drop any key: for a set that holds nothing but caches."""
+    NOEVICTION = "noeviction"
+    """Refuse writes."""
+
+
+@frozen
+class Member:
+    """One pod of the set, by its name and where the others reach its server and its Sentinel: a name that is the pod's for ever and resolves
+    also while the pod is away, which a Service of its own gives it. Sentinel gives up a failover when the old primary's name is gone.
+    """
+
+    name: str
+    host: str
+    port: int = 6379
+    sentinel_port: int = 26379
+
+
+def members(name: str, replicas: int, service_host: Callable[[str], str]) -> tuple[Member, ...]:
+    """The pods of a StatefulSet `name`; `service_host` gives the DNS name of a pod's own Service, which is called like the pod."""
+    return tuple(Member(pod, service_host(pod)) for pod in (f"{name}-{ordinal}" for ordinal in range(replicas)))
+
+
+def _odd(_instance: object, _attribute: object, value: tuple[Member, ...]) -> None:
+    if len(value) % 2 == 0:
+        raise ValueError(
+            f"{len(value)} Sentinels: the number must be odd. A majority of {len(value)} is {len(value) // 2 + 1}, so an even number survives "
+            f"no more losses than {max(len(value) - 1, 1)}, and a network that splits in halves leaves no majority on either side"
+        )
+    if len(value) < 3:
+        raise ValueError("1 Sentinel: nobody is left to notice its loss; a majority that survives one loss takes 3")
+    if len({member.name for member in value}) < len(value) or len({(member.host, member.port) for member in value}) < len(value):
+        raise ValueError(f"two members are one: {value}")
+
+
+@frozen
+class RedisSpec:
+    """A set of servers and Sentinels. Raises ValueError for a number of members that cannot vote."""
+
+    members: tuple[Member, ...] = field(validator=_odd)
+    memory: Bytes = field()
+    """Of one server's container (its limit). Half of it is for data."""
+    group: str = "primary"
+    """What the Sentinels call the set: the `sentinel_master_name` of clients that speak Sentinel."""
+    eviction: Eviction = Eviction.VOLATILE_LRU
+    down_after_milliseconds: int = field(default=3000, validator=ge(1000))
+    """Silence after which a Sentinel takes a server for dead."""
+    failover_timeout_milliseconds: int = 10_000
+    """Twice this passes before a failover that did not succeed is tried again; a replica of the wrong primary is put right after it."""
+    proxy_port: int = 6379
+    health_port: int = 8404
+    """Of the proxy: `/alive`, `/ready`, `/metrics`."""
+    votes_port: int = 8405
+    """Of the proxy, on its loopback: whom the Sentinels name."""
+    max_connections: int = 4096
+    """Of the proxy."""
+    patience_seconds: int = 20
+    """How long the proxy keeps a new connection while there is no primary. Below 30, after which Synapse gives up an answer."""
+
+    @memory.validator
+    def _enough(self, _attribute: object, value: Bytes) -> None:
+        if value < mib(64):
+            raise ValueError(f"{value} of memory: a server needs at least {mib(64)}")
+
+    @property
+    def majority(self) -> int:
+        """Sentinels that must agree: to call a primary dead (quorum), to elect who replaces it, and for the proxy and a starting server to believe."""
+        return len(self.members) // 2 + 1
+
+
+def server_files(spec: RedisSpec) -> dict[str, str]:
+    """What the pods of the set mount at one path, by file name: settings and scripts. No password."""
+    rendered = {name: _render(f"{name}.j2", spec) for name in ("server.conf", "sentinel.conf", "members.sh")}
+    return rendered | {name: _text(name) for name in ("common.sh", "start-server.sh", "start-sentinel.sh", "stop-server.sh", "check.sh")}
+
+
+def proxy_files(spec: RedisSpec) -> dict[str, str]:
+    """What the pods of the proxy mount at one path, by file name. No password."""
+    return {"haproxy.cfg": _render("haproxy.cfg.j2", spec), "start-proxy.sh": _text("start-proxy.sh")}
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text()
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=FunctionLoader(_text), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def _render(template: str, spec: RedisSpec) -> str:
+    return _environment().get_template(template).render(spec=spec)

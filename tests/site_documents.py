@@ -1,0 +1,240 @@
+"""Documents made by hypothesis that are right as site.yaml, or wrong in a few places."""
+
+import json
+import re
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from app.options import Choice, Entries, Flag, Items, Kind, OnlyWith, Section, Text, options_below
+from app.site import Site
+
+Document = dict[str, Any]
+SITE = Section(Site)
+OPTIONS = dict(options_below(SITE))
+BAD_TEXTS = [
+    "true",
+    "yes",
+    "",
+    " ",
+    "x y",
+    "Upper",
+    "a_b",
+    "-",
+    "a\nb",
+    "a" * 300,
+    "5m",
+    "100",
+    "1e3",
+    "1Gi",
+    "a.b",
+    "https://a.example.com",
+]
+BAD_TEXTS += ["minio/minio:latest", "10.0.0.1/8", "0 2 * * *"]
+BAD_VALUES: list[Any] = [*BAD_TEXTS, None, True, 0, 8448, 1.5, [], ["a"], [None], [["a"]], {}, {"a": "b"}, {"a": None}]
+GOOD_TEXTS = [
+    "a",
+    "a-b",
+    "a.b",
+    "a1.b-2.c3",
+    "example.com",
+    "xn--bcher-kva.example",
+    "a" * 63,
+    f"{'b' * 63}.example.com",
+    "example.com:8448",
+]
+GOOD_TEXTS += [
+    "10.0.0.0/8",
+    "192.0.2.7/32",
+    "0.0.0.0/0",
+    "fd00::/8",
+    "::/0",
+    "r.example.com:5000/a/b_c/d--e",
+    "r.example.com/a:v1",
+    "a:1",
+    "a/b:v1.2-3_4",
+]
+GOOD_TEXTS += [
+    f"r.example.com/a@sha256:{'0' * 64}",
+    "https://s3.example.com",
+    "http://s3.example.com:9000",
+    "https://ca.example.com/a?b=c",
+    "ops@example.com",
+]
+GOOD_TEXTS += [
+    "1Ki",
+    "512Mi",
+    "1024Mi",
+    "100Gi",
+    "2Ti",
+    "30d",
+    "2w",
+    "6m",
+    "10y",
+    "0 0 2 * * *",
+    "*/30 0-59/2 1,13 ? JAN-MAR MON-FRI",
+    "A.b_c",
+    "x.y/Z-1",
+]
+WORDS = st.from_regex(r"[a-z][a-z0-9]{2,7}", fullmatch=True)
+
+
+def readable(kind: Text, text: str) -> bool:
+    """Whether a text is a value of its kind."""
+    try:
+        return kind.accepts(text) and kind.read(text) is not None
+    except ValueError:
+        return False
+
+
+def values(kind: Kind) -> st.SearchStrategy[Any]:
+    """Right values of a kind, as they are in YAML."""
+    match kind:
+        case Text() if readable(kind, "any\n text"):
+            return st.text()
+        case Text():
+            known = st.sampled_from([text for text in GOOD_TEXTS if readable(kind, text)])
+            return known | WORDS if readable(kind, "word") else known
+        case Flag():
+            return st.booleans()
+        case Choice():
+            return st.sampled_from(kind.words)
+        case Items():
+            return st.lists(values(kind.of), max_size=3)
+        case Entries():
+            return st.dictionaries(values(kind.key), values(kind.value), max_size=3)
+        case Section():
+            must = {option.name: values(option.kind) for option in kind.options if option.required}
+            return st.fixed_dictionaries(must, optional={o.name: values(o.kind) for o in kind.options if not o.required})
+
+
+@st.composite
+def right_documents(draw: st.DrawFn) -> Document:
+    """Documents that keep the rules between options, but for values that must differ."""
+    document: Document = draw(values(SITE))
+    rules = {key: option.only_with for key, option in OPTIONS.items() if option.only_with}
+    for key, rule in rules.items():
+        if rule.needed and at(document, key) is None and at(document, rule.key) == rule.value:
+            cut(document, rule.key)
+    for key, rule in rules.items():
+        if not chosen(document, rule):
+            cut(document, key)
+    return document
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    """Documents with up to three mistakes."""
+    document = draw(right_documents())
+    for _ in range(draw(st.integers(0, 3))):
+        key = draw(st.sampled_from([*OPTIONS, "unknown", "hosts.matrx", "tls.secret_names.unknown", "endpoint"]))
+        if draw(st.integers(0, 4)) == 0:
+            cut(document, key)
+        else:
+            put(document, key, draw(st.sampled_from(BAD_VALUES)))
+    return document
+
+
+def at(document: Document, key: str) -> Any:
+    """The value of a dotted key, or None."""
+    value: Any = document
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def put(document: Document, key: str, value: object) -> None:
+    """Set the value of a dotted key, where its section is there or can be made."""
+    *sections, name = key.split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            return
+    document[name] = value
+
+
+def cut(document: Document, key: str) -> None:
+    """Remove a dotted key."""
+    section, _, name = key.rpartition(".")
+    parent = at(document, section) if section else document
+    if isinstance(parent, dict):
+        parent.pop(name, None)
+
+
+def chosen(document: Document, rule: OnlyWith) -> bool:
+    """Whether a document has, or has by default, the value that an option needs in order to have an effect."""
+    value = at(document, rule.key)
+    return bool((OPTIONS[rule.key].default if value is None else value) == rule.value)
+
+
+def yaml_flow(document: object) -> str:
+    """A document as JSON in many lines, which is YAML, but for the escapes of characters beyond U+FFFF."""
+    pair = re.compile(r"\\u(d[89ab]..)\\u(d[c-f]..)")
+    return pair.sub(
+        lambda found: f"\\U{ord(json.loads(json.dumps(found[0]).replace(chr(92) * 2, chr(92)))):08x}", json.dumps(document, indent=1)
+    )
+
+
+def yaml_block(document: object) -> str:
+    """A document as a person would write it."""
+    out = StringIO()
+    YAML().dump(document, out)
+    return out.getvalue()
+
+
+def document_of(site: Site) -> Document:
+    """What a site says, as a document: all options that have an effect."""
+    document: Document = {}
+    idle: list[str] = []
+    for key, option in OPTIONS.items():
+        value, rule = attribute(site, key), option.only_with
+        if (rule and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
+            idle.append(f"{key}.")
+        elif value is not None and not isinstance(option.kind, Section):
+            put(document, key, yaml_value(option.kind, value))
+    return document
+
+
+def attribute(site: Site, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = site
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def yaml_value(kind: Kind, value: Any) -> Any:
+    """A value of a kind as YAML has it."""
+    match kind:
+        case Flag():
+            return value
+        case Items():
+            return [yaml_value(kind.of, item) for item in value]
+        case Entries():
+            return dict(value)
+        case _:
+            return str(value)
+
+
+def tokens_of_problem(document: Document, key: str, message: str) -> Iterator[str]:
+    """How the text of `yaml_flow` may go on at the place of a problem."""
+    parts = [json.loads(part) if part.startswith('"') else part for part in re.findall(r'\["?|\w+|"(?:[^"\\]|\\.)*"', key) if part != "["]
+    value: Any = document
+    above = None
+    for part in parts:
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+            above = part
+        except (KeyError, TypeError):
+            value = None
+    if message.startswith("is missing"):
+        yield f"{json.dumps(above)}:" if above else "{"
+    elif message.startswith("has no effect"):
+        yield f"{json.dumps(above)}:"
+    elif message.startswith("unknown key") or " is not an annotation name" in message:
+        yield from (f"{json.dumps(name)}:" for name in value)
+    else:
+        yield yaml_flow(value).splitlines()[0]
