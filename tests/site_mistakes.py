@@ -196,7 +196,8 @@ MISTAKES = {
     "a moving tag": (
         BASE + "object_storage: {minio: {image: 'quay.io/minio/minio:latest'}}\n",
         [
-            '4:33: object_storage.minio.image: "quay.io/minio/minio:latest" has the tag "latest", which changes without notice; give a version'
+            '4:33: object_storage.minio.image: "quay.io/minio/minio:latest" has the tag "latest", which changes without notice; '
+            "give a version"
         ],
     ),
     "sizes": (
@@ -243,7 +244,8 @@ MISTAKES = {
     ),
     "choices that need another option": (
         BASE
-        + "object_storage:\n  backend: external\nsecrets:\n  provider: external\ntls:\n  source: cluster-issuer\ningress:\n  type: gateway\n",
+        + "object_storage:\n  backend: external\nsecrets:\n  provider: external\n"
+        + "tls:\n  source: cluster-issuer\ningress:\n  type: gateway\n",
         [
             "5:12: object_storage.backend: external needs object_storage.external, which object_storage (line 4) lacks; "
             "add external: with at least endpoint below it",
@@ -272,12 +274,14 @@ MISTAKES = {
     ),
     "secrets are not repeated": (
         BASE + "password: hunter2\nobject_storage:\n  backend: external\n  external:\n    endpoint: https://key:hunter2@s3.example.com\n"
-        '    ca_secret: "hunter 2"\n    region: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\ntls: {cluster_issuer: "-----BEGIN PRIVATE KEY-----"}\n',
+        '    ca_secret: "hunter 2"\n    region: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n'
+        'tls: {cluster_issuer: "-----BEGIN PRIVATE KEY-----"}\n',
         [
             f'4:1: unknown key "password"; known here: {EVERYTHING}',
             "8:15: object_storage.external.endpoint: the value (not shown) holds a user name; "
             "give the http(s) URL of a server, without a path, e.g. https://s3.example.com",
-            "9:16: object_storage.external.ca_secret: the value (not shown) is not allowed; give the name of a Kubernetes object, e.g. my-name",
+            "9:16: object_storage.external.ca_secret: the value (not shown) is not allowed; "
+            "give the name of a Kubernetes object, e.g. my-name",
             "10:13: object_storage.external.region: the value (not shown) is not allowed; give a region name, e.g. us-east-1",
             "11:7: tls.cluster_issuer: has no effect with tls.source: acme (the default); remove it, or write tls.source: cluster-issuer",
             "11:23: tls.cluster_issuer: the value (not shown) is not allowed; give the name of a Kubernetes object, e.g. my-name",
