@@ -100,9 +100,10 @@ def read_cluster(
 ) -> Cluster:
     """Read rendered objects (what `kubectl kustomize` prints, parsed) and add what the operators will make of the custom resources.
 
-    `nodes`, `api_server`: addresses or ranges, of which the first host is taken, and an `ipBlock` that admits one of several admits them
-    all; without them no `ipBlock` admits a node, a pod on a node's network, or the API server. Whether an `ipBlock` also means pods is left to the network plugin: by default it does not; with
-    `pod_network` it does, as with Calico. What must be open should be so without, what must be closed with it.
+    `nodes`, `api_server`: addresses or ranges, of which the first host is taken; an `ipBlock` that admits one of several admits them all.
+    Without them no `ipBlock` admits a node, a pod on a node's network, or the API server. Whether an `ipBlock` also means pods is left to
+    the network plugin: by default it does not; with `pod_network` it does, as with Calico. What must be open should be so without, what
+    must be closed also with it.
     Pods and policies of other parts of the cluster (an ingress controller, a monitoring stack) are passed as further objects.
     Raises ManifestError for a policy that the API server would refuse, and for one of another kind, which nothing here can judge.
     """
