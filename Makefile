@@ -17,7 +17,7 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth test test-fast test-live lint format bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live lint format bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ setup: .venv/.done node_modules/.done ## Make the locked environment, in .venv a
 
 synth: setup ## Compile site.yaml and the profiles into dist/
 	$(PY) -O -m app synth
+
+docs: setup ## Write the parts of docs/ and the schema that are derived from the code
+	$(PY) -O -m app docs
 
 test: test-fast test-live ## Run all tests, also with the real programs
 

@@ -4,9 +4,6 @@ import sys
 
 from cdk8s import App, Chart
 
-from app.__main__ import select_node
-
-select_node()
 app = App(outdir=sys.argv[1])
 Chart(app, "empty")
 app.synth()
