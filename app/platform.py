@@ -2,14 +2,20 @@
 
 from cdk8s import App
 
+from app import site as site_options
+from app.secrets import providers
 from app.site import Site
 from infrastructure.access import OperatorAccess
 from infrastructure.foundation import Foundation, Namespace
 from infrastructure.network_policies import NetworkPolicies, NetworkPoliciesSpec
-from infrastructure.object_storage.minio import MinioSpec, MinioTenant, user_secret
+from infrastructure.object_storage.buckets import Buckets, BucketsSpec
+from infrastructure.object_storage.external import ExternalSpec, ExternalStorage
+from infrastructure.object_storage.minio import MinioOperatorRelease, MinioSpec, MinioTenant
+from infrastructure.object_storage.policies import BACKUPS, MEDIA, BucketUser, ProvisionedBucket
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql import Backups, Database, PostgresCluster, PostgresSpec
 from infrastructure.redis.component import RedisSentinel, SentinelSpec
+from infrastructure.secret_provider import ExternalSecrets, SecretGenerator
 from kit.installation import Facts, Installation, ObjectCache
 from kit.quantities import Resources
 from main_instance.haproxy.component import HAProxy, ProxySpec
@@ -26,14 +32,12 @@ from overlays.profile import ErasureSize, Profile
 def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None = None) -> Installation:
     """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
     installation = Installation(app, profile.name, _facts(site), cache)
-    main, li = site.namespaces.main, site.namespaces.li
-    Foundation(installation, (Namespace(main), Namespace(li)))
+    main = site.namespaces.main
+    namespaces = (main, site.namespaces.li) if site.features.li else (main,)
+    Foundation(installation, tuple(map(Namespace, namespaces)))
     OperatorAccess(installation, main)
 
-    storage = MinioTenant(installation, _tenant(site, profile.minio, "minio-main", main, "main-tenant.yaml"))
-    MinioTenant(installation, _tenant(site, profile.minio_li, "minio-li", li, "li-tenant.yaml"))
-    media = storage.bucket("media", storage.secret(user_secret("media", main)))
-    backups = storage.bucket("backups", storage.secret(user_secret("backups", main)))
+    media, backups = _object_storage(installation, site, profile)
 
     postgresql = PostgresCluster(installation, _postgresql(site, profile, backups))
     redis = RedisSentinel(installation, main, SentinelSpec(profile.redis, profile.redis_memory, storage_class=site.storage_classes.default))
@@ -75,10 +79,14 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
             backends=(messaging.http, messaging.health),
         ),
     )
+    generator, fetched = providers(installation.declared.secrets, site.secrets.provider, site.secrets.store)
+    if generator:
+        SecretGenerator(installation, main, generator)
+    ExternalSecrets(installation, main, fetched)
     NetworkPolicies(
         installation,
         NetworkPoliciesSpec(
-            namespaces=(main, li),
+            namespaces=namespaces,
             ingress_namespace="traefik",
             api_server_cidrs=site.cluster.api_server_cidrs,
             names={"postgresql-main": "postgresql-access"},
@@ -95,6 +103,36 @@ def _facts(site: Site) -> Facts:
         cluster_domain=site.cluster.domain,
         zones=site.cluster.multi_zone,
     )
+
+
+def _object_storage(installation: Installation, site: Site, profile: Profile) -> tuple[Bucket, Bucket]:
+    """The buckets of the main instance, for media and for backups, wherever they are."""
+    main, names = site.namespaces.main, site.object_storage.buckets
+    if site.object_storage.external:
+        storage = ExternalStorage(installation, main, _external(site.object_storage.external))
+        return storage.bucket(names.media, "media"), storage.bucket(names.backups, "backups")
+    MinioOperatorRelease(installation, main)
+    tenant = MinioTenant(installation, _tenant(site, profile.minio, "minio-main", main, "main-tenant.yaml"))
+    media, backups = tenant.bucket(names.media, "media"), tenant.bucket(names.backups, "backups")
+    Buckets(installation, tenant, _buckets("minio-main", media, backups))
+    if site.features.li:
+        tenant = MinioTenant(installation, _tenant(site, profile.minio_li, "minio-li", site.namespaces.li, "li-tenant.yaml"))
+        Buckets(
+            installation, tenant, _buckets("minio-li", tenant.bucket(names.media_li, "media"), tenant.bucket(names.backups_li, "backups"))
+        )
+    return media, backups
+
+
+def _buckets(tenant: str, media: Bucket, backups: Bucket) -> BucketsSpec:
+    return BucketsSpec(
+        tenant=tenant,
+        buckets=(ProvisionedBucket(media.name), ProvisionedBucket(backups.name, keep_deleted_days=7)),
+        users=((BucketUser("media", media.name, MEDIA), media), (BucketUser("backups", backups.name, BACKUPS), backups)),
+    )
+
+
+def _external(storage: site_options.ExternalStorage) -> ExternalSpec:
+    return ExternalSpec(endpoint=storage.endpoint, region=storage.region, authority_secret=storage.ca_secret)
 
 
 def _tenant(site: Site, size: ErasureSize, name: str, namespace: str, file: str) -> MinioSpec:

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from app.site import SecretProvider, SecretStore
+from infrastructure.secret_provider import FetchedSecret, GeneratorSpec, Right
 from kit.secrets import (
     Composed,
     Copied,
@@ -38,6 +39,34 @@ def program_files() -> dict[str, str]:
     """The text of the generator's files, by name."""
     folder = resources.files("services.secrets")
     return {name: (folder / name).read_text() for name in PROGRAM}
+
+
+def providers(
+    declared: Iterable[tuple[str, str, SecretSpec]], provider: SecretProvider, store: SecretStore | None
+) -> tuple[GeneratorSpec | None, tuple[FetchedSecret, ...]]:
+    """What the chosen provider needs in the cluster: the Job, if it has anything to make, and the Secrets that are fetched.
+
+    `declared`: folder and name of a component, and a Secret that it needs.
+    """
+    owners = {(spec.namespace, spec.name): (folder, component) for folder, component, spec in declared}
+    specs = [spec for _, _, spec in declared]
+    made = made_by_job(specs, provider)
+    fetched: tuple[FetchedSecret, ...] = ()
+    if provider is SecretProvider.EXTERNAL and store:
+        fetched = tuple(
+            FetchedSecret(*owners[spec.namespace, spec.name], spec.name, spec.namespace, external_secret(spec, store))
+            for spec in specs
+            if not spec.made_in_cluster
+        )
+    if not made:
+        return None, fetched
+    rights = tuple(
+        Right(*owner, rule.namespace, rule.verbs, rule.names)
+        for owner in dict.fromkeys(owners.values())
+        for rule in rules([spec for spec in made if owners[spec.namespace, spec.name] == owner])
+    )
+    text, program = request(made), program_files()
+    return GeneratorSpec(job_name("secret-generator", text, *program.values()), text, program, rights), fetched
 
 
 # -- generate: the Job

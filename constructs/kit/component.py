@@ -117,7 +117,7 @@ class Component(Construct):
 
     def secret(self, spec: SecretSpec) -> SecretSpec:
         """Declare a Secret that the site's provider has to make."""
-        self.installation.declared.secrets.append(spec)
+        self.installation.declared.secrets.append((self.folder, self.name, spec))
         return spec
 
     # -- workloads
@@ -164,8 +164,8 @@ class Component(Construct):
     def job(
         self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None
     ) -> Workload:
-        """Pods that run to completion. Finished Jobs stay for an hour, so that their log can be read."""
-        spec = k8s.JobSpec(backoff_limit=backoff_limit, ttl_seconds_after_finished=3600, template=self._template(pod, part))
+        """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever."""
+        spec = k8s.JobSpec(backoff_limit=backoff_limit, template=self._template(pod, part))
         self.add(file, k8s.KubeJob, name, part=part, annotations=annotations, spec=spec)
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
 

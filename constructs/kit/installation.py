@@ -55,7 +55,8 @@ class Declarations:
     outside: list[tuple[Pods, External]] = Factory(list)
     api_clients: list[Pods] = Factory(list)
     exposures: list[Exposure] = Factory(list)
-    secrets: list[SecretSpec] = Factory(list)
+    secrets: list[tuple[str, str, SecretSpec]] = Factory(list)
+    """Folder and name of the component, and what it needs."""
 
 
 class Installation(Chart):

@@ -3,30 +3,32 @@
 from typing import Any
 
 from attrs import frozen
+from cdk8s_plus_34 import k8s
 from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
 
 from constructs import Construct
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
+from kit.custom import CustomResource
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.quantities import Bytes, Resources
 from kit.rendering import Tuning
 from kit.secrets import Composed, Fixed, RandomText, SecretSpec
+from kit.text import yaml_text
 
 API = Port("minio-port", 9000)
 REGION = "us-east-1"
 """MinIO's own default: a name that clients must sign with, and no place."""
 
 
-class Tenant(ApiObject):
-    """The Tenant kind of the MinIO operator (minio.min.io/v2). Its typed class is not generated: the CRD is AGPL-3.0."""
+class Tenant(CustomResource):
+    """The Tenant kind of the MinIO operator. Its typed class is not generated: the CRD is AGPL-3.0."""
 
-    def __init__(self, scope: Construct, id: str, *, metadata: ApiObjectMetadata, spec: dict[str, Any]) -> None:
-        super().__init__(scope, id, api_version="minio.min.io/v2", kind="Tenant", metadata=metadata)
-        self.add_json_patch(JsonPatch.add("/spec", spec))
+    resource_version = "minio.min.io/v2"
+    resource_kind = "Tenant"
 
 
 @frozen
@@ -46,6 +48,26 @@ class MinioSpec:
     """Instead of the image of the lock."""
 
 
+class MinioOperatorRelease(Component):
+    """The release of the operator that the Tenants are made for, by reference, with the values that it should be installed with:
+    `helm install minio-operator <chart> --repo <repository> --version <version> --values values.yaml`."""
+
+    folder = "infrastructure/03-minio"
+
+    def __init__(self, installation: Installation, namespace: str) -> None:
+        super().__init__(installation, "minio-operator-release", namespace)
+        operator = MINIO_OPERATOR
+        values = {"operator": {"replicaCount": 2, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}}
+        data = {
+            "repository": operator.chart_repository,
+            "chart": operator.chart,
+            "version": operator.version,
+            "namespace": operator.namespace,
+            "values.yaml": yaml_text(values),
+        }
+        self.add("operator.yaml", k8s.KubeConfigMap, self.name, data=data)
+
+
 class MinioTenant(Component):
     """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set."""
 
@@ -59,6 +81,7 @@ class MinioTenant(Component):
         host = installation.facts.service_host("minio", spec.namespace)
         self.api = Endpoint(self.pods, host, 80, API)
         self.url = f"http://{host}"
+        self.region = REGION
         self.root = self.secret(_root_secret(spec))
         self.add(
             spec.file, Tenant, spec.name, tuning=Tuning(f"config/minio/{spec.file}", ("image", "pools", "env")), spec=self._tenant(spec)
@@ -67,9 +90,10 @@ class MinioTenant(Component):
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)
 
-    def bucket(self, name: str, user: SecretSpec) -> Bucket:
-        """A bucket of this tenant, as the user whose keys `user` holds sees it."""
-        return Bucket(name, self.url, REGION, Credentials(user.name), self.api)
+    def bucket(self, name: str, user: str) -> Bucket:
+        """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
+        keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
+        return Bucket(name, self.url, REGION, Credentials(self.secret(keys).name), self.api)
 
     def _tenant(self, spec: MinioSpec) -> dict[str, Any]:
         image_user = image("minio").user
@@ -129,11 +153,6 @@ class MinioTenant(Component):
         if self.installation.facts.pull_secrets:
             tenant["imagePullSecret"] = {"name": self.installation.facts.pull_secrets[0]}
         return tenant
-
-
-def user_secret(user: str, namespace: str) -> SecretSpec:
-    """The keys of a bucket user."""
-    return credentials_secret(f"minio-user-{user}", namespace, Fixed(user), RandomText(40), Fixed(REGION))
 
 
 def _root_secret(spec: MinioSpec) -> SecretSpec:

@@ -26,8 +26,12 @@ class Access:
 
     def policy(self, bucket: str) -> dict[str, Any]:
         """The policy document that allows this on one bucket, and nothing else."""
-        parts = ((self.on_bucket, f"arn:aws:s3:::{bucket}"), (self.on_objects, f"arn:aws:s3:::{bucket}/*"))
-        statements = [{"Effect": "Allow", "Action": sorted(actions), "Resource": [resource]} for actions, resource in parts if actions]
+        the_bucket, its_objects = f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"
+        parts = [("Allow", self.on_bucket, the_bucket), ("Allow", self.on_objects, its_objects)]
+        if "s3:DeleteObject" in self.on_objects:
+            # MinIO takes s3:DeleteObject as leave to delete versions too, unless that is denied (cmd/auth-handler.go, authorizeRequest).
+            parts.append(("Deny", ("s3:DeleteObjectVersion",), its_objects))
+        statements = [{"Effect": effect, "Action": sorted(actions), "Resource": [on]} for effect, actions, on in parts if actions]
         return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -44,7 +48,7 @@ MEDIA_READER = Access(_READ)
 
 BACKUPS = Access(_READ + _WRITE + _DELETE, _LIST)
 """barman-cloud 3.19.1 (cloud_providers/aws_s3.py): head_bucket, list_objects_v2, head_object, get, put_object with If-None-Match, multipart
-with abort, delete_objects. No versions: with `keep_deleted_days` an intruder in PostgreSQL cannot destroy the backups."""
+with abort, delete_objects; no versions. With `keep_deleted_days` an intruder who has these keys cannot destroy the backups."""
 
 LOGS = Access(_READ + _WRITE + _DELETE, _LIST)
 """Loki: https://grafana.com/docs/loki/latest/operations/storage/ (Cloud Storage Permissions, S3); the compactor deletes."""
@@ -54,7 +58,8 @@ LOGS = Access(_READ + _WRITE + _DELETE, _LIST)
 class ProvisionedBucket:
     """A bucket to be made.
 
-    `keep_deleted_days`: how long an object that was deleted or overwritten can be brought back (versioning with an end; None: not at all).
+    `keep_deleted_days`: how long an object that was deleted or overwritten can be brought back (None: not at all). Such a bucket has
+    versioning, and object lock without a retention, so that its users cannot destroy versions.
     `expire_days`: the age at which objects go (None: never). Both are at least 1.
     """
 

@@ -39,7 +39,6 @@ class Bucket:
     region: str
     credentials: Credentials
     peer: Endpoint | External
-    path_style: bool = True
     authority: Authority | None = None
 
 

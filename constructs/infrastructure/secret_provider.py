@@ -1,0 +1,128 @@
+"""Who makes the Secrets that the components have declared: a Job in the cluster, the External Secrets Operator, or the site's operator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from cdk8s_plus_34 import k8s
+
+from kit.component import Component
+from kit.custom import CustomResource
+from kit.images import image
+from kit.installation import Installation
+from kit.pods import Container, Mount, PodSpec, Scratch
+from kit.quantities import Resources, mib, millicores
+
+_PROGRAM = "/opt/matrix-platform"
+_REQUEST = "/etc/secrets-request"
+
+
+class ExternalSecret(CustomResource):
+    """The ExternalSecret kind of the External Secrets Operator; its `spec` is made by app.secrets."""
+
+    resource_version = "external-secrets.io/v1"
+    resource_kind = "ExternalSecret"
+
+
+@frozen
+class Right:
+    """What the Job may do with Secrets of one namespace on behalf of one component. No names: all, since RBAC cannot bind `create` to names."""
+
+    folder: str
+    component: str
+    namespace: str
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@frozen
+class FetchedSecret:
+    """A Secret that the External Secrets Operator fetches: where it belongs, and the `spec` of its ExternalSecret."""
+
+    folder: str
+    component: str
+    name: str
+    namespace: str
+    spec: Mapping[str, Any] = field(hash=False)
+
+
+class ExternalSecrets(Component):
+    """One ExternalSecret for each Secret, in the folder of the component that needs it."""
+
+    folder = "infrastructure/00-secrets"
+
+    def __init__(self, installation: Installation, namespace: str, secrets: tuple[FetchedSecret, ...]) -> None:
+        super().__init__(installation, "external-secrets", namespace)
+        for secret in secrets:
+            installation.add(
+                self,
+                f"{secret.folder}/secrets.yaml",
+                ExternalSecret,
+                name=secret.name,
+                namespace=secret.namespace,
+                labels=self.labels(secret.component),
+                spec=dict(secret.spec),
+            )
+
+
+@frozen
+class GeneratorSpec:
+    """What the Job makes: its `request` (no secret in it), the `program` that runs by file name, and its rights.
+
+    `name` changes with request and program: the template of a Job cannot be changed, so another request is another Job.
+    """
+
+    name: str
+    request: str
+    program: Mapping[str, str] = field(hash=False)
+    rights: tuple[Right, ...]
+
+
+class SecretGenerator(Component):
+    """A Job that makes what is missing and never replaces what is there. Its rights stand with the components whose Secrets it makes."""
+
+    folder = "infrastructure/00-secrets"
+
+    def __init__(self, installation: Installation, namespace: str, spec: GeneratorSpec) -> None:
+        super().__init__(installation, "secret-generator", namespace)
+        account = self.name
+        self.add("job.yaml", k8s.KubeServiceAccount, account, automount_service_account_token=False)
+        for right_of in dict.fromkeys((right.folder, right.component, right.namespace) for right in spec.rights):
+            rights = [right for right in spec.rights if (right.folder, right.component, right.namespace) == right_of]
+            self._role(*right_of, rights, account)
+        program = self.config("secret-generator", {name: (f"secrets/{name}", text) for name, text in spec.program.items()})
+        request = self.config("secret-request", {"request.json": ("secrets/request.json", spec.request)})
+        container = Container(
+            name="generate",
+            image=image("synapse"),
+            command=("python", "-m", "services.secrets.generate", f"{_REQUEST}/request.json"),
+            env={"PYTHONPATH": _PROGRAM, "PYTHONDONTWRITEBYTECODE": "1"},
+            mounts=(
+                Mount(program, f"{_PROGRAM}/services/secrets"),
+                Mount(request, _REQUEST),
+                Mount(Scratch("tmp", mib(16)), "/tmp"),  # noqa: S108 - a volume of the pod's own
+            ),
+            resources=Resources(millicores(50), mib(64), mib(256)),
+        )
+        pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="OnFailure")
+        job = self.job("job.yaml", spec.name, pod, part=self.name, backoff_limit=20)
+        self.calls_api_server(job.pods)
+
+    def _role(self, folder: str, component: str, namespace: str, rights: list[Right], account: str) -> None:
+        name, file = f"make-secrets-of-{component}", f"{folder}/secrets.yaml"
+        rules = [
+            k8s.PolicyRule(api_groups=[""], resources=["secrets"], verbs=list(right.verbs), resource_names=list(right.names) or None)
+            for right in rights
+        ]
+        labels = self.labels(component)
+        self.installation.add(self, file, k8s.KubeRole, name=name, namespace=namespace, labels=labels, rules=rules)
+        self.installation.add(
+            self,
+            file,
+            k8s.KubeRoleBinding,
+            name=name,
+            namespace=namespace,
+            labels=labels,
+            role_ref=k8s.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name=name),
+            subjects=[k8s.Subject(kind="ServiceAccount", name=account, namespace=self.namespace)],
+        )
