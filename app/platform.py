@@ -7,6 +7,7 @@ from app.secrets import providers
 from app.site import Site
 from infrastructure.access import OperatorAccess
 from infrastructure.foundation import Foundation, Namespace
+from infrastructure.ingress import CertificateSource, Gateway, Ingress, IngressSpec
 from infrastructure.network_policies import NetworkPolicies, NetworkPoliciesSpec
 from infrastructure.object_storage.buckets import Buckets, BucketsSpec
 from infrastructure.object_storage.external import ExternalSpec, ExternalStorage
@@ -70,7 +71,8 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
                 pools=tuple(Pool(kind, (counts | ceilings)[kind.name], domain) for kind in WORKER_TYPES),
                 main=messaging.address(MAIN) + ".",
                 max_upload=site.media.max_upload_size,
-                trusted_proxies=site.cluster.pod_cidrs,
+                trusted_proxies=site.ingress.trusted_proxies,
+                ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
                 federation=site.features.federation,
             ),
             replicas=profile.haproxy.replicas,
@@ -83,11 +85,12 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
     if generator:
         SecretGenerator(installation, main, generator)
     ExternalSecrets(installation, main, fetched)
+    Ingress(installation, main, _ingress(site))
     NetworkPolicies(
         installation,
         NetworkPoliciesSpec(
             namespaces=namespaces,
-            ingress_namespace="traefik",
+            ingress_namespace=site.ingress.controller_namespace,
             api_server_cidrs=site.cluster.api_server_cidrs,
             names={"postgresql-main": "postgresql-access"},
         ),
@@ -102,6 +105,21 @@ def _facts(site: Site) -> Facts:
         pull_secrets=site.images.pull_secrets,
         cluster_domain=site.cluster.domain,
         zones=site.cluster.multi_zone,
+    )
+
+
+def _ingress(site: Site) -> IngressSpec:
+    ingress, tls = site.ingress, site.tls
+    return IngressSpec(
+        class_name=ingress.class_name,
+        controller_namespace=ingress.controller_namespace,
+        gateway=Gateway(ingress.gateway.name, ingress.gateway.namespace) if ingress.gateway else None,
+        annotations=ingress.annotations,
+        source=CertificateSource(tls.source.value),
+        tls_secrets=(("matrix", tls.secret_names.matrix),),
+        issuer=tls.cluster_issuer,
+        acme_server=tls.acme.server,
+        acme_email=tls.acme.email,
     )
 
 

@@ -64,11 +64,12 @@ class Connection:
 
 @frozen
 class Exposure:
-    """An endpoint that the ingress publishes: `paths` are prefixes under `host`."""
+    """An endpoint that the ingress publishes: `paths` are prefixes under `host`. `file`: where its Ingress stands below `dist/base`."""
 
     name: str
     host: str
     endpoint: Endpoint
+    file: str
     paths: tuple[str, ...] = ("/",)
     allowed_sources: tuple[str, ...] = field(default=())
     """Address ranges that may come in; empty for the whole world."""

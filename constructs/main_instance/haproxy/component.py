@@ -55,4 +55,5 @@ class HAProxy(Component):
         )
         self.public, self.internal = service.endpoint("public"), service.endpoint("internal")
         self.connect(self.pods, *spec.backends)
-        self.expose(Exposure("matrix", spec.host, self.public, paths=("/_matrix", "/_synapse/client")))
+        paths = ("/_matrix", "/_synapse/client")
+        self.expose(Exposure("matrix", spec.host, self.public, "main-instance/01-synapse/ingress.yaml", paths))

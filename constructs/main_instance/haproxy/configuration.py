@@ -111,6 +111,9 @@ class HAProxySpec:
     """Synapse's `max_upload_size`."""
     trusted_proxies: tuple[str, ...] = field(validator=_addresses)
     """Address ranges of those whose X-Forwarded-For is believed. No client may have an address in them, or it could pose as any other."""
+    ingress_peers: tuple[str, ...] = field(default=(), validator=_addresses)
+    """Address ranges from which the ingress controller connects: of its X-Forwarded-For only the last address is believed, which it has
+    seen itself. `0.0.0.0/0` where a network policy lets nobody else connect."""
     federation: bool = False
     main_max_connections: int = field(default=250, validator=ge(1))
     synapse_port: int = field(default=8008, validator=_PORT)
@@ -172,6 +175,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             spec=spec,
             bind=f"[{spec.listen_address}]" if ip_address(spec.listen_address).version == 6 else spec.listen_address,
             bind_options=" v4v6" if spec.listen_address == "::" else "",
+            believed=" ".join(dict.fromkeys((*spec.ingress_peers, *spec.trusted_proxies))),
             trusted_proxies=" ".join(spec.trusted_proxies),
             hops=_TRUSTED_HOPS,
             ring_weight=_RING_WEIGHT,

@@ -1,0 +1,271 @@
+"""How the platform is reached from outside: each exposure as an Ingress or an HTTPRoute, and the certificates of their hosts."""
+
+from enum import Enum
+
+from attrs import frozen
+from cdk8s_plus_34 import k8s
+
+from imports import cert_manager, cert_manager_issuers
+from kit.component import Component
+from kit.custom import CustomResource
+from kit.installation import Installation
+from kit.network import Endpoint, Exposure, Pods, Port
+from kit.pods import int_or_string
+from kit.text import yaml_text
+
+ISSUER = "matrix-platform"
+_ROOT = "matrix-platform-root"
+_FIVE_YEARS = "43800h"
+_SOLVER = Port("http", 8089)
+"""Where cert-manager's pods for the HTTP-01 challenge listen (cert-manager, pkg/issuer/acme/http/pod.go)."""
+
+# Traefik's chart 41.3.0, Traefik 3.7: what Matrix needs of every entry point. Identifiers hold encoded slashes and the like, uploads
+# take longer than the default of a minute, and HAProxy believes the X-Forwarded-For that Traefik writes.
+TRAEFIK_VALUES = {
+    "ports": {
+        "websecure": {
+            "http": {
+                "encodedCharacters": {
+                    f"allowEncoded{name}": True for name in ("Slash", "BackSlash", "Semicolon", "Percent", "QuestionMark", "Hash")
+                },
+            },
+            "transport": {"respondingTimeouts": {"readTimeout": "1800s", "writeTimeout": "0s", "idleTimeout": "180s"}},
+        }
+    },
+    "providers": {"kubernetesCRD": {"enabled": True}},
+}
+
+
+class Middleware(CustomResource):
+    """Traefik's Middleware: something done to a request or its answer on the way."""
+
+    resource_version = "traefik.io/v1alpha1"
+    resource_kind = "Middleware"
+
+
+class HttpRoute(CustomResource):
+    """The Gateway API's HTTPRoute."""
+
+    resource_version = "gateway.networking.k8s.io/v1"
+    resource_kind = "HTTPRoute"
+
+
+class CertificateSource(Enum):
+    """Who signs the certificates of the hosts."""
+
+    ACME = "acme"
+    INTERNAL_CA = "internal-ca"
+    CLUSTER_ISSUER = "cluster-issuer"
+    EXISTING = "existing"
+
+
+@frozen
+class Gateway:
+    """The Gateway that routes attach to."""
+
+    name: str
+    namespace: str
+
+
+@frozen
+class IngressSpec:
+    """How a site publishes its hosts. `gateway`: by HTTPRoutes attached to it; None: by Ingress objects of `class_name`.
+
+    `tls_secrets`: exposure name to the Secret with its certificate. `issuer`: name of the ClusterIssuer, for that source.
+    `controller_namespace`: where the ingress controller or the gateway's proxies run.
+    """
+
+    class_name: str
+    controller_namespace: str
+    gateway: Gateway | None
+    annotations: tuple[tuple[str, str], ...]
+    source: CertificateSource
+    tls_secrets: tuple[tuple[str, str], ...]
+    issuer: str | None
+    acme_server: str
+    acme_email: str | None
+
+
+class Ingress(Component):
+    """Publishes what the components have exposed, and nothing else; every host is served over TLS with HSTS."""
+
+    folder = "infrastructure/04-networking"
+
+    def __init__(self, installation: Installation, namespace: str, spec: IngressSpec) -> None:
+        super().__init__(installation, "ingress", namespace)
+        self._spec = spec
+        exposures = installation.declared.exposures
+        for exposure in exposures:
+            if spec.gateway:
+                self._route(exposure, spec.gateway)
+            else:
+                self._ingress(exposure)
+        for name in dict.fromkeys(map(self._tls_namespace, exposures)):
+            self._issuers(name)
+        for name in dict.fromkeys(exposure.endpoint.pods.namespace for exposure in exposures):
+            if self._traefik:
+                headers = {"stsSeconds": 31_536_000, "stsIncludeSubdomains": False, "forceSTSHeader": True}
+                self._place("ingress-controller.yaml", Middleware, "hsts", name, spec={"headers": headers})
+        if spec.source is not CertificateSource.EXISTING:
+            for exposure in exposures:
+                self._certificate(exposure)
+        if self._traefik:
+            data = {
+                "repository": "https://traefik.github.io/charts",
+                "chart": "traefik",
+                "version": "41.3.0",
+                "values.yaml": yaml_text(TRAEFIK_VALUES),
+            }
+            self.add("ingress-controller.yaml", k8s.KubeConfigMap, "ingress-controller-release", data=data)
+
+    @property
+    def _traefik(self) -> bool:
+        return self._spec.gateway is None and self._spec.class_name == "traefik"
+
+    def _place(self, file: str, kind: type, name: str, namespace: str, **properties: object) -> None:
+        path = file if "/" in file else self.path(file)
+        self.installation.add(self, path, kind, name=name, namespace=namespace, labels=self.labels(), **properties)
+
+    def _ingress(self, exposure: Exposure) -> None:
+        spec, namespace = self._spec, exposure.endpoint.pods.namespace
+        middlewares = [f"{namespace}-hsts@kubernetescrd"] if self._traefik else []
+        if exposure.allowed_sources:
+            if not self._traefik:
+                raise ValueError(
+                    f"{exposure.host} admits only {', '.join(exposure.allowed_sources)}: the platform can say so to the ingress class "
+                    f"traefik alone, not to {spec.class_name}"
+                )
+            allowed = f"{exposure.name}-sources"
+            sources = {"ipAllowList": {"sourceRange": list(exposure.allowed_sources)}}
+            self._place("ingress-controller.yaml", Middleware, allowed, namespace, spec=sources)
+            middlewares.append(f"{namespace}-{allowed}@kubernetescrd")
+        annotations = dict(spec.annotations)
+        if self._traefik:
+            annotations |= {
+                "traefik.ingress.kubernetes.io/router.entrypoints": "websecure",
+                "traefik.ingress.kubernetes.io/router.middlewares": ",".join(middlewares),
+            }
+        service = k8s.IngressServiceBackend(name=_service(exposure.endpoint), port=k8s.ServiceBackendPort(number=exposure.endpoint.port))
+        paths = [
+            k8s.HttpIngressPath(path=path, path_type="Prefix", backend=k8s.IngressBackend(service=service)) for path in exposure.paths
+        ]
+        self.installation.add(
+            self,
+            exposure.file,
+            k8s.KubeIngress,
+            name=exposure.name,
+            namespace=namespace,
+            labels=self.labels(),
+            annotations=annotations,
+            spec=k8s.IngressSpec(
+                ingress_class_name=spec.class_name,
+                rules=[k8s.IngressRule(host=exposure.host, http=k8s.HttpIngressRuleValue(paths=paths))],
+                tls=[k8s.IngressTls(hosts=[exposure.host], secret_name=self._tls_secret(exposure))],
+            ),
+        )
+
+    def _route(self, exposure: Exposure, gateway: Gateway) -> None:
+        if exposure.allowed_sources:
+            raise ValueError(
+                f"{exposure.host} admits only {', '.join(exposure.allowed_sources)}: the Gateway API has no field for that; "
+                "use ingress.type: ingress with the class traefik"
+            )
+        route = {
+            "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace}],
+            "hostnames": [exposure.host],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in exposure.paths],
+                    "backendRefs": [{"name": _service(exposure.endpoint), "port": exposure.endpoint.port}],
+                    # HAProxy knows how long each kind of request may take.
+                    "timeouts": {"request": "0s", "backendRequest": "0s"},
+                }
+            ],
+        }
+        annotations = dict(self._spec.annotations)
+        self.installation.add(
+            self,
+            exposure.file,
+            HttpRoute,
+            name=exposure.name,
+            namespace=exposure.endpoint.pods.namespace,
+            labels=self.labels(),
+            annotations=annotations,
+            spec=route,
+        )
+
+    # -- certificates
+
+    def _tls_secret(self, exposure: Exposure) -> str:
+        return dict(self._spec.tls_secrets)[exposure.name]
+
+    def _issuers(self, namespace: str) -> None:
+        match self._spec.source:
+            case CertificateSource.ACME:
+                self._acme(namespace)
+            case CertificateSource.INTERNAL_CA:
+                self._internal_ca(namespace)
+
+    def _acme(self, namespace: str) -> None:
+        spec = self._spec
+        if spec.gateway:
+            parent = cert_manager_issuers.IssuerSpecAcmeSolversHttp01GatewayHttpRouteParentRefs(
+                name=spec.gateway.name, namespace=spec.gateway.namespace
+            )
+            http = cert_manager_issuers.IssuerSpecAcmeSolversHttp01(
+                gateway_http_route=cert_manager_issuers.IssuerSpecAcmeSolversHttp01GatewayHttpRoute(parent_refs=[parent])
+            )
+        else:
+            http = cert_manager_issuers.IssuerSpecAcmeSolversHttp01(
+                ingress=cert_manager_issuers.IssuerSpecAcmeSolversHttp01Ingress(ingress_class_name=spec.class_name)
+            )
+        acme = cert_manager_issuers.IssuerSpecAcme(
+            server=spec.acme_server,
+            email=spec.acme_email,
+            private_key_secret_ref=cert_manager_issuers.IssuerSpecAcmePrivateKeySecretRef(name="acme-account"),
+            solvers=[cert_manager_issuers.IssuerSpecAcmeSolvers(http01=http)],
+        )
+        self._place(
+            "cert-manager.yaml", cert_manager_issuers.Issuer, ISSUER, namespace, spec=cert_manager_issuers.IssuerSpec(acme=acme)
+        )
+        solver = Pods("acme-solver", namespace, (("acme.cert-manager.io/http01-solver", "true"),))
+        self.connect(Pods("ingress", self._spec.controller_namespace, ()), Endpoint(solver, "", _SOLVER.number, _SOLVER))
+
+    def _internal_ca(self, namespace: str) -> None:
+        self_signed = cert_manager_issuers.IssuerSpec(self_signed=cert_manager_issuers.IssuerSpecSelfSigned())
+        self._place("cert-manager.yaml", cert_manager_issuers.Issuer, _ROOT, namespace, spec=self_signed)
+        root = cert_manager.CertificateSpec(
+            is_ca=True,
+            common_name=_ROOT,
+            secret_name=_ROOT,
+            duration=_FIVE_YEARS,
+            private_key=cert_manager.CertificateSpecPrivateKey(algorithm=cert_manager.CertificateSpecPrivateKeyAlgorithm.ECDSA, size=256),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=_ROOT, kind="Issuer"),
+        )
+        self._place("cert-manager.yaml", cert_manager.Certificate, _ROOT, namespace, spec=root)
+        authority = cert_manager_issuers.IssuerSpec(ca=cert_manager_issuers.IssuerSpecCa(secret_name=_ROOT))
+        self._place("cert-manager.yaml", cert_manager_issuers.Issuer, ISSUER, namespace, spec=authority)
+
+    def _certificate(self, exposure: Exposure) -> None:
+        cluster_wide = self._spec.source is CertificateSource.CLUSTER_ISSUER
+        spec = cert_manager.CertificateSpec(
+            secret_name=self._tls_secret(exposure),
+            dns_names=[exposure.host],
+            private_key=cert_manager.CertificateSpecPrivateKey(
+                algorithm=cert_manager.CertificateSpecPrivateKeyAlgorithm.ECDSA,
+                size=256,
+                rotation_policy=cert_manager.CertificateSpecPrivateKeyRotationPolicy.ALWAYS,
+            ),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(
+                name=(self._spec.issuer or "") if cluster_wide else ISSUER, kind="ClusterIssuer" if cluster_wide else "Issuer"
+            ),
+        )
+        self._place("cert-manager.yaml", cert_manager.Certificate, exposure.name, self._tls_namespace(exposure), spec=spec)
+
+    def _tls_namespace(self, exposure: Exposure) -> str:
+        """Where the TLS connection ends: beside the Ingress, or beside the Gateway."""
+        return self._spec.gateway.namespace if self._spec.gateway else exposure.endpoint.pods.namespace
+
+
+def _service(endpoint: Endpoint) -> str:
+    return endpoint.host.partition(".")[0]
