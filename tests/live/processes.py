@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,13 +22,17 @@ LOOPBACK = "127.0.0.1"
 def free_ports(count: int) -> list[int]:
     """`count` distinct TCP ports of 127.0.0.1 that nothing listens on.
 
-    All are held at once, so they are distinct; another program may still take one before the caller does, which then fails to start.
+    They lie below the range from which Linux gives ports to outgoing connections (32768 and up, ip_local_port_range), so that none is taken
+    by one between now and the moment when a program listens on it. Another program may still take one, which then fails to start.
     """
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for taken in sockets:
-            taken.bind((LOOPBACK, 0))
-        return [taken.getsockname()[1] for taken in sockets]
+        ports: list[int] = []
+        while len(ports) < count:
+            taken, port = held.enter_context(socket.socket()), random.randrange(15_000, 32_000)  # noqa: S311 - not a secret
+            with contextlib.suppress(OSError):
+                taken.bind((LOOPBACK, port))
+                ports.append(port)
+        return ports
 
 
 def wait_for(condition: Callable[[], T], seconds: float, what: str) -> T:
