@@ -28,7 +28,7 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
-            taken, port = held.enter_context(socket.socket()), random.randrange(15_000, 32_000)  # noqa: S311 - not a secret
+            taken, port = held.enter_context(socket.socket()), random.SystemRandom().randrange(15_000, 32_000)
             with contextlib.suppress(OSError):
                 taken.bind((LOOPBACK, port))
                 ports.append(port)
