@@ -67,7 +67,10 @@ class PostgresSpec:
 
 @frozen
 class Database:
-    """How a client reaches a database: `passfile` and `authority` are the operator's Secrets that hold the password and the CA."""
+    """How a client in the cluster's namespace reaches a database. `host` is the name that stands in the password file.
+
+    `password_secret` and `authority_secret` are the operator's Secrets that hold the password file and the CA.
+    """
 
     endpoint: Endpoint
     host: str
@@ -78,8 +81,9 @@ class Database:
 
 
 class PostgresCluster(Component):
-    """A cluster with synchronous replication by quorum: a commit is acknowledged when a standby has it, and only a standby that
-    has every acknowledged commit is promoted.
+    """A cluster with synchronous replication by quorum.
+
+    A commit is acknowledged when a standby has it, and only a standby that has every acknowledged commit is promoted.
     """
 
     folder = "infrastructure/01-postgresql"
@@ -91,7 +95,10 @@ class PostgresCluster(Component):
         self.pods = Pods(spec.name, spec.namespace, (("cnpg.io/cluster", spec.name),))
         host = installation.facts.service_host(f"{spec.name}-rw", spec.namespace)
         self.sql = Endpoint(self.pods, host, SQL.number, SQL)
-        self.database = Database(self.sql, host, spec.database, spec.database, f"{spec.name}-app", f"{spec.name}-ca")
+        # The operator's password file names the host so, and libpq takes a password only for the host as it is named
+        # (cloudnative-pg, pkg/specs/secrets.go and internal/controller/cluster_create.go).
+        named = f"{spec.name}-rw"
+        self.database = Database(self.sql, named, spec.database, spec.database, f"{spec.name}-app", f"{spec.name}-ca")
         tuned = ("instances", "postgresql", "resources", "storage", "walStorage")
         tuning = Tuning(f"config/postgresql/{spec.file}", tuned)
         self.add(spec.file, cnpg.Cluster, spec.name, tuning=tuning, spec=self._cluster(spec))

@@ -56,8 +56,10 @@ class Service:
 
 
 class Component(Construct):
-    """One folder of the platform. A subclass reads like the paragraph that describes it; everything that all components
-    share (labels, hardening, spread, disruption budgets, service accounts, policies) follows from what it declares.
+    """One folder of the platform.
+
+    A subclass reads like the paragraph that describes it; everything that all components share (labels, hardening, spread,
+    disruption budgets, service accounts, policies) follows from what it declares.
     """
 
     folder: ClassVar[str]
@@ -255,11 +257,11 @@ class Component(Construct):
     def _deployed(
         self, kind: str, name: str, pod: PodSpec, part: str, replicas: int | None, autoscaled: tuple[int, int] | None
     ) -> Workload:
-        least = autoscaled[0] if autoscaled else (replicas or 0)
+        most = autoscaled[1] if autoscaled else (replicas or 0)
         if autoscaled:
             self._autoscaler(kind, name, part, *autoscaled)
-        if least >= 2:
-            # One pod at a time may be drained; a workload of one has no budget, since a budget could only block the drain.
+        if most >= 2:
+            # One pod at a time may be drained, also the only one of an autoscaled workload that is small at the moment.
             spec = k8s.PodDisruptionBudgetSpec(
                 max_unavailable=int_or_string(1),
                 unhealthy_pod_eviction_policy="AlwaysAllow",
