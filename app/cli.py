@@ -65,7 +65,7 @@ def docs(site_file: Path) -> None:
     from overlays import profiles
 
     site, cache = _site(site_file), ObjectCache()
-    renderings = {profile.name: _or_exit(lambda p=profile: render(site, p, cache)) for profile in profiles()}
+    renderings = _or_exit(lambda: {profile.name: render(site, profile, cache) for profile in profiles()})
     pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
     pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}
     for path, text in pages.items():
@@ -89,7 +89,7 @@ def budget(site_file: Path, name: str | None) -> None:
         profile = _profile(name)
         click.echo(workload_table(_or_exit(lambda: render(site, profile, cache))))
     else:
-        renderings = {profile.name: _or_exit(lambda p=profile: render(site, p, cache)) for profile in profiles()}
+        renderings = _or_exit(lambda: {profile.name: render(site, profile, cache) for profile in profiles()})
         click.echo(budget_page(profiles(), renderings))
 
 

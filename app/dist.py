@@ -1,6 +1,5 @@
 """Writing `dist/`: the only place where the compiler touches files, and it replaces the tree only by a complete one."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,12 +32,12 @@ def write_tree(target: Path, files: Files) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
         if target.exists():
-            os.rename(target, staging / "old")
+            target.rename(staging / "old")
         try:
-            os.rename(new, target)
+            new.rename(target)
         except OSError:
             if (staging / "old").exists():
-                os.rename(staging / "old", target)
+                (staging / "old").rename(target)
             raise
     except OSError as error:
         raise DistError(f"{error.filename or target}: {error.strerror}; {target} is as it was") from error

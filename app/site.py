@@ -170,7 +170,9 @@ class Ingress:
     type: IngressType = option(IngressType.INGRESS, "Publish hosts by Ingress objects or by HTTPRoutes of the Gateway API.")
     class_name: Name = option("traefik", "IngressClass of every Ingress.", only_with=OnlyWith("ingress.type", IngressType.INGRESS))
     gateway: Gateway | None = option(None, only_with=OnlyWith("ingress.type", IngressType.GATEWAY, needed=True))
-    controller_namespace: Label = option("traefik", "Namespace of the ingress controller, or of the Gateway's proxies: requests come from there.")
+    controller_namespace: Label = option(
+        "traefik", "Namespace of the ingress controller, or of the Gateway's proxies: requests come from there."
+    )
     annotations: Annotations = option((), "Put on every Ingress or HTTPRoute.", otherwise="`{}`")
     trusted_proxies: tuple[Cidr, ...] = option(
         (), "Load balancers in front of the ingress controller, whose `X-Forwarded-For` is believed."

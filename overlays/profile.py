@@ -18,8 +18,10 @@ class ProfileError(ValueError):
 
 @frozen
 class Workers:
-    """Instances of each Synapse worker type. The types named here grow with the number of users; the others follow their kind:
-    elastic ones get `others`, sharded ones `other_shards`, single ones are one.
+    """Instances of each Synapse worker type.
+
+    The types named here grow with the number of users; the others follow their kind: elastic ones get `others`, sharded ones
+    `other_shards`, single ones are one.
     """
 
     synchrotron: int

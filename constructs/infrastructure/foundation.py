@@ -48,4 +48,5 @@ class Foundation(Component):
             self.add("namespace.yaml", k8s.KubePriorityClass, priority.value, cluster_wide=True, value=value, global_default=False)
 
     def path(self, file: str) -> str:
+        """The root of the base: namespaces come before everything."""
         return file

@@ -1,8 +1,10 @@
 """How the platform is reached from outside: each exposure as an Ingress or an HTTPRoute, and the certificates of their hosts."""
 
 from enum import Enum
+from typing import Any
 
 from attrs import frozen
+from cdk8s import ApiObject
 from cdk8s_plus_34 import k8s
 
 from imports import cert_manager, cert_manager_issuers
@@ -10,7 +12,6 @@ from kit.component import Component
 from kit.custom import CustomResource
 from kit.installation import Installation
 from kit.network import Endpoint, Exposure, Pods, Port
-from kit.pods import int_or_string
 from kit.text import yaml_text
 
 ISSUER = "matrix-platform"
@@ -122,9 +123,8 @@ class Ingress(Component):
     def _traefik(self) -> bool:
         return self._spec.gateway is None and self._spec.class_name == "traefik"
 
-    def _place(self, file: str, kind: type, name: str, namespace: str, **properties: object) -> None:
-        path = file if "/" in file else self.path(file)
-        self.installation.add(self, path, kind, name=name, namespace=namespace, labels=self.labels(), **properties)
+    def _place(self, file: str, kind: type[ApiObject], name: str, namespace: str, **properties: Any) -> None:
+        self.installation.add(self, self.path(file), kind, name=name, namespace=namespace, labels=self.labels(), **properties)
 
     def _ingress(self, exposure: Exposure) -> None:
         spec, namespace = self._spec, exposure.endpoint.pods.namespace
@@ -146,9 +146,7 @@ class Ingress(Component):
                 "traefik.ingress.kubernetes.io/router.middlewares": ",".join(middlewares),
             }
         service = k8s.IngressServiceBackend(name=_service(exposure.endpoint), port=k8s.ServiceBackendPort(number=exposure.endpoint.port))
-        paths = [
-            k8s.HttpIngressPath(path=path, path_type="Prefix", backend=k8s.IngressBackend(service=service)) for path in exposure.paths
-        ]
+        paths = [k8s.HttpIngressPath(path=path, path_type="Prefix", backend=k8s.IngressBackend(service=service)) for path in exposure.paths]
         self.installation.add(
             self,
             exposure.file,
@@ -225,9 +223,7 @@ class Ingress(Component):
             private_key_secret_ref=cert_manager_issuers.IssuerSpecAcmePrivateKeySecretRef(name="acme-account"),
             solvers=[cert_manager_issuers.IssuerSpecAcmeSolvers(http01=http)],
         )
-        self._place(
-            "cert-manager.yaml", cert_manager_issuers.Issuer, ISSUER, namespace, spec=cert_manager_issuers.IssuerSpec(acme=acme)
-        )
+        self._place("cert-manager.yaml", cert_manager_issuers.Issuer, ISSUER, namespace, spec=cert_manager_issuers.IssuerSpec(acme=acme))
         solver = Pods("acme-solver", namespace, (("acme.cert-manager.io/http01-solver", "true"),))
         self.connect(Pods("ingress", self._spec.controller_namespace, ()), Endpoint(solver, "", _SOLVER.number, _SOLVER))
 

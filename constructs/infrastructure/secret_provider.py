@@ -100,7 +100,7 @@ class SecretGenerator(Component):
             mounts=(
                 Mount(program, f"{_PROGRAM}/services/secrets"),
                 Mount(request, _REQUEST),
-                Mount(Scratch("tmp", mib(16)), "/tmp"),  # noqa: S108 - a volume of the pod's own
+                Mount(Scratch("tmp", mib(16)), "/tmp"),
             ),
             resources=Resources(millicores(50), mib(64), mib(256)),
         )

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
+
 from constructs import Construct
 
 

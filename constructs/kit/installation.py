@@ -88,7 +88,8 @@ class Installation(Chart):
         key = (kind, name, namespace, _key(labels), _key(annotations), _key(properties))
         manifest = self._cache.manifests.get(key)
         if manifest is None:
-            metadata_class = k8s.ObjectMeta if kind.__module__.startswith("cdk8s_plus") else ApiObjectMetadata
+            # Typed built-in kinds and other kinds take metadata of different classes with the same fields.
+            metadata_class: type[Any] = k8s.ObjectMeta if kind.__module__.startswith("cdk8s_plus") else ApiObjectMetadata
             metadata = metadata_class(name=name, namespace=namespace, labels=labels or None, annotations=annotations or None)
             built = kind(scope, f"{kind.__name__}-{namespace}-{name}", metadata=metadata, **properties)
             manifest = self._cache.manifests[key] = built.to_json()

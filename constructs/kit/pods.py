@@ -37,9 +37,11 @@ class ConfigMap:
 
     @property
     def volume_name(self) -> str:
+        """What the volume is called in the pod."""
         return self.name
 
     def volume(self) -> k8s.Volume:
+        """The typed volume."""
         return k8s.Volume(name=self.volume_name, config_map=k8s.ConfigMapVolumeSource(name=self.name))
 
 
@@ -56,9 +58,11 @@ class SecretFiles:
 
     @property
     def volume_name(self) -> str:
+        """What the volume is called in the pod."""
         return self.secret
 
     def volume(self) -> k8s.Volume:
+        """The typed volume."""
         items = [k8s.KeyToPath(key=key, path=path) for key, path in self.items]
         return k8s.Volume(
             name=self.volume_name, secret=k8s.SecretVolumeSource(secret_name=self.secret, default_mode=self.mode, items=items or None)
@@ -75,9 +79,11 @@ class Scratch:
 
     @property
     def volume_name(self) -> str:
+        """What the volume is called in the pod."""
         return self.name
 
     def volume(self) -> k8s.Volume:
+        """The typed volume."""
         return k8s.Volume(
             name=self.name,
             empty_dir=k8s.EmptyDirVolumeSource(size_limit=quantity(self.limit), medium="Memory" if self.in_memory else None),
@@ -94,9 +100,11 @@ class Claim:
 
     @property
     def volume_name(self) -> str:
+        """What the volume is called in the pod."""
         return self.name
 
     def template(self) -> k8s.KubePersistentVolumeClaimProps:
+        """The typed claim template of a StatefulSet."""
         return k8s.KubePersistentVolumeClaimProps(
             metadata=k8s.ObjectMeta(name=self.name),
             spec=k8s.PersistentVolumeClaimSpec(
@@ -118,6 +126,7 @@ class Mount:
     path: str
 
     def render(self) -> k8s.VolumeMount:
+        """The typed mount."""
         writable = isinstance(self.volume, Scratch | Claim)
         return k8s.VolumeMount(name=self.volume.volume_name, mount_path=self.path, read_only=None if writable else True)
 
@@ -149,6 +158,7 @@ class Probe:
     failures: int = 3
 
     def render(self) -> k8s.Probe:
+        """The typed probe."""
         return k8s.Probe(
             http_get=k8s.HttpGetAction(path=self.http[0], port=int_or_string(self.http[1])) if self.http else None,
             tcp_socket=k8s.TcpSocketAction(port=int_or_string(self.tcp)) if self.tcp else None,
@@ -197,9 +207,9 @@ class Container:
             or None,
             env=[_env_var(name, value) for name, value in self.env.items()] or None,
             volume_mounts=[mount.render() for mount in self.mounts] or None,
-            startup_probe=self.startup and self.startup.render(),
-            readiness_probe=self.readiness and self.readiness.render(),
-            liveness_probe=self.liveness and self.liveness.render(),
+            startup_probe=self.startup.render() if self.startup else None,
+            readiness_probe=self.readiness.render() if self.readiness else None,
+            liveness_probe=self.liveness.render() if self.liveness else None,
             lifecycle=k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop))))
             if self.pre_stop
             else None,
@@ -211,8 +221,9 @@ class Container:
 
 @frozen
 class PodContext:
-    """What a pod gets from its component and site. `references`: image name to what this site pulls; `selector`: the labels
-    that tell these pods from all others.
+    """What a pod gets from its component and site.
+
+    `references`: image name to what this site pulls; `selector`: the labels that tell these pods from all others.
     """
 
     references: Mapping[str, str]
@@ -244,6 +255,7 @@ class PodSpec:
 
     @property
     def all_containers(self) -> tuple[Container, ...]:
+        """Init containers first."""
         return self.init + self.containers
 
     def volumes(self) -> tuple[Volume, ...]:

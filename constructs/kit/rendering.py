@@ -18,6 +18,7 @@ class ObjectId:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "ObjectId":
+        """The identity of a manifest."""
         metadata = manifest["metadata"]
         return cls(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
 

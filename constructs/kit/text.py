@@ -9,7 +9,7 @@ import yaml
 class _Dumper(yaml.CSafeDumper):
     """Block style throughout: no anchors, and text of several lines as a literal block."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML asks for each value
         return True
 
 

@@ -21,11 +21,9 @@ from tests.kustomize import build, by_id, expected, without_hashes, write
 PROFILES = profiles()
 
 # Every example compiles a platform and builds it with kubectl: a failing one is shown as it was found, not made small for minutes.
-EXPENSIVE = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "phases": (Phase.explicit, Phase.reuse, Phase.generate),
-}
+EXPENSIVE = settings(
+    deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.reuse, Phase.generate), max_examples=8
+)
 SMALLEST = PROFILES[0]
 
 
@@ -64,7 +62,7 @@ RANDOM_PROFILES = st.builds(
 )
 
 
-@settings(max_examples=12, **EXPENSIVE)
+@EXPENSIVE
 @given(first=RANDOM_PROFILES, second=RANDOM_PROFILES)
 def test_an_overlay_leads_from_any_profile_to_any_other(
     site: Site, tmp_path_factory: pytest.TempPathFactory, first: Profile, second: Profile
@@ -130,7 +128,7 @@ services = st.builds(
 changes = st.one_of(*(st.tuples(kind, kind) for kind in (stateful_sets, customs, services)))
 
 
-@settings(max_examples=8, **EXPENSIVE)
+@EXPENSIVE
 @given(pairs=st.lists(changes, min_size=20, max_size=40), gone=st.sets(st.integers(0, 19)), new=st.sets(st.integers(0, 19)))
 def test_any_change_of_any_object_can_be_expressed_as_an_overlay(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[Any, Any]], gone: set[int], new: set[int]
@@ -144,12 +142,12 @@ texts = st.text(string.printable, max_size=20).filter(lambda text: "\r" not in t
 config_maps = st.dictionaries(words, st.dictionaries(words, texts, min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=10, **EXPENSIVE)
+@EXPENSIVE
 @given(before=config_maps, more=config_maps, changed=st.dictionaries(words, texts, min_size=1, max_size=4))
 def test_any_change_of_configuration_files_can_be_expressed_as_an_overlay(
     tmp_path_factory: pytest.TempPathFactory, before: Any, more: Any, changed: dict[str, str]
 ) -> None:
-    after = {name: files for name, files in before.items()} | more
+    after = before | more
     after[next(iter(before))] = changed
     base, target = _config_rendering(before), _config_rendering(after)
     assert _overlay_of(tmp_path_factory.mktemp("dist"), base, target) == expected(target)

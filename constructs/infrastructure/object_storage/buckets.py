@@ -54,7 +54,7 @@ class Buckets(Component):
                 Mount(code, f"{_PROGRAM}/services/buckets"),
                 Mount(request, _REQUEST),
                 *keys,
-                Mount(Scratch("tmp", mib(16)), "/tmp"),  # noqa: S108 - a volume of the pod's own
+                Mount(Scratch("tmp", mib(16)), "/tmp"),
             ),
             resources=Resources(millicores(50), mib(128), mib(512)),
         )

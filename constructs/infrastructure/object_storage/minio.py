@@ -4,9 +4,7 @@ from typing import Any
 
 from attrs import frozen
 from cdk8s_plus_34 import k8s
-from cdk8s import ApiObject, ApiObjectMetadata, JsonPatch
 
-from constructs import Construct
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
@@ -49,8 +47,10 @@ class MinioSpec:
 
 
 class MinioOperatorRelease(Component):
-    """The release of the operator that the Tenants are made for, by reference, with the values that it should be installed with:
-    `helm install minio-operator <chart> --repo <repository> --version <version> --values values.yaml`."""
+    """The release of the operator that the Tenants are made for, by reference, with the values that it should be installed with.
+
+    `helm install minio-operator <chart> --repo <repository> --version <version> --values values.yaml`.
+    """
 
     folder = "infrastructure/03-minio"
 

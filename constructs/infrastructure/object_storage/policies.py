@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 
 KEYS_FOLDER = "/run/secrets/buckets"
 """Where the program finds keys: a folder for each user and one for the administrator, each with the files `access-key` and `secret-key`."""
@@ -116,8 +116,8 @@ class Provisioning:
     """Everything that one object storage shall have. Raises ValueError where it does not fit together."""
 
     storage: Storage
-    buckets: tuple[ProvisionedBucket, ...] = field(converter=tuple)
-    users: tuple[BucketUser, ...] = field(converter=tuple)
+    buckets: tuple[ProvisionedBucket, ...]
+    users: tuple[BucketUser, ...]
 
     def __attrs_post_init__(self) -> None:
         buckets, users = [bucket.name for bucket in self.buckets], [user.name for user in self.users]

@@ -30,8 +30,10 @@ class SentinelSpec:
 
 
 class RedisSentinel(Component):
-    """Servers with a Sentinel each. Every pod has a Service of its own, so that its name resolves also while the pod is away:
-    Sentinel gives up a failover when the old primary's name is gone.
+    """Servers with a Sentinel each.
+
+    Every pod has a Service of its own, so that its name resolves also while the pod is away: Sentinel gives up a failover when the
+    old primary's name is gone.
     """
 
     folder = "infrastructure/02-redis"

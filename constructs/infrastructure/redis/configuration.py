@@ -30,8 +30,10 @@ class Eviction(Enum):
 
 @frozen
 class Member:
-    """One pod of the set, by its name and where the others reach its server and its Sentinel: a name that is the pod's for ever and resolves
-    also while the pod is away, which a Service of its own gives it. Sentinel gives up a failover when the old primary's name is gone.
+    """One pod of the set, by its name and where the others reach its server and its Sentinel.
+
+    A name that is the pod's for ever and resolves also while the pod is away, which a Service of its own gives it. Sentinel gives
+    up a failover when the old primary's name is gone.
     """
 
     name: str
@@ -88,7 +90,7 @@ class RedisSpec:
 
     @property
     def majority(self) -> int:
-        """Sentinels that must agree: to call a primary dead (quorum), to elect who replaces it, and for the proxy and a starting server to believe."""
+        """Sentinels that must agree: to call a primary dead (quorum), to elect who replaces it, and to be believed by proxy and servers."""
         return len(self.members) // 2 + 1
 
 

@@ -36,14 +36,12 @@ _TRUSTED_HOPS = 3
 _CONDITIONS = {When.INITIAL_SYNC: "initial_sync:", When.INITIAL_EVENTS: "initial_events:"}
 """The word that haproxy.cfg puts between method and path of a request which meets the condition."""
 
-_ACCESS_LOG = " ".join(
-    (
-        '%{+json}o %(time)[request_date(ms),ms_utime("%Y-%m-%dT%H:%M:%S.%3NZ")] %(request_id)ID %(client)[src]',
-        # The path without its query: that is where old clients put their access token.
-        "%(method)HM %(path)HPO %(status:sint)ST %(frontend)f %(pool)b %(server)s %(retries)rc",
-        # Milliseconds: in the queue, until connected, until the answer's head, all; then bytes, and how the session ended.
-        "%(queued:sint)Tw %(connect:sint)Tc %(response:sint)Tr %(total:sint)Ta %(received:sint)U %(sent:sint)B %(termination)tsc",
-    )
+_ACCESS_LOG = (
+    '%{+json}o %(time)[request_date(ms),ms_utime("%Y-%m-%dT%H:%M:%S.%3NZ")] %(request_id)ID %(client)[src] '
+    # The path without its query: that is where old clients put their access token.
+    "%(method)HM %(path)HPO %(status:sint)ST %(frontend)f %(pool)b %(server)s %(retries)rc "
+    # Milliseconds: in the queue, until connected, until the answer's head, all; then bytes, and how the session ended.
+    "%(queued:sint)Tw %(connect:sint)Tc %(response:sint)Tr %(total:sint)Ta %(received:sint)U %(sent:sint)B %(termination)tsc"
 )
 
 _SUBJECTS = (
@@ -94,7 +92,7 @@ class Ports:
     runtime_api: int = field(default=1999, validator=_PORT)
 
 
-def _addresses(_: object, attribute: object, ranges: tuple[str, ...]) -> None:
+def _addresses(_: object, _attribute: object, ranges: tuple[str, ...]) -> None:
     for network in ranges:
         ip_network(network)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql import Database
@@ -59,7 +59,7 @@ class SynapseSpec:
     redis_endpoint: Endpoint
     redis_secret: str
     media: Bucket
-    media_cache: Bytes = gib(10)
+    media_cache: Bytes = field(default=gib(10))
 
 
 class Synapse(Component):
@@ -103,7 +103,7 @@ class Synapse(Component):
         files = self.config("synapse-main", {"kind.yaml": ("synapse/main.yaml", yaml_text(main_config(self._spec.homeserver)))})
         # A new version migrates the database before it listens: ten minutes, not a restart in the middle.
         startup = Probe(http=("/health", "health"), period_seconds=5, failures=120)
-        container = self._container("main", self._spec.main_size, files, startup, (CLIENT, REPLICATION, HEALTH, METRICS), worker=False)
+        container = self._container(self._spec.main_size, files, startup, (CLIENT, REPLICATION, HEALTH, METRICS), worker=False)
         pod = PodSpec(containers=(container,), grace_seconds=60)
         return self.stateful_set("main-deployment.yaml", "synapse", pod, part="main", replicas=1, governing_service=SERVICE)
 
@@ -116,7 +116,7 @@ class Synapse(Component):
         if kind.replicates:
             ports.insert(0, REPLICATION)
         startup = Probe(http=("/health", "health"), period_seconds=2, failures=60)
-        container = self._container(kind.name, self._spec.sizes[kind.load], files, startup, tuple(ports), worker=True, kind=kind)
+        container = self._container(self._spec.sizes[kind.load], files, startup, tuple(ports), worker=True, kind=kind)
         count, ceiling = self._spec.counts[kind.name], self._spec.ceilings.get(kind.name)
         elastic = kind.scaling is Scaling.ELASTIC and ceiling is not None
         self.stateful_set(
@@ -131,7 +131,6 @@ class Synapse(Component):
 
     def _container(
         self,
-        name: str,
         size: Resources,
         files: ConfigMap,
         startup: Probe,

@@ -124,7 +124,11 @@ DEVICE_LISTS = WorkerType(
     summary="Devices and their published keys.",
     scaling=Scaling.SHARDED,
     writes=(Stream.DEVICE_LISTS,),
-    routes=_routes(f"{_V}/devices(?:/|$)", f"{_V}/(?:delete_devices|keys/upload|keys/device_signing/upload|keys/signatures/upload)$"),
+    routes=_routes(
+        f"{_V}/(?:keys/upload|keys/signatures/upload|delete_devices)$",
+        f"{_V}/devices(?:/|$)",
+        f"{_CLIENT}/(?:v3|unstable)/keys/device_signing/upload$",
+    ),
     balance=Balance.USER,
 )
 EVENT_PERSISTER = WorkerType(
@@ -149,7 +153,7 @@ MEDIA_REPOSITORY = WorkerType(
         *_routes(f"{_FEDERATION}/v1/media/", federation=True),
         *_routes(
             f"{_ADMIN}/v1/(?:purge_media_cache$|media/|quarantine_media/)",
-            f"{_ADMIN}/v1/(?:room|user|users)/{_ID}/media(?:/|$)",
+            f"{_ADMIN}/v1/(?:room/{_ID}/media(?:/quarantine)?|user/{_ID}/media/quarantine|users/{_ID}/media)$",
         ),
     ),
     listeners=(Listener.CLIENT, Listener.FEDERATION, Listener.MEDIA),
@@ -167,7 +171,8 @@ EVENT_CREATOR = WorkerType(
     routes=_routes(
         f"{_ROOM_OLD}/(?:send|redact|state)/",
         f"{_ROOM_OLD}/(?:join|invite|leave|ban|unban|kick)(?:/|$)",
-        f"{_V_OLD}/(?:join|knock|profile)/",
+        f"{_V_OLD}/(?:join|profile)/",
+        f"{_V}/knock/",
         f"{_V_OLD}/createRoom(?:/|$)",
     ),
     balance=Balance.ROOM,
@@ -219,9 +224,10 @@ SSO_LOGIN = WorkerType(
     summary="Single sign-on: a login in progress lives in the memory of this one process.",
     scaling=Scaling.SINGLE,
     routes=_routes(
-        f"{_V_OLD}/login/(?:sso|cas)/(?:redirect(?:/|$)|ticket$)",
+        f"{_V_OLD}/login/(?:sso/redirect|cas/redirect|cas/ticket)$",
+        f"{_CLIENT}/(?:r0|v3)/login/sso/redirect/",
         "^/_synapse/client/(?:pick_idp|new_user_consent|sso_register|oidc/callback|saml2/authn_response)$",
-        "^/_synapse/client/pick_username(?:/|$)",
+        "^/_synapse/client/pick_username/",
     ),
     fallback=MAIN,
 )
