@@ -2,7 +2,7 @@
 
 What is missing is made, what differs is set right, what the request does not name is left alone. No bucket, object or user is
 ever deleted. At the end each user tries what it may do on each bucket. `--check` does only that: for storage that others run.
-Exit codes: 0 all is as it should be; 1 something is not.
+Exit codes: 0 all is as it should be; 1 something is not; 2 wrong usage.
 """
 
 import argparse
@@ -113,6 +113,11 @@ def provision(request: Request, administrator: Keys, actors: Sequence[Actor], pa
 def _make_bucket(s3: S3, bucket: Bucket, report: Report) -> None:
     for change in s3.make_bucket(bucket):
         report.changed(f"bucket {bucket.name}: {change}")
+    if bucket.keep_deleted_days is not None and not s3.protects_versions(bucket.name):
+        report.say(
+            f"WARNING: bucket {bucket.name}: it was made without object lock, which only a new bucket can have, "
+            "so whoever may delete objects in it may destroy their versions too"
+        )
 
 
 def _make_user(admin: Administration, actor: Actor, report: Report) -> None:
@@ -145,11 +150,8 @@ def _secret_differs(s3: S3) -> bool:
 
 
 def _essence(policy: Mapping[str, Any]) -> list[Any]:
-    """The statements of a policy in a form that can be compared: MinIO sorts what is in a list, and a list of one may be a string."""
-    statements = [
-        {key: [value] if isinstance(value, str) else value for key, value in statement.items()} for statement in policy["Statement"]
-    ]
-    return sorted(sorted((key, sorted(map(str, value))) for key, value in statement.items()) for statement in statements)
+    """The statements of a policy in a form that can be compared: MinIO gives what is in a list in any order."""
+    return sorted(sorted((key, sorted(map(str, value))) for key, value in statement.items()) for statement in policy["Statement"])
 
 
 @frozen

@@ -1,7 +1,7 @@
 """What the program is asked for: the request file, and the keys in the folders that it names."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class User:
 
     def may(self, action: str, resource: str) -> bool:
         """Whether the policy allows an action on a resource; both have to be spelled out in it."""
-        return any(action in statement["Action"] and resource in statement["Resource"] for statement in self.policy["Statement"])
+        effects = {s["Effect"] for s in self.policy["Statement"] if action in s["Action"] and resource in s["Resource"]}
+        return effects == {"Allow"}
 
 
 @frozen
@@ -75,16 +76,8 @@ def _request(document: Mapping[str, Any]) -> Request:
         ca_file=Path(ca_file) if ca_file else None,
         administrator=Path(administrator) if administrator else None,
         buckets=tuple(Bucket(b["name"], b["keep_deleted_days"], b["expire_days"]) for b in document["buckets"]),
-        users=tuple(_users(document)),
+        users=tuple(User(u["name"], Path(u["keys"]), u["policy"]["name"], u["policy"]["document"]) for u in document["users"]),
     )
-
-
-def _users(document: Mapping[str, Any]) -> Iterator[User]:
-    for user in document["users"]:
-        for statement in user["policy"]["document"]["Statement"]:
-            if statement["Effect"] != "Allow" or not statement["Action"] or not statement["Resource"]:
-                raise ValueError(f"user {user['name']}: a statement of its policy is not a plain permission")
-        yield User(user["name"], Path(user["keys"]), user["policy"]["name"], user["policy"]["document"])
 
 
 def read_keys(folder: Path) -> Keys:

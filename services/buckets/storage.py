@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 import urllib3
 from attrs import define, field, frozen
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
@@ -96,7 +96,7 @@ class S3:
         """Make a bucket what it should be, and return what that took. Nothing is ever deleted, and versioning never switched off."""
         changes = []
         if not self._exists(bucket.name):
-            self._create(bucket.name)
+            self._create(bucket)
             changes.append("created")
         if bucket.keep_deleted_days is not None:
             versioning = _s3(lambda: self.client.get_bucket_versioning(Bucket=bucket.name))
@@ -105,6 +105,16 @@ class S3:
                 _s3(lambda: self.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration=enabled))
                 changes.append("versioning switched on")
         return [*changes, *self._set_lifecycle(bucket)]
+
+    def protects_versions(self, bucket: str) -> bool:
+        """Whether a bucket has object lock, which MinIO gives to new buckets only (PutBucketObjectLockConfigHandler)."""
+        try:
+            _s3(lambda: self.client.get_object_lock_configuration(Bucket=bucket))
+        except Refused as refusal:
+            if refusal.code == "ObjectLockConfigurationNotFoundError":
+                return False
+            raise
+        return True
 
     def refuses_keys(self) -> str | None:
         """Ask for the error code with which the server refuses these keys; None when it knows them, whatever they may do."""
@@ -146,12 +156,16 @@ class S3:
             raise
         return True
 
-    def _create(self, bucket: str) -> None:
+    def _create(self, bucket: Bucket) -> None:
         region = self.client.meta.region_name
         # S3 wants the region spelled out for all but this one, and for this one refuses it.
-        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        options: dict[str, Any] = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        if bucket.keep_deleted_days is not None:
+            # Versions alone do not protect: MinIO lets whoever may delete an object delete all versions under a prefix by one header,
+            # x-minio-force-delete, but not where there is object lock (DeleteObjectHandler). No retention is set: nothing is held longer.
+            options["ObjectLockEnabledForBucket"] = True
         try:
-            _s3(lambda: self.client.create_bucket(Bucket=bucket, **place))
+            _s3(lambda: self.client.create_bucket(Bucket=bucket.name, **options))
         except Refused as refusal:
             if refusal.code != "BucketAlreadyOwnedByYou":  # another run was faster
                 raise

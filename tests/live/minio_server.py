@@ -82,10 +82,10 @@ def minio_process(
 ) -> Iterator[Minio]:
     """Run a server with `drives` folders as its drives. It is not waited for. `certificates`: a folder with public.crt and private.key."""
     port = port or free_ports(1)[0]
-    command = [program, "server", "--quiet", "--address", f"{LOOPBACK}:{port}"]
+    command: list[str | Path] = [program, "server", "--quiet", "--address", f"{LOOPBACK}:{port}"]
     command += ["--certs-dir", certificates] if certificates else []
     settings = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_BROWSER": "off"}
-    # MinIO refuses drives that are one file system with the machine's own, except in tests (cmd/erasure-sets.go).
+    # Without this MinIO refuses drives on the file system of the machine itself (cmd/xl-storage.go).
     settings |= {"MINIO_CI_CD": "1", **(environment or {})}
     with running([*command, f"{folder}/drive{{1...{drives}}}"], name="minio", environment=settings) as process:
         yield Minio(process, port, "https" if certificates else "http")

@@ -26,13 +26,13 @@ BUCKET_NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", fullmatch=True)
 
 
 def actions(access: Access) -> set[str]:
-    return {action for statement in access.policy("some")["Statement"] for action in statement["Action"]}
+    """What a policy allows."""
+    return {action for statement in access.policy("some")["Statement"] if statement["Effect"] == "Allow" for action in statement["Action"]}
 
 
 @pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES)
 def test_a_policy_names_every_action_and_only_its_own_bucket(access: Access) -> None:
     for statement in access.policy("some")["Statement"]:
-        assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in statement["Action"])
         assert set(statement["Resource"]) <= {"arn:aws:s3:::some", "arn:aws:s3:::some/*"}
     assert "*" not in json.dumps(access.policy("some")).replace("arn:aws:s3:::some/*", "")
@@ -50,6 +50,8 @@ def test_synapse_cannot_delete_what_it_has_stored() -> None:
 def test_nobody_can_destroy_a_version_or_change_how_a_bucket_keeps_them(access: Access) -> None:
     allowed = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket"}
     assert actions(access) <= allowed
+    denied = [statement["Action"] for statement in access.policy("some")["Statement"] if statement["Effect"] == "Deny"]
+    assert denied == ([["s3:DeleteObjectVersion"]] if "s3:DeleteObject" in actions(access) else [])
 
 
 def test_whoever_may_start_an_upload_may_abort_it() -> None:
@@ -65,7 +67,7 @@ def provisionings(draw: st.DrawFn) -> Provisioning:
     user_names = draw(st.lists(BUCKET_NAMES.filter(lambda name: name != ADMINISTRATOR), max_size=5, unique=True))
     users = [BucketUser(name, draw(st.sampled_from(names)), draw(st.sampled_from(list(ACCESSES.values())))) for name in user_names]
     storage = Storage(ENDPOINT, "us-east-1", draw(st.booleans()), draw(st.none() | st.just("/etc/ca.crt")), draw(st.booleans()))
-    return Provisioning(storage, buckets, users)
+    return Provisioning(storage, tuple(buckets), tuple(users))
 
 
 @given(provisioning=provisionings())
@@ -134,10 +136,10 @@ def test_days_count_from_one(days: int) -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     storage, media = Storage(ENDPOINT, "us-east-1"), ProvisionedBucket("media")
     with pytest.raises(ValueError, match="declared twice: media"):
-        Provisioning(storage, [media, media], [])
+        Provisioning(storage, (media, media), ())
     with pytest.raises(ValueError, match="declared twice: synapse"):
-        Provisioning(storage, [media], [BucketUser("synapse", "media", MEDIA), BucketUser("synapse", "media", MEDIA_READER)])
+        Provisioning(storage, (media,), (BucketUser("synapse", "media", MEDIA), BucketUser("synapse", "media", MEDIA_READER)))
     with pytest.raises(ValueError, match="uses the bucket logs, which is not declared"):
-        Provisioning(storage, [media], [BucketUser("loki", "logs", LOGS)])
+        Provisioning(storage, (media,), (BucketUser("loki", "logs", LOGS),))
     with pytest.raises(ValueError, match="root keys"):
-        Provisioning(storage, [media], [BucketUser(ADMINISTRATOR, "media", MEDIA)])
+        Provisioning(storage, (media,), (BucketUser(ADMINISTRATOR, "media", MEDIA),))

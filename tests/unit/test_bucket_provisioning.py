@@ -4,34 +4,39 @@ The stub knows users, policies and who holds which; an event hook of botocore re
 The same program runs against a real MinIO in tests/live/test_bucket_provisioning.py.
 """
 
+import hashlib
 import io
 import json
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from attrs import define, field
 from botocore.exceptions import ClientError
+from minio import crypto
 from minio.crypto import decrypt
 from moto import mock_aws
+from urllib3 import BaseHTTPResponse
 
 from infrastructure.object_storage.policies import BACKUPS, LOGS, MEDIA, MEDIA_READER, BucketUser, ProvisionedBucket, Provisioning, Storage
 from services.buckets import provision as program
+from services.buckets.request import Keys, read_request
+from services.buckets.storage import Administration
 
 ROOT = ("root", "the-root-secret")
 REGION = "us-east-1"
-BUCKETS = [ProvisionedBucket("media"), ProvisionedBucket("backups", keep_deleted_days=7), ProvisionedBucket("logs", expire_days=30)]
-USERS = [
+BUCKETS = (ProvisionedBucket("media"), ProvisionedBucket("backups", keep_deleted_days=7), ProvisionedBucket("logs", expire_days=30))
+USERS = (
     BucketUser("synapse-media", "media", MEDIA),
     BucketUser("synapse-li", "media", MEDIA_READER),
     BucketUser("postgres-backup", "backups", BACKUPS),
     BucketUser("loki", "logs", LOGS),
-]
+)
 NEEDS = {
     "ListObjectsV2": "s3:ListBucket",
     "GetObject": "s3:GetObject",
@@ -76,7 +81,7 @@ class MinioState:
             case "user-info":
                 return (200, {key: user[key] for key in user if key != "secretKey"}) if user else (404, {"Code": "XMinioAdminNoSuchUser"})
             case "add-user":
-                secret = json.loads(decrypt(Body(body), ROOT[1]))["secretKey"]
+                secret = json.loads(decrypt(cast(BaseHTTPResponse, Body(body)), ROOT[1]))["secretKey"]
                 if len(secret) < 8:
                     return 400, {"Code": "XMinioAdminInvalidSecretKey"}
                 self.users.setdefault(query["accessKey"], {}).update(secretKey=secret, status="enabled")
@@ -184,7 +189,9 @@ class Job:
 
 
 @pytest.fixture
-def job(minio: tuple[str, MinioState], s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(minio: tuple[str, MinioState], s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:  # noqa: ARG001 - the storage
+    # Not by Argon2, which takes a second each time; the first test has the real one.
+    monkeypatch.setattr(crypto, "_generate_key", lambda secret, salt: hashlib.sha256(secret + salt).digest())
     monkeypatch.setattr(program, "_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(program, "_SETTLE_SECONDS", 0.05)
     return Job(tmp_path, Provisioning(Storage(minio[0], REGION), BUCKETS, USERS))
@@ -193,6 +200,13 @@ def job(minio: tuple[str, MinioState], s3: Any, tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def state(minio: tuple[str, MinioState]) -> MinioState:
     return minio[1]
+
+
+def test_a_secret_key_travels_encrypted_as_minio_wants_it(minio: tuple[str, MinioState], tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(Provisioning(Storage(minio[0], REGION), (), ()).request())
+    administration = Administration.of(read_request(tmp_path / "request.json"), Keys(*ROOT))
+    administration.set_user(Keys("loki", "the-secret-of-loki"))
+    assert minio[1].users["loki"]["secretKey"] == "the-secret-of-loki"
 
 
 def test_everything_that_is_missing_is_made_and_every_right_is_tried(
@@ -262,11 +276,11 @@ def test_what_the_request_does_not_name_is_left_alone(job: Job, state: MinioStat
 def test_a_changed_age_replaces_our_rule_and_no_age_removes_it(job: Job, s3: Any) -> None:
     job.run()
     storage = job.provisioning.storage
-    job.provisioning = Provisioning(storage, [*BUCKETS[:2], ProvisionedBucket("logs", expire_days=90)], USERS)
+    job.provisioning = Provisioning(storage, (*BUCKETS[:2], ProvisionedBucket("logs", expire_days=90)), USERS)
     assert job.run() == 0
     rules = s3.get_bucket_lifecycle_configuration(Bucket="logs")["Rules"]
     assert [(rule["ID"], rule["Expiration"]["Days"]) for rule in rules] == [("platform-expire", 90)]
-    job.provisioning = Provisioning(storage, [*BUCKETS[:2], ProvisionedBucket("logs")], USERS)
+    job.provisioning = Provisioning(storage, (*BUCKETS[:2], ProvisionedBucket("logs")), USERS)
     assert job.run() == 0
     with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
         s3.get_bucket_lifecycle_configuration(Bucket="logs")
@@ -274,7 +288,7 @@ def test_a_changed_age_replaces_our_rule_and_no_age_removes_it(job: Job, s3: Any
 
 def test_versioning_is_never_switched_off(job: Job, s3: Any) -> None:
     job.run()
-    job.provisioning = Provisioning(job.provisioning.storage, [BUCKETS[0], ProvisionedBucket("backups"), BUCKETS[2]], USERS)
+    job.provisioning = Provisioning(job.provisioning.storage, (BUCKETS[0], ProvisionedBucket("backups"), BUCKETS[2]), USERS)
     assert job.run() == 0
     assert s3.get_bucket_versioning(Bucket="backups")["Status"] == "Enabled"
 
@@ -336,7 +350,7 @@ def test_a_check_makes_nothing(job: Job, state: MinioState, s3: Any, capsys: pyt
 
 
 def test_a_check_of_foreign_storage_warns_of_rights_too_many_and_fails_for_one_too_few(
-    job: Job, state: MinioState, s3: Any, capsys: pytest.CaptureFixture[str]
+    job: Job, state: MinioState, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job.run()
     everything = {"Effect": "Allow", "Action": list(NEEDS.values()), "Resource": ["arn:aws:s3:::logs", "arn:aws:s3:::media"]}
