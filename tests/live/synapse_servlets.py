@@ -10,12 +10,14 @@ import json
 import os
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import synapse.app._base
 import synapse.app.generic_worker
 import synapse.app.homeserver
+import synapse.rest
 import yaml
 from synapse.config.homeserver import HomeServerConfig
 from synapse.http.server import JsonResource
@@ -23,6 +25,9 @@ from twisted.web.resource import Resource
 from twisted.web.static import File
 
 CLIENT_PORT = 8008
+
+# Resources that answer 404 themselves and have others below them.
+FOLDERS = {"Resource", "UnrecognizedRequestResource", "OptionsResource", "RootOptionsRedirectResource"}
 
 Row = tuple[str, list[str], str]
 
@@ -40,6 +45,8 @@ def served(folder: Path, arguments: list[str]) -> list[Row]:
 
     synapse.app.homeserver.listen_http = keep
     synapse.app._base.listen_http = keep
+    # Synapse adds the group once for the whole interpreter, which elsewhere holds one process.
+    synapse.rest.SERVLET_GROUPS.pop("media", None)
     worker = config.worker.worker_app is not None
     server: Any = (synapse.app.generic_worker.GenericWorkerServer if worker else synapse.app.homeserver.SynapseHomeServer)(
         config.server.server_name, config=config
@@ -63,18 +70,12 @@ def rows(resource: Resource, path: str) -> list[Row]:
             anchored = pattern.pattern if pattern.pattern.startswith("^") else f"^{pattern.pattern}"
             names = {entry.servlet_classname for entry in methods.values()}
             found.append((anchored, sorted(method.decode() for method in methods), "/".join(sorted(names))))
-    else:
+    elif type(resource).__name__ not in FOLDERS:
         methods = sorted(
             {name.rpartition("_")[2] for name in dir(resource) if re.fullmatch(r"(_async_)?render_(GET|POST|PUT|DELETE)", name)}
         )
-        # Twisted's own answer for a resource that is only a folder is 404.
-        if methods and type(resource).__name__ not in {
-            "Resource",
-            "UnrecognizedRequestResource",
-            "OptionsResource",
-            "RootOptionsRedirectResource",
-        }:
-            found.append((f"^{re.escape(path)}{'(/|$)' if resource.isLeaf else '$'}", methods, type(resource).__name__))
+        end = "(/|$)" if resource.isLeaf or isinstance(resource, File) else "$"
+        found.append((f"^{re.escape(path)}{end}", methods, type(resource).__name__))
     if isinstance(resource, File):
         return found
     for name in resource.listNames():
@@ -83,11 +84,21 @@ def rows(resource: Resource, path: str) -> list[Row]:
     return found
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Answer, and give the exit code."""
     asked = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):
-        answers = {name: served(Path(sys.argv[1]), arguments) for name, arguments in asked.items()}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            answers = {name: served(Path(sys.argv[1]), arguments) for name, arguments in asked.items()}
+    except Exception:
+        traceback.print_exc()
+        return 1
     sys.stdout.write(json.dumps(answers))
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
     sys.stdout.flush()
-    # The S3 provider's threads end with the reactor, which has never run.
-    os._exit(0)
+    # The S3 provider's threads would wait for the reactor to stop, which has never run.
+    os._exit(code)

@@ -1,0 +1,214 @@
+"""The routes of the worker records, against the servlets that Synapse registers on those very workers with the files that we render."""
+
+import itertools
+import json
+import re
+import string
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve, frozen
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from main_instance.synapse.configuration import Federation, MatrixRtc, UrlPreviews
+from main_instance.synapse.worker_type import Route, WorkerType
+from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from tests.live.regular_expressions import examples
+from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
+from tests.routing import route
+
+pytestmark = pytest.mark.live
+
+# Synapse registers some paths only when a feature is on: all that our routes know of are on here.
+SINGLE_SIGN_ON = {
+    "cas_config": {"enabled": True, "server_url": "https://cas.example.org"},
+    "oidc_providers": [
+        {
+            "idp_id": "company",
+            "idp_name": "Company",
+            "issuer": "https://id.example.org/",
+            "client_id": "synapse",
+            "client_auth_method": "none",
+            "discover": False,
+            "authorization_endpoint": "https://id.example.org/authorize",
+            "token_endpoint": "https://id.example.org/token",
+            "userinfo_endpoint": "https://id.example.org/userinfo",
+            "jwks_uri": "https://id.example.org/keys",
+            "scopes": ["openid"],
+            "backchannel_logout_enabled": True,
+            "user_mapping_provider": {"config": {"localpart_template": "{{ user.sub }}"}},
+        }
+    ],
+}
+
+# What any worker would serve and main keeps: a pattern that is found in Synapse's own, and why.
+LEFT_ON_MAIN = {
+    r"/events/\(\?P<event_id>": "an endpoint that the specification dropped; no current client calls it",
+    r"/appservice/\(\?P<appservice_id>": "an application service asks rarely; docs/workers.md does not offer it to workers",
+    r"_synapse/client/unsubscribe": "a link in e-mails; it changes pushers, which is main's to do",
+    r"_synapse/client/media_upload_limit_exceeded": "a static page that hardly anybody sees",
+    r"_synapse/client/oidc/backchannel_logout": "ends sessions, which is main's to do",
+    r"\^/health": "probes ask each process, not the proxy",
+    r"well\\-known": "served outside Synapse; what arrives here all the same is rare",
+    r"/federation/v1/openid/userinfo": "asked once a call, about a token that only main hands out",
+    r"/federation/v1/3pid/onbind": "identity servers alone call it; docs/workers.md does not offer it to workers",
+    r"/federation/v1/user/keys/": "docs/workers.md does not offer it to workers",
+    r"/federation/unstable/rooms/": "docs/workers.md does not offer it to workers",
+    r"/_matrix/key/v2/server": "cached for a day by whoever asks; docs/workers.md does not offer it to workers",
+}
+
+# Alternatives of our patterns that this Synapse cannot show: SAML needs the program xmlsec1.
+NOT_SHOWN = {"/_synapse/client/saml2/authn_response"}
+
+METHODS = ("GET", "POST", "PUT", "DELETE")
+SEGMENT = "%21abc%3Aexample.org"
+# What may stand in a path.
+LETTERS = "/%!$:@~._-" + string.ascii_letters + string.digits
+
+# What may follow where a pattern of ours is met by a beginning alone: between them, these meet everything that Synapse has there.
+TAILS = (
+    *("", "x", "x/y", "x/y/z", "x/status", "m.room.name/x", "v3/config", "v1/create", "config", "version", "check"),
+    *("download/x", "quarantine", "media/quarantine", "delete"),
+)
+
+
+@frozen
+class Servlet:
+    """One pattern that a process serves, with the methods that it takes there."""
+
+    pattern: str
+    methods: tuple[str, ...]
+    name: str
+
+
+class Server:
+    """What each process serves, as Synapse finds it: the first pattern that matches decides, then the method."""
+
+    def __init__(self, rows: dict[str, list[tuple[str, list[str], str]]]) -> None:
+        self.servlets = {
+            process: [Servlet(pattern, tuple(methods), name) for pattern, methods, name in found] for process, found in rows.items()
+        }
+
+    def serves(self, process: str, method: str, path: str) -> str | None:
+        """Name the servlet that answers, or None: 404 or 405."""
+        for servlet in self.servlets[process]:
+            if re.match(servlet.pattern, path):
+                return servlet.name if ("GET" if method == "HEAD" else method) in servlet.methods else None
+        return None
+
+    @property
+    def on_workers(self) -> Iterator[Servlet]:
+        """Every pattern that some worker serves, once."""
+        seen: dict[str, Servlet] = {}
+        for process, servlets in self.servlets.items():
+            if process != MAIN:
+                for servlet in servlets:
+                    seen.setdefault(servlet.pattern, servlet)
+        yield from seen.values()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = tmp_path_factory.mktemp("servlets")
+    calls = MatrixRtc("https://rtc.example.org")
+    spec = evolve(homeserver_spec(folder), federation=Federation(), calls=calls, url_previews=UrlPreviews(), extra=SINGLE_SIGN_ON)
+    files = write_files(folder, spec, {kind.name: 1 for kind in WORKER_TYPES})
+    asked = {name.removesuffix("-0"): files.arguments(name) for name in files.by_process}
+    command = [synapse_python(), str(Path(__file__).with_name("synapse_servlets.py")), str(folder)]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return Server(json.loads(done.stdout))
+
+
+def for_every_path(servlets: Iterable[Servlet], check: Callable[[Servlet, str, str], None]) -> None:
+    """Call `check` with each servlet, each of its methods, and many paths that its pattern matches; only the last segment may be empty."""
+    for servlet in servlets:
+        _for_paths_of(servlet, check)
+
+
+def _for_paths_of(servlet: Servlet, check: Callable[[Servlet, str, str], None]) -> None:
+    # Synapse writes the dots of names such as `im.nheko.summary` without a backslash, and means dots.
+    meant = re.sub(r"(?<!\\)\.(?!\*)", r"\\.", servlet.pattern)
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+    @given(st.from_regex(meant, fullmatch=True, alphabet=LETTERS))
+    def run(path: str) -> None:
+        assume("//" not in path)
+        for method in servlet.methods:
+            check(servlet, method, path)
+
+    run()
+
+
+def left_on_main(servlet: Servlet) -> str | None:
+    """Why main keeps this pattern, if it does."""
+    return next((why for pattern, why in LEFT_ON_MAIN.items() if re.search(pattern, servlet.pattern)), None)
+
+
+def test_what_workers_can_serve_is_given_to_one_that_serves_it_or_left_on_main_for_a_reason(server: Server) -> None:
+    def check(servlet: Servlet, method: str, path: str) -> None:
+        taker = route(method, path, "since=1")
+        if left_on_main(servlet):
+            assert taker == MAIN, f"{method} {path} is on the list of what is left on main"
+        else:
+            # An identifier that is empty is nobody's: main answers as well as any.
+            assert taker != MAIN or path.endswith("/"), f"{method} {path} ({servlet.name}) is routed to no worker"
+        assert taker == MAIN or server.serves(taker, method, path) == servlet.name, (
+            f"{method} {path} goes to {taker}, which has no such servlet"
+        )
+
+    for_every_path(server.on_workers, check)
+
+
+def test_no_route_takes_a_path_that_only_main_serves(server: Server) -> None:
+    def check(servlet: Servlet, method: str, path: str) -> None:
+        taker = route(method, path, "since=1")
+        assert server.serves(taker, method, path), f"{method} {path} ({servlet.name}) goes to {taker}, which does not serve it"
+
+    for_every_path(server.servlets[MAIN], check)
+
+
+def alternatives(candidate: Route) -> list[str]:
+    """One path for each way in which a route's pattern can be met; where it is met by a beginning alone, that."""
+    return [path for path in examples(candidate.pattern, SEGMENT) if not path.endswith(f"v3/{SEGMENT}")]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WORKER_TYPES if kind.routes], ids=lambda kind: kind.name)
+def test_nothing_in_a_route_is_dead_and_the_worker_that_it_names_serves_all_of_it(server: Server, kind: WorkerType) -> None:
+    for candidate in kind.routes:
+        for path in alternatives(candidate):
+            if path in NOT_SHOWN:
+                continue
+            methods = candidate.methods or METHODS
+            continued = [path + tail for tail in TAILS if re.search(candidate.pattern, path + tail)]
+            served = {method for method in methods for longer in continued if server.serves(kind.name, method, longer)}
+            assert served, f"{kind.name} serves nothing like {path}"
+            if candidate.methods:
+                assert served == set(methods), f"{path}: {kind.name} serves {served}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WORKER_TYPES if kind.fallback], ids=lambda kind: kind.name)
+def test_who_takes_over_serves_the_same(server: Server, kind: WorkerType) -> None:
+    for candidate in kind.routes:
+        for path in alternatives(candidate):
+            for method, tail in itertools.product(METHODS, TAILS):
+                if re.search(candidate.pattern, longer := path + tail):
+                    served = server.serves(str(kind.fallback), method, longer)
+                    assert served == server.serves(kind.name, method, longer), f"{method} {longer}"
+
+
+def test_the_list_of_what_is_left_on_main_holds_nothing_that_is_gone(server: Server) -> None:
+    patterns = [servlet.pattern for servlet in server.on_workers]
+    for entry, why in LEFT_ON_MAIN.items():
+        assert why
+        assert any(re.search(entry, pattern) for pattern in patterns), f"no worker serves anything like {entry}"
+
+
+def test_synapse_tells_paths_apart_before_it_decodes_them(server: Server) -> None:
+    # The premise of all patterns: they are for the path as it came, in which an identifier has no slash.
+    alias = "/_matrix/client/v3/directory/room/%23one%2Fsend%2Ftwo%3Aexample.org"
+    assert server.serves("client-reader", "GET", alias) == "ClientDirectoryServer"
+    assert server.serves("client-reader", "GET", alias.replace("%2F", "/")) is None
