@@ -8,17 +8,16 @@ from typing import Any
 
 
 def examples(pattern: str, segment: str) -> list[str]:
-    """Every text that the pattern can match, taking `segment` for each `[^/]+`, and for an optional part both with and without;
-    and each of them with a tail, if the pattern matches that too.
+    """Every text that the pattern can match: each with every alternative, with and without optional parts, with and without a tail.
 
-    For the expressions of routes only: anything else raises NotImplementedError.
+    `segment` stands for each `[^/]+`. For the expressions of routes only: anything else raises NotImplementedError.
     """
     texts = _sequence(_parser.parse(pattern), segment)
     return [text for start in texts for text in (start, f"{start}v3/{segment}") if re.search(pattern, text)]
 
 
 def _sequence(tokens: Any, segment: str) -> Iterator[str]:
-    return map("".join, itertools.product(*(list(_token(*token, segment)) for token in tokens)))
+    return map("".join, itertools.product(*(list(_token(operation, argument, segment)) for operation, argument in tokens)))
 
 
 def _token(operation: Any, argument: Any, segment: str) -> Iterator[str]:

@@ -23,9 +23,10 @@ T = TypeVar("T")
 
 @define(eq=False)
 class Stub:
-    """One server. Its answer is JSON: `server`, and what it received: `method`, `target`, `headers` (pairs, names in lower case), `body` (bytes).
+    """One server. Its answer is JSON: `server`, and what it received: `method`, `target`, `headers`, `body`.
 
-    A request's query may ask it to wait before it answers (`stub_delay`, seconds) or to hang up instead (`stub_hangup`).
+    Headers are pairs with names in lower case, the body is its number of bytes. A request's query may ask the server to wait before it
+    answers (`stub_delay`, seconds) or to hang up instead (`stub_hangup`).
     """
 
     name: str
@@ -127,7 +128,10 @@ class Dns(asyncio.DatagramProtocol):
 
 
 class Pods:
-    """A cluster's worth of stubs, and the DNS that names them: `receipts-0.<domain>`, the domain with its final dot. One thread serves all."""
+    """A cluster's worth of stubs, and the DNS that names them: `receipts-0.<domain>`, the domain with its final dot.
+
+    One thread serves all.
+    """
 
     def __init__(self, domain: str, port: int, health_port: int) -> None:
         self.domain = domain

@@ -203,7 +203,7 @@ class Cluster:
         folder.mkdir()
         for name, text in configuration(spec).items():
             (folder / name).write_text(text, newline="")
-        program = self.stack.enter_context(running([self.haproxy, "-dW", "-db", "-f", folder / "haproxy.cfg"], name="haproxy"))
+        program = self.stack.enter_context(running([self.haproxy, "-W", "-db", "-f", folder / "haproxy.cfg"], name="haproxy"))
         proxy = Proxy(program, spec.ports)
         configured = set(re.findall(r"^    server (\S+)", (folder / "haproxy.cfg").read_text(), re.MULTILINE))
         program.ready(lambda: proxy.alive() == configured & set(self.pods.listening()), 20)
@@ -256,18 +256,16 @@ ROUTES = [(worker, route) for worker in WORKER_TYPES for route in worker.routes]
 @pytest.mark.parametrize(("worker", "route"), ROUTES, ids=[f"{worker.name}:{route.pattern}" for worker, route in ROUTES])
 def test_every_request_that_a_route_describes_reaches_its_worker_type(shared: Cluster, worker: WorkerType, route: Route) -> None:
     client = shared.proxies[0].internal
-    methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
-    for identifier, method in [
-        *itertools.product(IDENTIFIERS[:1], methods),
-        *itertools.product(IDENTIFIERS[1:], route.methods[:1] or ("PUT",)),
-    ]:
+    methods = ("GET", "HEAD", "POST", "PUT", "DELETE") if route.methods else ("GET", "PUT")
+    others = route.methods[:1] or ("PUT",)
+    for identifier, method in [*itertools.product(IDENTIFIERS[:1], methods), *itertools.product(IDENTIFIERS[1:], others)]:
         for path in examples(route.pattern, identifier):
             target = path + ("?since=s1&from=2" if route.when is None else "?since=&from=")
             answer = client.request(method, target)
             reached = answer.headers.get("x-server", "").rpartition("-")[0]
             assert (method, target, reached) == (method, target, expected_pool(method, target))
             if not route.methods or method in route.methods:
-                assert reached == worker.name or "initial" in worker.name
+                assert reached == worker.name
 
 
 BY_HAND = [
@@ -469,12 +467,18 @@ def test_synapse_sees_the_client_that_the_ingress_saw(shared: Cluster, sent: lis
     assert again.received["x-forwarded-proto"] == ["http"]
 
 
+def test_where_anybody_may_be_the_ingress_only_what_it_saw_itself_is_believed(cluster: Cluster) -> None:
+    client = cluster.start(trusted_proxies=(INGRESS,), ingress_peers=("0.0.0.0/0",)).public
+    for sent, seen in [("203.0.113.7", "203.0.113.7"), ("6.6.6.6, 203.0.113.7", "203.0.113.7"), (f"203.0.113.7, {INGRESS}", "203.0.113.7")]:
+        assert client.get("/_matrix/client/versions", ("X-Forwarded-For", sent)).received["x-forwarded-for"] == [seen]
+
+
 def test_a_stranger_is_not_believed_to_be_somebody_else(shared: Cluster) -> None:
     forged = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https"), ("X-Request-ID", "forged")]
     received = shared.proxies[0].public.request("GET", "/_matrix/client/versions", forged).received
     assert received["x-forwarded-for"] == [LOOPBACK]
     assert received["x-forwarded-proto"] == ["http"]
-    assert re.fullmatch(r"[0-9a-f-]{36}", *received["x-request-id"])
+    assert [len(identifier) for identifier in received["x-request-id"]] == [36]
 
 
 def test_a_browser_may_ask_anything_that_matrix_allows(shared: Cluster) -> None:
@@ -525,18 +529,14 @@ def test_all_haproxy_replicas_send_a_user_and_a_room_to_the_same_instance(cluste
     for dead in [(), ("synchrotron-1", "client-reader-3"), ("synchrotron-0", "client-reader-0")]:
         cluster.pods.kill(*dead)
         cluster.settle()
-        step = 3 if dead else 1
+        step = 4 if dead else 1
         by_user = [sync(first, user) for user in USERS[::step]]
         by_room = [first.get(room_url(room)).server for room in ROOMS[::step]]
         assert by_user == [sync(second, user) for user in USERS[::step]]
         assert by_room == [second.get(room_url(room)).server for room in ROOMS[::step]]
-        for chosen in (by_user, by_room):
-            assert set(chosen) == {
-                name
-                for name in cluster.pods.listening()
-                if name.startswith(("synchrotron", "client-reader")) and name[:4] == str(chosen[0])[:4]
-            }
-            assert max(shares(chosen).values()) < 1.3
+        for pool, chosen in (("synchrotron", by_user), ("client-reader", by_room)):
+            assert set(chosen) == {name for name in cluster.pods.listening() if name.rpartition("-")[0] == pool}
+            assert max(shares(chosen).values()) < (1.5 if dead else 1.3)
 
 
 def test_all_requests_of_a_user_meet_whatever_device_and_however_the_token_is_sent(shared: Cluster) -> None:
@@ -852,7 +852,7 @@ def test_haproxy_is_ready_once_it_has_found_synapse(haproxy: str, tmp_path: Path
         spec = attrs.evolve(specification(pods), nameservers=(f"{LOOPBACK}:{pods.dns()}",))
         for name, text in configuration(spec).items():
             (tmp_path / name).write_text(text, newline="")
-        program = stack.enter_context(running([haproxy, "-db", "-f", tmp_path / "haproxy.cfg"]))
+        program = stack.enter_context(running([haproxy, "-W", "-db", "-f", tmp_path / "haproxy.cfg"]))
         proxy = Proxy(program, spec.ports)
         program.ready(lambda: proxy.probe("/live").status == 200, 10)
         assert proxy.probe("/ready").status == 503
@@ -862,9 +862,10 @@ def test_haproxy_is_ready_once_it_has_found_synapse(haproxy: str, tmp_path: Path
 
 
 def test_a_haproxy_that_stops_fails_no_request(cluster: Cluster) -> None:
-    """As in a cluster: whoever sends new connections stops doing so soon after /ready says no, and uses open ones until it is told to close."""
+    """As in a cluster: new connections stop soon after /ready says no; open ones are used until HAProxy closes them."""
     leaving, staying = cluster.start(), cluster.proxies[0]
-    stop, failures, served = threading.Event(), [], Counter[int]()
+    stop, served = threading.Event(), Counter[int]()
+    failures: list[OSError] = []
 
     def ingress(user: tuple[str, str]) -> None:
         client = leaving.public
