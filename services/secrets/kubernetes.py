@@ -148,8 +148,6 @@ class Api:
             connection.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
             response = connection.getresponse()
             text = response.read(_LARGEST_ANSWER)
-            if response.length:
-                raise http.client.IncompleteRead(b"")
             retry_after = response.headers.get("Retry-After", "")
             return response.status, float(retry_after) if retry_after.isdigit() else 0.0, text
         finally:

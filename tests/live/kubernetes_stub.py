@@ -43,6 +43,7 @@ class Fault(Enum):
     NO_JSON = "answers 200 with something else than JSON"
     ERROR = "answers 500"
     ERROR_AFTER = "does it, and answers 504"
+    INVALID = "answers 422"
     BUSY = "answers 429 and asks for a pause"
     SILENCE = "never answers"
     DRIP = "answers one byte at a time"
@@ -228,6 +229,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault is Fault.ERROR:
             return self._send(500, b'{"kind":"Status"}')
+        if fault is Fault.INVALID:
+            return self._send(422, b'{"kind":"Status"}')
         if fault is Fault.BUSY:
             return self._send(429, b'{"kind":"Status"}', {"Retry-After": "1"})
         if fault is Fault.NO_JSON:

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, evolve, field, frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signedjson.key import get_verify_key, read_signing_keys
-from signedjson.sign import sign_json, verify_signed_json
+from signedjson.key import read_signing_keys
 
 from app.secrets import external_secret, made_by_job, program_files, request, rules
 from app.site import SecretProvider, SecretStore
@@ -420,23 +420,24 @@ def test_two_jobs_at_once_never_disagree(pod: Pod) -> None:
 def test_a_secret_that_appears_or_changes_between_look_and_write_is_never_overwritten(pod: Pod) -> None:
     pod.ask([REDIS])
 
-    def somebody_was_faster(number: int, method: str, _path: str) -> None:
-        if method == "POST" and number < 2:
+    def somebody_was_faster(_number: int, method: str, _path: str) -> None:
+        if method == "POST":
             pod.cluster.put("matrix", "redis", {"password": b"of another Job"})
-        if method == "PATCH" and len(pod.cluster.values("matrix", "redis")) == 1:
-            pod.cluster.put("matrix", "redis", {"password": b"of another Job", "redis.conf": b"requirepass of another Job\n"})
+        if method == "PATCH" and "other" not in pod.cluster.values("matrix", "redis"):
+            pod.cluster.put("matrix", "redis", {"password": b"of a third one", "other": b"key"})
 
     pod.cluster.faults = somebody_was_faster
     result = pod.run()
     assert result.code == DONE, result.output
-    assert [r.status for r in pod.cluster.writes()] == [409, 409]
-    assert pod.cluster.values("matrix", "redis") == {"password": b"of another Job", "redis.conf": b"requirepass of another Job\n"}
+    assert [r.status for r in pod.cluster.writes()] == [409, 409, 200]
+    expected = {"password": b"of a third one", "other": b"key", "redis.conf": b"requirepass of a third one\n"}
+    assert pod.cluster.values("matrix", "redis") == expected
 
 
 # -- an API server that is slow, broken, or says no
 
 
-PASSING = st.sampled_from([fault for fault in Fault if fault not in (Fault.SILENCE, Fault.DRIP, Fault.BUSY)])
+PASSING = st.sampled_from([fault for fault in Fault if fault not in (Fault.SILENCE, Fault.DRIP, Fault.BUSY, Fault.INVALID)])
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -518,6 +519,27 @@ def test_rights_and_namespaces_that_take_effect_late_are_waited_for(pod: Pod) ->
     assert program.process.returncode == DONE
 
 
+def test_rights_that_never_come_do_not_take_the_whole_time(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "_ACCESS_GRACE_SECONDS", 1)
+    pod.ask(OWN)
+    pod.cluster.rules = [rule for rule in pod.cluster.rules if rule.namespace != "matrix-rtc"]
+    result = pod.run_here(limit=60)
+    assert result.code == FAILED
+    assert "matrix-rtc/livekit" in result.output
+    assert "the Role of this service account does not allow it" in result.output
+    assert result.seconds < 10
+    assert len(pod.cluster.objects) == 2, "what the rights allow is made"
+
+
+def test_an_answer_that_is_final_is_not_waited_for(pod: Pod) -> None:
+    pod.cluster.faults = lambda number, _method, _path: Fault.INVALID if number == 1 else None
+    result = pod.run_here(OWN)
+    assert result.code == FAILED
+    assert "FAILED: matrix/redis: create Secret matrix/redis: 422" in result.output
+    assert result.seconds < 5
+    assert ("matrix", "synapse") in pod.cluster.objects
+
+
 def test_a_token_that_the_kubelet_renews_is_used(pod: Pod) -> None:
     pod.ask([REDIS])
     pod.cluster.tokens = {"the-next-token"}
@@ -596,7 +618,7 @@ def test_synapse_starts_from_the_secrets_and_serves_the_old_key_after_a_rotation
     python = synapse_python()
     assert pod.run(OWN).code == DONE
 
-    def parsed(old: Mapping[str, object]) -> dict[str, object]:
+    def parsed(old: Mapping[str, object]) -> dict[str, Any]:
         for key, value in pod.cluster.values("matrix", "synapse").items():
             (pod.folder / key).write_bytes(value)
         config: dict[str, object] = {
@@ -618,7 +640,7 @@ def test_synapse_starts_from_the_secrets_and_serves_the_old_key_after_a_rotation
             check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]
-        answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
     first = parsed({})
@@ -634,8 +656,12 @@ def test_synapse_starts_from_the_secrets_and_serves_the_old_key_after_a_rotation
     second = parsed(old)
     assert second["signing"] != first["signing"]
     assert second["old"] == {f"ed25519:{key.version}": first["verify"]}
-    signed = sign_json({"a": 1}, "example.org", key)
-    verify_signed_json(signed, "example.org", get_verify_key(key))
+
+    # While it changes, both lines are in the file: the first one signs, both are published.
+    new = pod.cluster.values("matrix", "synapse")["signing.key"]
+    pod.cluster.put("matrix", "synapse", pod.cluster.values("matrix", "synapse") | {"signing.key": values["signing.key"] + new})
+    assert pod.run().code == DONE
+    assert parsed({})["signing"] == [key.version, *second["signing"]]
 
 
 _READ_WITH_SYNAPSE = """
