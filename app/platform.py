@@ -187,6 +187,8 @@ def _postgresql(site: Site, profile: Profile, backups: Bucket) -> PostgresSpec:
 
 
 def _homeserver(site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket) -> synapse.HomeserverSpec:
+    lifetimes = {"local_media_lifetime": site.media.local_lifetime, "remote_media_lifetime": site.media.remote_lifetime}
+    retention = {name: lifetime for name, lifetime in lifetimes.items() if lifetime}
     return synapse.HomeserverSpec(
         server_name=site.server_name,
         public_baseurl=f"https://{site.hosts.matrix}/",
@@ -207,5 +209,7 @@ def _homeserver(site: Site, profile: Profile, database: Database, redis: RedisSe
             max_upload_size=site.media.max_upload_size,
         ),
         cache_factor=profile.synapse.cache_factor,
-        federation=synapse.Federation() if site.features.federation else None,
+        federation=synapse.Federation(domains=site.federation.allowed_domains or None) if site.features.federation else None,
+        registration=site.registration.enabled,
+        extra={"media_retention": retention} if retention else {},
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.options import Choice, Entries, Flag, Items, Kind, OnlyWith, Option, Section, Text, options_below, plain, written
-from app.site import Site
+from app.site import RESERVED, Site
 
 Schema = dict[str, Any]
 SITE: Final = Section(Site)
@@ -105,8 +105,9 @@ def site_reference() -> str:
 
 
 def _table(section: Section, key: str) -> list[str]:
+    prefix = f"{key}." if key else ""
     rows = [
-        f"| `{key}{key and '.'}{option.name}` | {_words(option)} | {option.otherwise} | {_meaning(option)} |"
+        f"| `{prefix}{option.name}` | {_words(option)} | {option.otherwise} | {_meaning(option)}{_reserved(prefix + option.name)} |"
         for option in section.options
         if not isinstance(option.kind, Section)
     ]
@@ -136,3 +137,7 @@ def _meaning(option: Option) -> str:
     rule = option.only_with
     condition = f" {'Needed with' if rule.needed else 'Only with'} `{rule.key}: {written(rule.value)}`." if rule else ""
     return f"{option.description}{condition}"
+
+
+def _reserved(key: str) -> str:
+    return " *Reserved: its component is not deployed, so it has no effect.*" if key in RESERVED else ""

@@ -255,7 +255,6 @@ class ExternalStorage:
 
     endpoint: Url = required("Its URL.")
     region: Region = option("us-east-1", "Its region.")
-    path_style: bool = option(True, "Whether the bucket is in the path of a URL, not in its host name.")
     ca_secret: Name | None = option(
         None, "Secret with `ca.crt`, the authority of its certificate, in each namespace.", otherwise="public authorities"
     )
@@ -288,9 +287,9 @@ class ObjectStorage:
 class Features:
     """Parts of the platform that can be left out."""
 
-    calls: bool = option(True, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
-    antivirus: bool = option(True, "Scanning of media by ClamAV (`antivirus/`).")
-    monitoring: bool = option(True, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).")
+    calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
+    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
+    monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).")
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
     li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
     federation: bool = option(False, "Exchange with other Matrix servers: routes, workers and connections to the outside.")
@@ -364,3 +363,19 @@ class Site:
     def domain(self) -> str:
         """The server name without its port."""
         return self.server_name.partition(":")[0]
+
+
+RESERVED = frozenset(
+    {
+        *(f"hosts.{name}" for name in ("element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
+        *(f"tls.secret_names.{name}" for name in ("well_known", "element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
+        *(f"features.{name}" for name in ("calls", "antivirus", "monitoring", "push")),
+        "cluster.node_cidrs",
+        "cluster.service_cidrs",
+        "storage_classes.media_cache",
+        "ingress.admin_source_ranges",
+        "ingress.li_source_ranges",
+        "object_storage.buckets.logs",
+    }
+)
+"""Options of components that the platform does not deploy: they are checked, so that a site can be written down whole, and have no effect."""

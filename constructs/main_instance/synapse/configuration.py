@@ -167,6 +167,8 @@ class HomeserverSpec:
     media: Media
     cache_factor: float = 1.0
     """Multiplies the sizes of all caches of every process."""
+    registration: bool = False
+    """Whether people may sign up themselves, with a token that an administrator has given them."""
     presence: bool = True
     """Whether users see who is online: the one most expensive feature."""
     federation: Federation | None = None
@@ -214,7 +216,8 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         "caches": {"global_factor": spec.cache_factor},
         "presence": {"enabled": spec.presence},
         # Accounts are made by an administrator or by single sign-on.
-        "enable_registration": False,
+        "enable_registration": spec.registration,
+        **({"registration_requires_token": True} if spec.registration else {}),
         "allow_guest_access": False,
         "require_auth_for_profile_requests": True,
         "user_directory": {"enabled": True, "search_all_users": spec.search_all_users},
