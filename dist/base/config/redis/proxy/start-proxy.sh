@@ -1,0 +1,13 @@
+#!/bin/sh
+# Starts the proxy with the password in its environment: HAProxy reads no file into a health check.
+set -eu
+
+REDIS_PASSWORD=$(cat "${REDIS_PASSWORD_FILE:-/secrets/redis/password}")
+case $REDIS_PASSWORD in
+    '' | *[!A-Za-z0-9._~-]*)
+        echo "start-proxy.sh: the password must be letters, digits and . _ ~ - only, and not empty" >&2
+        exit 1
+        ;;
+esac
+export REDIS_PASSWORD
+exec "${HAPROXY:-haproxy}" -W -db -f "$(dirname "$0")/haproxy.cfg"
