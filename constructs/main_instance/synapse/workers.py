@@ -156,7 +156,7 @@ MEDIA_REPOSITORY = WorkerType(
             f"{_ADMIN}/v1/(?:room/{_ID}/media(?:/quarantine)?|user/{_ID}/media/quarantine|users/{_ID}/media)$",
         ),
     ),
-    listeners=(Listener.CLIENT, Listener.FEDERATION, Listener.MEDIA),
+    listeners=(Listener.MEDIA,),
     balance=Balance.MEDIA,
     load=Load.MEDIUM,
     settings={"enable_media_repo": True},
