@@ -133,7 +133,7 @@ def operator_pods(objects: Objects) -> list[OperatorPods]:
         disabled = o["spec"].get("managed", {}).get("services", {}).get("disabledDefaultServices", [])
         names = [f"{o['metadata']['name']}-{kind}" for kind in ("rw", "ro", "r") if kind not in disabled]
         labels = {"cnpg.io/cluster": o["metadata"]["name"]}
-        found.append(OperatorPods(title(o), namespace_of(o), labels, dict.fromkeys(names, {5432: 5432})))
+        found.append(OperatorPods(title(o), namespace_of(o), labels, {name: {5432: 5432} for name in names}))
     for o in of_kind(objects, "Tenant"):
         name = o["metadata"]["name"]
         api = 443 if o["spec"].get("requestAutoCert", True) or o["spec"].get("externalCertSecret") else 80
