@@ -106,6 +106,61 @@ def images(site_file: Path) -> None:
         click.echo(reference)
 
 
+@main.command()
+@click.argument("source", required=False)
+@click.argument("target", required=False)
+@click.option("--profile", "name", default=None, help="The profile; the smallest if left out.")
+@site_option
+def reach(source: str | None, target: str | None, site_file: Path, name: str | None) -> None:
+    """Say whether SOURCE can reach TARGET[:PORT], and why. Without arguments: who reaches whom.
+
+    Names are short (receipts), qualified (matrix/receipts), a Service's, one pod's, or world, node, api-server, dns. Judged from the
+    rendered objects alone. Exit code 1: denied.
+    """
+    from app.compiler import render
+    from app.reach import UnknownNameError, ask, read_cluster, render_answer, render_matrix
+    from overlays import profiles
+
+    site = _site(site_file)
+    profile = _profile(name) if name else profiles()[0]
+    manifests = _or_exit(lambda: render(site, profile)).manifests()
+    cluster = read_cluster([dict(manifest) for manifest in manifests], api_server=site.cluster.api_server_cidrs, domain=site.cluster.domain)
+    if source is None:
+        click.echo(render_matrix(cluster))
+        return
+    if target is None:
+        _fail("give two names: who reaches whom")
+    try:
+        answers = ask(cluster, source, target)
+    except UnknownNameError as error:
+        _fail(str(error))
+    click.echo("\n".join(map(render_answer, answers)))
+    sys.exit(0 if all(answer.allowed for answer in answers) else 1)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder outside of what is committed.")
+@click.option("--force", is_flag=True, help="Also into a Git work tree that does not ignore the files.")
+@site_option
+def secrets(site_file: Path, out: Path, force: bool) -> None:
+    """Write Secret manifests for the provider `manual`, to be sealed and applied by you. Values that are there stay."""
+    from cdk8s import App
+
+    from app.platform import assemble
+    from app.secret_manifests import ManifestError, write_manifests
+    from overlays import profiles
+
+    site = _site(site_file)
+    specs = [spec for _, _, spec in _or_exit(lambda: assemble(App(), site, profiles()[0])).declared.secrets]
+    try:
+        written = write_manifests(specs, out, Path("dist"), force=force)
+    except ManifestError as error:
+        _fail(str(error))
+    click.echo(f"{len(written.files)} files written below {out}; only you may read them.")
+    for key in written.missing:
+        click.echo(f"still to be given: {key}")
+
+
 def _profile(name: str) -> "Profile":
     from difflib import get_close_matches
 
