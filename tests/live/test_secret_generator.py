@@ -188,8 +188,12 @@ def new_pod(folder: Path, certificates: Path, cluster: Cluster) -> Pod:
     """The files of a pod, as its volumes have them: read only."""
     program = folder / "program" / "services" / "secrets"
     program.mkdir(parents=True)
+    # The kubelet mounts a ConfigMap as links to files in a folder that it can swap.
+    (program / "..2026_01_01").mkdir()
+    (program / "..data").symlink_to("..2026_01_01")
     for name, text in program_files().items():
-        (program / name).write_text(text)
+        (program / "..data" / name).write_text(text)
+        (program / name).symlink_to(f"..data/{name}")
     program.chmod(0o555)
     (folder / "token").write_text(f"{TOKEN}\n")
     shutil.copy(certificates / "ca.crt", folder / "ca.crt")

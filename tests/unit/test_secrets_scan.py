@@ -117,7 +117,7 @@ def test_random_values_are_told_from_names(alphabet: str, length: int) -> None:
 
 @given(st.lists(st.text(string.ascii_lowercase, min_size=2, max_size=9), min_size=1, max_size=5), st.integers(0, 99))
 def test_names_are_told_from_random_values(words: list[str], number: int) -> None:
-    camel = "".join(word.capitalize() for word in words if len(word) > 3)
+    camel = "".join(word.capitalize() for word in words if len(word) > 4)
     for name in ("-".join(words), "_".join(words), f"{''.join(words)}{number}", camel, f"/{'/'.join(words)}", ".".join(words)):
         assert find_secrets({"a": f"client_secret_name: {name}"}) == ()
 
