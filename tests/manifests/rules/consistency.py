@@ -1,0 +1,158 @@
+"""Names and numbers that two objects must agree on: selectors, ports, targets, and what Kubernetes lets nobody change."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tests.manifests.rules.objects import Object, Objects, Workload, namespace_of, of_kind, operator_pods, title, workloads
+
+COMPONENT = "app.kubernetes.io/name"
+
+
+def service_problems(objects: Objects) -> list[str]:
+    """Services that select nothing, or pods of several components, or pods that do not listen on the port."""
+    found = []
+    for service in of_kind(objects, "Service"):
+        spec, namespace = service["spec"], namespace_of(service)
+        selected = [w for w in workloads(objects) if w.selected_by(spec["selector"], namespace)]
+        components = {w.labels[COMPONENT] for w in selected}
+        if len(components) != 1:
+            found.append(f"{title(service)} selects the pods of {sorted(components) or 'nothing'}")
+        for port in spec["ports"]:
+            open_on = [w for w in selected if opens(w, port.get("targetPort", port["port"]))]
+            # A headless Service gives names, and its pods may differ; one with an address sends connections to any of them.
+            if not open_on or (spec.get("clusterIP") != "None" and len(open_on) < len(selected)):
+                found.append(f"{title(service)}: port {port['name']} is not open on its pods")
+    return found
+
+
+def opens(workload: Workload, port: int | str) -> bool:
+    """Whether the pods of a workload listen on a port, by number or by name."""
+    return port in workload.numbers or port in workload.ports
+
+
+def selector_problems(objects: Objects) -> list[str]:
+    """Workloads whose selector misses their own pods or catches those of another workload."""
+    found = []
+    everyone = workloads(objects)
+    strangers = [(pods.owner, pods.namespace, pods.labels) for pods in operator_pods(objects)]
+    for workload in everyone:
+        selector = workload.spec.get("selector", {}).get("matchLabels")
+        if selector is None:
+            continue  # a Job's selector is made by Kubernetes
+        if not workload.selected_by(selector, workload.namespace):
+            found.append(f"{workload} does not select its own pods")
+        others = [str(other) for other in everyone if other is not workload and other.selected_by(selector, workload.namespace)]
+        others += [owner for owner, ns, labels in strangers if ns == workload.namespace and selector.items() <= labels.items()]
+        found += [f"{workload} selects the pods of {other}" for other in others]
+    return found
+
+
+def probe_problems(objects: Objects) -> list[str]:
+    """Probes of ports that their container does not name."""
+    found = []
+    for workload in workloads(objects):
+        for container in workload.containers:
+            named = {port.get("name") for port in container.get("ports", [])}
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                probe = container.get(kind, {})
+                port = (probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}).get("port")
+                if port is not None and port not in named:
+                    found.append(f"{workload}: the {kind} of {container['name']} asks port {port}, which it does not name")
+    return found
+
+
+def governing_service_problems(objects: Objects) -> list[str]:
+    """StatefulSets without the headless Service that gives their pods names."""
+    headless = {
+        (namespace_of(s), s["metadata"]["name"]): s["spec"]["selector"]
+        for s in of_kind(objects, "Service")
+        if s["spec"].get("clusterIP") == "None"
+    }
+    found = []
+    for workload in workloads(objects):
+        if workload.kind == "StatefulSet":
+            selector = headless.get((workload.namespace, workload.spec["serviceName"]))
+            if selector is None or not workload.selected_by(selector, workload.namespace):
+                found.append(f"{workload}: no headless Service {workload.spec['serviceName']} selects its pods")
+    return found
+
+
+def autoscaler_problems(objects: Objects) -> list[str]:
+    """Autoscalers without target, with a fixed number of pods beside them, or with a metric that cannot be computed."""
+    found = []
+    targets = {(namespace_of(o), o["kind"], o["metadata"]["name"]): o for o in objects}
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+        spec = scaler["spec"]
+        target = targets.get((namespace_of(scaler), spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]))
+        if target is None:
+            found.append(f"{title(scaler)} scales nothing")
+            continue
+        if "replicas" in target["spec"]:
+            found.append(f"{title(scaler)}: {title(target)} sets replicas, so each apply would undo the scaling")
+        if spec.get("minReplicas", 1) >= spec["maxReplicas"]:
+            found.append(f"{title(scaler)} cannot scale from {spec.get('minReplicas', 1)} to {spec['maxReplicas']}")
+    return found
+
+
+def budget_problems(objects: Objects) -> list[str]:
+    """Disruption budgets that block a drain for ever, or do not cover exactly one workload; and workloads that lack one."""
+    found = []
+    everyone = workloads(objects)
+    covered: list[Workload] = []
+    for budget in of_kind(objects, "PodDisruptionBudget"):
+        spec = budget["spec"]
+        selected = [w for w in everyone if w.selected_by(spec["selector"]["matchLabels"], namespace_of(budget))]
+        covered += selected
+        if len(selected) != 1:
+            found.append(f"{title(budget)} covers {[str(w) for w in selected]}")
+        elif selected[0].most < 2:
+            found.append(f"{title(budget)} covers a single pod, which may go anyway")
+        if spec.get("maxUnavailable") != 1 or "minAvailable" in spec:
+            found.append(f"{title(budget)} must let one pod go at a time")
+    bare = [w for w in everyone if w.kind in ("Deployment", "StatefulSet") and w.most >= 2 and w not in covered]
+    return found + [f"{w} has no disruption budget" for w in bare]
+
+
+def name_problems(objects: Objects) -> list[str]:
+    """Names that are too long for what Kubernetes derives from them: a label of 63 characters.
+
+    A CronJob's Jobs get a suffix of 11 (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs), and the revision label
+    of a StatefulSet's pods its name and a hash of up to 10.
+    """
+    limits = {"CronJob": 52, "StatefulSet": 52}
+    longest = {o["kind"]: limits.get(o["kind"], 63) for o in objects}
+    return [f"{title(o)}: longer than {longest[o['kind']]}" for o in objects if len(o["metadata"]["name"]) > longest[o["kind"]]]
+
+
+def duplicates(objects: Objects) -> list[str]:
+    """Objects that come twice."""
+    names = [title(o) for o in objects]
+    return [name for name in sorted(set(names)) if names.count(name) > 1]
+
+
+def immutable(o: Object) -> Mapping[str, Any] | None:
+    """The part of an object that Kubernetes refuses to change."""
+    spec = o.get("spec", {})
+    match o["kind"]:
+        case "StatefulSet":
+            return {key: spec.get(key) for key in ("volumeClaimTemplates", "serviceName", "selector", "podManagementPolicy")}
+        case "Deployment" | "DaemonSet":
+            return {"selector": spec["selector"]}
+        case "Job":
+            return {key: spec.get(key) for key in ("template", "completions", "completionMode", "selector")}
+        case "RoleBinding" | "ClusterRoleBinding":
+            return {"roleRef": o["roleRef"]}
+        case "Service":
+            return {"headless": spec.get("clusterIP") == "None"}
+        case "PriorityClass":
+            return {"value": o["value"]}
+        case "Cluster":
+            return {"bootstrap": spec["bootstrap"]}
+    return None
+
+
+def forbidden_changes(before: Objects, after: Objects) -> list[str]:
+    """Objects that an apply of `after` over `before` would have to change where Kubernetes lets nobody."""
+    old = {title(o): json.dumps(immutable(o), sort_keys=True) for o in before}
+    return [title(o) for o in after if title(o) in old and old[title(o)] != json.dumps(immutable(o), sort_keys=True)]

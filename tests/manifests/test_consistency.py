@@ -1,0 +1,192 @@
+"""What one object says of another is so: selectors, ports, mounts, files, Secrets, hosts, and what must never change."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from app.compiler import compile_site
+from app.site import Site
+from overlays import profiles
+from tests.kustomize import build, write
+from tests.manifests.rules import consistency, references
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod, remove, replace_text
+from tests.manifests.rules.objects import POD_NAME, Declared, Objects, Rule, assert_kept
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        consistency.service_problems,
+        consistency.selector_problems,
+        consistency.probe_problems,
+        consistency.governing_service_problems,
+        consistency.autoscaler_problems,
+        consistency.budget_problems,
+        consistency.name_problems,
+        consistency.duplicates,
+        references.config_map_problems,
+        references.unused_config_maps,
+        references.mount_problems,
+        references.password_file_problems,
+        references.path_problems,
+        references.host_problems,
+        references.ingress_problems,
+        references.account_problems,
+    ],
+    ids=lambda rule: rule.__name__,
+)
+def test_every_reference_holds(rule: Rule, trees: dict[str, Objects]) -> None:
+    assert_kept(rule, trees)
+
+
+def test_every_secret_that_is_named_is_made(trees: dict[str, Objects], declared: Declared) -> None:
+    assert_kept(partial(references.secret_problems, declared=declared), trees)
+
+
+def test_the_secret_generator_may_make_every_secret(trees: dict[str, Objects], declared: Declared) -> None:
+    assert_kept(partial(references.generator_problems, declared=declared), trees)
+
+
+def test_no_change_of_size_needs_what_kubernetes_refuses(built: dict[str, Objects]) -> None:
+    sizes = list(built)
+    for before in sizes:
+        for after in sizes:
+            assert consistency.forbidden_changes(built[before], built[after]) == [], f"from {before} to {after}"
+
+
+def test_no_change_of_the_site_needs_what_kubernetes_refuses(
+    built: dict[str, Objects], everything: Objects, site: Site, tmp_path: Path
+) -> None:
+    """Another registry and other buckets: Jobs that see either must be new Jobs."""
+    buckets = evolve(site.object_storage.buckets, media="other-media", backups="other-backups")
+    other = evolve(
+        site,
+        images=evolve(site.images, registry="other.example.com", mirror="mirror.example.com"),
+        object_storage=evolve(site.object_storage, buckets=buckets),
+    )
+    write(tmp_path, compile_site(other, profiles()[:1]))
+    before = built[profiles()[0].name]
+    assert consistency.forbidden_changes(before, build(tmp_path / "base")) == []
+    assert consistency.forbidden_changes(before, everything) == []
+
+
+MUTATIONS: list[tuple[Rule, Break, str]] = [
+    (consistency.service_problems, lambda o: pick(o, "Service", "redis-primary")["spec"].update(selector={"app": "redis"}), "nothing"),
+    (
+        consistency.service_problems,
+        lambda o: pick(o, "Service", "synapse")["spec"].update(selector={"app.kubernetes.io/part-of": "matrix-platform"}),
+        "haproxy",
+    ),
+    (consistency.service_problems, lambda o: pick(o, "Service", "redis-1")["spec"]["selector"].update({POD_NAME: "redis-9"}), "redis-1"),
+    (consistency.service_problems, lambda o: pick(o, "Service", "haproxy")["spec"]["ports"][0].update(targetPort="web"), "not open"),
+    (
+        consistency.selector_problems,
+        lambda o: pick(o, "StatefulSet", "pusher")["spec"]["selector"].update(matchLabels={"app.kubernetes.io/name": "synapse"}),
+        "selects the pods of StatefulSet matrix/appservice",
+    ),
+    (
+        consistency.selector_problems,
+        lambda o: pick(o, "StatefulSet", "pusher")["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/component"),
+        "does not select its own pods",
+    ),
+    (
+        consistency.probe_problems,
+        lambda o: container(o, "StatefulSet", "pusher")["livenessProbe"]["httpGet"].update(port="web"),
+        "StatefulSet matrix/pusher",
+    ),
+    (consistency.governing_service_problems, lambda o: pick(o, "Service", "synapse")["spec"].pop("clusterIP"), "matrix/pusher"),
+    (consistency.autoscaler_problems, lambda o: remove(o, "StatefulSet", "synchrotron"), "scales nothing"),
+    (consistency.autoscaler_problems, lambda o: pick(o, "StatefulSet", "synchrotron")["spec"].update(replicas=2), "sets replicas"),
+    (consistency.budget_problems, lambda o: remove(o, "PodDisruptionBudget", "redis"), "StatefulSet matrix/redis has no"),
+    (consistency.budget_problems, lambda o: pick(o, "PodDisruptionBudget", "haproxy")["spec"].update(maxUnavailable=0), "one pod go"),
+    (
+        consistency.budget_problems,
+        lambda o: pick(o, "PodDisruptionBudget", "haproxy")["spec"]["selector"].update(matchLabels={"app.kubernetes.io/name": "redis"}),
+        "covers",
+    ),
+    (consistency.budget_problems, lambda o: pick(o, "Deployment", "haproxy")["spec"].update(replicas=1), "single pod"),
+    (consistency.name_problems, lambda o: pick(o, "StatefulSet", "pusher")["metadata"].update(name="p" * 53), "longer than 52"),
+    (consistency.duplicates, lambda o: o.append(pick(o, "Service", "haproxy")), "Service matrix/haproxy"),
+    (references.config_map_problems, lambda o: remove(o, "ConfigMap", "synapse-pusher"), "no ConfigMap synapse-pusher"),
+    (references.unused_config_maps, lambda o: remove(o, "StatefulSet", "pusher"), "synapse-pusher"),
+    (references.mount_problems, lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"].pop(0), "is not mounted"),
+    (references.mount_problems, lambda o: pod(o, "StatefulSet", "pusher")["volumes"].pop(0), "does not exist"),
+    (
+        references.mount_problems,
+        lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"][1].update(mountPath="/etc/synapse/homeserver/shards"),
+        "inside",
+    ),
+    (
+        references.password_file_problems,
+        lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "host: postgresql-main-rw", "host: postgresql-main-rw.matrix"),
+        "postgresql-main-rw.matrix",
+    ),
+    (
+        references.path_problems,
+        lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "/secrets/redis/password", "/secrets/redis/word"),
+        "names /secrets/redis/word",
+    ),
+    (references.path_problems, lambda o: container(o, "StatefulSet", "redis").update(command=["/etc/redis/begin.sh"]), "begin.sh"),
+    (references.path_problems, lambda o: pick(o, "ConfigMap", "redis-sentinel")["data"].pop("check.sh"), "/etc/redis/check.sh"),
+    (
+        references.host_problems,
+        lambda o: replace_text(o, "synapse-shards", "shards.yaml", "receipts-0.synapse", "receipts-7.synapse"),
+        "no receipts-7.synapse",
+    ),
+    (references.host_problems, lambda o: replace_text(o, "synapse-shards", "shards.yaml", "port: 9093", "port: 9094"), "on 9094"),
+    (references.host_problems, lambda o: replace_text(o, "haproxy", "haproxy.cfg", "check port 8080", "check port 8081"), "on 8081"),
+    (references.host_problems, lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "redis-primary", "redis"), "no redis."),
+    (
+        references.host_problems,
+        lambda o: pick(o, "ObjectStore", "postgresql-main")["spec"]["configuration"].update(
+            endpointURL="https://minio.matrix.svc.cluster.local"
+        ),
+        "on 443",
+    ),
+    (references.host_problems, lambda o: remove(o, "Service", "redis-2"), "no redis-2"),
+    (references.ingress_problems, lambda o: remove(o, "Service", "haproxy"), "does not listen"),
+    (references.account_problems, lambda o: remove(o, "ServiceAccount", "synapse"), "no ServiceAccount synapse"),
+    (references.account_problems, lambda o: remove(o, "PriorityClass", "matrix-data"), "no PriorityClass matrix-data"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "mention"), MUTATIONS, ids=[f"{rule.__name__}-{mention[:20]}" for rule, _, mention in MUTATIONS]
+)
+def test_a_broken_reference_is_noticed(rule: Rule, change: Break, mention: str, built: dict[str, Objects]) -> None:
+    assert_noticed(rule, built["100-ccu"], change, mention)
+
+
+@pytest.mark.parametrize(
+    ("change", "mention"),
+    [
+        (lambda o: pod(o, "StatefulSet", "pusher")["volumes"][3]["secret"].update(secretName="absent"), "nobody makes the Secret"),
+        (lambda o: pod(o, "StatefulSet", "pusher")["volumes"][3]["secret"]["items"][0].update(key="absent"), "has no absent"),
+        (lambda o: pick(o, "Tenant", "minio-main")["spec"]["configuration"].update(name="absent"), "nobody makes the Secret"),
+        (lambda o: remove(o, "Certificate", "matrix"), "nobody makes the Secret matrix/matrix-tls"),
+    ],
+)
+def test_a_secret_that_nobody_makes_is_noticed(change: Break, mention: str, built: dict[str, Objects], declared: Declared) -> None:
+    assert_noticed(partial(references.secret_problems, declared=declared), built["100-ccu"], change, mention)
+
+
+def test_a_right_that_the_secret_generator_lacks_is_noticed(built: dict[str, Objects], declared: Declared) -> None:
+    rule = partial(references.generator_problems, declared=declared)
+    assert_noticed(rule, built["100-ccu"], lambda o: remove(o, "RoleBinding", "make-secrets-of-redis"), "matrix/redis")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key", "value"),
+    [
+        ("StatefulSet", "redis", "volumeClaimTemplates", []),
+        ("StatefulSet", "redis", "serviceName", "other"),
+        ("Job", "secret-generator", "template", {}),
+        ("Service", "synapse", "clusterIP", ""),
+    ],
+)
+def test_a_change_that_kubernetes_refuses_is_noticed(kind: str, name: str, key: str, value: object, built: dict[str, Objects]) -> None:
+    before = built["100-ccu"]
+    rule = partial(consistency.forbidden_changes, before)
+    assert_noticed(rule, before, lambda o: pick(o, kind, name)["spec"].update({key: value}), f"{kind} matrix/{name}")
