@@ -4,7 +4,6 @@ Everything here is data made from the declared Secrets, and holds no value of on
 alone: in the cluster, or for the `manual` provider by `app/secret_manifests.py`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -66,7 +65,7 @@ def providers(
         for rule in rules([spec for spec in made if owners[spec.namespace, spec.name] == owner])
     )
     text, program = request(made), program_files()
-    return GeneratorSpec(job_name("secret-generator", text, *program.values()), text, program, rights), fetched
+    return GeneratorSpec(text, program, rights), fetched
 
 
 # -- generate: the Job
@@ -94,11 +93,6 @@ def request(specs: Sequence[SecretSpec]) -> str:
         ]
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def job_name(prefix: str, *texts: str) -> str:
-    """A name that changes with what the Job runs: a Job's template cannot be changed, so another request is another Job."""
-    return f"{prefix}-{hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:10]}"
 
 
 @frozen

@@ -67,12 +67,8 @@ class ExternalSecrets(Component):
 
 @frozen
 class GeneratorSpec:
-    """What the Job makes: its `request` (no secret in it), the `program` that runs by file name, and its rights.
+    """What the Job makes: its `request` (no secret in it), the `program` that runs by file name, and its rights."""
 
-    `name` changes with request and program: the template of a Job cannot be changed, so another request is another Job.
-    """
-
-    name: str
     request: str
     program: Mapping[str, str] = field(hash=False)
     rights: tuple[Right, ...]
@@ -105,7 +101,7 @@ class SecretGenerator(Component):
             resources=Resources(millicores(50), mib(64), mib(256)),
         )
         pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="OnFailure")
-        job = self.job("job.yaml", spec.name, pod, part=self.name, backoff_limit=20)
+        job = self.job("job.yaml", self.name, pod, part=self.name, backoff_limit=20)
         self.calls_api_server(job.pods)
 
     def _role(self, folder: str, component: str, namespace: str, rights: list[Right], account: str) -> None:

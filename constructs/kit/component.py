@@ -1,5 +1,6 @@
 """The base class of all components: a construct that declares what it deploys, and how its parts become Kubernetes objects."""
 
+import hashlib
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, ClassVar
@@ -166,7 +167,12 @@ class Component(Construct):
     def job(
         self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None
     ) -> Workload:
-        """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever."""
+        """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever.
+
+        Its name ends in a digest of what it runs: the template of a Job cannot be changed, so another one is another Job.
+        """
+        texts = [self.installation.texts(volume) for volume in pod.volumes() if isinstance(volume, ConfigMap)]
+        name = f"{name}-{hashlib.sha256(repr((pod, self.installation.facts, texts)).encode()).hexdigest()[:10]}"
         spec = k8s.JobSpec(backoff_limit=backoff_limit, template=self._template(pod, part))
         self.add(file, k8s.KubeJob, name, part=part, annotations=annotations, spec=spec)
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)

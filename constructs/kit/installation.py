@@ -9,6 +9,7 @@ from cdk8s_plus_34 import k8s
 
 from kit.images import Image
 from kit.network import Connection, Exposure, External, Pods
+from kit.pods import ConfigMap
 from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import SecretSpec
 
@@ -107,6 +108,10 @@ class Installation(Chart):
         if (namespace, name) in self._config_maps:
             raise ValueError(f"ConfigMap {namespace}/{name} is declared twice")
         self._config_maps[namespace, name] = {key: path for key, (path, _) in files.items()}
+
+    def texts(self, config_map: ConfigMap) -> tuple[str, ...]:
+        """The content of a generated ConfigMap, in the order of its files."""
+        return tuple(self._files[path] for _, path in config_map.files)
 
     def rendering(self) -> Rendering:
         """All that has been declared, as data."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.secret_scan import find_secrets
-from app.secrets import Rule, external_secret, job_name, made_by_job, program_files, request, rules
+from app.secrets import Rule, external_secret, made_by_job, program_files, request, rules
 from app.site import SecretProvider, SecretStore
 from kit.secrets import Composed, Copied, Fixed, Given, KeyRef, RandomText, RsaPrivateKey, SecretSpec, Shared, SynapseSigningKey
 from services.secrets.recipes import complete
@@ -70,12 +70,6 @@ def test_the_request_and_the_program_hold_no_secret() -> None:
 
 def test_the_program_files_are_all_that_the_program_imports() -> None:
     assert set(program_files()) == {path.name for path in Path("services/secrets").glob("*.py")}
-
-
-def test_a_job_with_another_request_has_another_name() -> None:
-    assert job_name("secrets", "a", "b") == job_name("secrets", "a", "b")
-    assert job_name("secrets", "a", "b") != job_name("secrets", "ab", "")
-    assert len(job_name("secrets", "a")) < 63
 
 
 def test_the_rights_are_the_least_that_suffice() -> None:

@@ -1,8 +1,5 @@
 """The Job that makes a tenant's buckets and their users, each with no more rights than its program uses."""
 
-import hashlib
-import json
-from collections.abc import Mapping
 from importlib import resources
 
 from attrs import frozen
@@ -59,15 +56,10 @@ class Buckets(Component):
             resources=Resources(millicores(50), mib(128), mib(512)),
         )
         pod = PodSpec(containers=(container,), restart_policy="OnFailure")
-        job = self.job("buckets.yaml", _job_name(self.name, text, program), pod, part=self.name, backoff_limit=20)
+        job = self.job("buckets.yaml", self.name, pod, part=self.name, backoff_limit=20)
         self.connect(job.pods, tenant.api)
 
 
 def program_files() -> dict[str, str]:
     """The text of the program's files, by name."""
     return {name: (resources.files("services.buckets") / name).read_text() for name in _FILES}
-
-
-def _job_name(name: str, request: str, program: Mapping[str, str]) -> str:
-    """A name that changes with what the Job runs: the template of a Job cannot be changed."""
-    return f"{name}-{hashlib.sha256(json.dumps([request, *program.values()]).encode()).hexdigest()[:10]}"
