@@ -66,8 +66,8 @@ def from_folder(folder: Path) -> Callable[[str], Any]:
     return read
 
 
-def generate(module: str, crds: list[Any], workspace: Path) -> None:
-    """Run `cdk8s import` on the CRDs of one module, and put the package that it writes at `imports/<module>`."""
+def generate(module: str, crds: list[Any], workspace: Path) -> Path:
+    """Run `cdk8s import` on the CRDs of one module; returns the folder of the package that it writes, below `workspace`."""
     source, output = workspace / f"{module}.yaml", workspace / module
     source.write_text(yaml.safe_dump_all(crds))
     cdk8s = [str(NODE / "node"), str(ROOT / "node_modules" / "cdk8s-cli" / "bin" / "cdk8s"), "import", "--no-save", "--check-upgrade=false"]
@@ -78,23 +78,25 @@ def generate(module: str, crds: list[Any], workspace: Path) -> None:
     (assembly,) = output.rglob("_jsii")
     for generated in (assembly.parent / "__init__.py", assembly / "__init__.py"):
         generated.write_text(NOTICE + generated.read_text())
-    shutil.move(assembly.parent, IMPORTS / module)
+    return assembly.parent
 
 
 def main() -> None:
-    """Replace everything in `imports/`."""
+    """Replace everything in `imports/`, once all of it is made."""
     read = from_folder(Path(sys.argv[1])) if len(sys.argv) > 1 else downloaded
-    modules = {module: [(address, read(address)) for address in addresses] for module, addresses in wanted().items()}
-    shutil.rmtree(IMPORTS, ignore_errors=True)
-    IMPORTS.mkdir()
-    (IMPORTS / "__init__.py").write_text(NOTICE)
-    table = README
+    modules = {module: {address: read(address) for address in addresses} for module, addresses in wanted().items()}
+    kinds = [
+        f"| `imports.{module}` | {crd['spec']['names']['kind']} | <{address}> |\n"
+        for module, crds in modules.items()
+        for address, crd in crds.items()
+    ]
     with tempfile.TemporaryDirectory() as workspace:
-        for module, crds in modules.items():
-            generate(module, [crd for _, crd in crds], Path(workspace))
-            for address, crd in crds:
-                table += f"| `imports.{module}` | {crd['spec']['names']['kind']} | <{address}> |\n"
-    (IMPORTS / "README.md").write_text(table)
+        packages = {module: generate(module, list(crds.values()), Path(workspace)) for module, crds in modules.items()}
+        shutil.rmtree(IMPORTS, ignore_errors=True)
+        for module, package in packages.items():
+            shutil.copytree(package, IMPORTS / module)
+    (IMPORTS / "__init__.py").write_text(NOTICE)
+    (IMPORTS / "README.md").write_text(README + "".join(kinds))
 
 
 if __name__ == "__main__":
