@@ -76,7 +76,7 @@ class MinioState:
             case "add-canned-policy":
                 document = json.loads(body)
                 for statement in document["Statement"]:
-                    statement["Action"].sort()
+                    statement["Action"].sort(reverse=True)  # MinIO gives them back in any order
                 self.policies[query["name"]] = document
             case "user-info":
                 return (200, {key: user[key] for key in user if key != "secretKey"}) if user else (404, {"Code": "XMinioAdminNoSuchUser"})
