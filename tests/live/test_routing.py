@@ -27,7 +27,7 @@ from kit.quantities import mib
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Ports, configuration
 from main_instance.synapse.worker_type import Route, Scaling, When, WorkerType
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
-from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
+from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
 from tests.live.regular_expressions import examples
 from tests.live.stubs import Pods
 
@@ -861,6 +861,13 @@ def test_haproxy_is_ready_once_it_has_found_synapse(haproxy: str, tmp_path: Path
         assert proxy.public.get("/_matrix/client/unknown").server == "main-0"
 
 
+def listens(port: int) -> bool:
+    try:
+        return accepts_connections(port)
+    except ConnectionRefusedError:
+        return False
+
+
 def test_a_haproxy_that_stops_fails_no_request(cluster: Cluster) -> None:
     """As in a cluster: new connections stop soon after /ready says no; open ones are used until HAProxy closes them."""
     leaving, staying = cluster.start(), cluster.proxies[0]
@@ -887,11 +894,16 @@ def test_a_haproxy_that_stops_fails_no_request(cluster: Cluster) -> None:
     long_poll: list[Answer] = []
     poll = threading.Thread(target=lambda: long_poll.append(leaving.public.get("/_matrix/client/v3/sync?since=s1&stub_delay=4", USERS[0])))
     poll.start()
+    idle = leaving.public
+    assert idle.get("/_matrix/client/versions").status == 200
     time.sleep(0.5)
     leaving.program.send(signal.SIGUSR1)
     wait_for(lambda: leaving.probe("/ready").status == 503, 1, "/ready to say no")
     assert leaving.public.get("/_matrix/client/versions").status == 200, "who has not heard yet is still served"
     ready.clear()
+    wait_for(lambda: not listens(leaving.ports.public), 5, "HAProxy to listen no more")
+    last = idle.get("/_matrix/client/versions")
+    assert (last.status, last.headers["connection"]) == (200, "close"), "nor is a connection cut on which nothing was said for a while"
     assert leaving.program.process.wait(15) == 0
     stop.set()
     for thread in (*threads, poll):
