@@ -1,0 +1,206 @@
+"""The network policies, judged by an evaluator that knows nothing of how they were made: open where it must be, closed where it must be."""
+
+import re
+from typing import Any
+
+import pytest
+from cdk8s import App
+
+from app.platform import assemble
+from app.reach import Cluster, can_reach, read_cluster, resolve
+from app.reach.pods import Pod, Workload
+from app.site import Site
+from kit.rendering import Rendering
+from overlays import profiles
+
+PROFILES = [profile.name for profile in profiles()]
+
+
+def _stranger(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A workload of somebody else in the cluster."""
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80}]}]}}
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+OTHERS = [
+    _stranger("traefik", "traefik", {"app.kubernetes.io/name": "traefik"}),
+    _stranger("stranger", "default", {"app": "stranger"}),
+    _stranger("intruder", "matrix", {"app": "intruder"}),
+    _stranger("officer", "matrix-li", {"app": "officer"}),
+]
+
+
+@pytest.fixture(scope="module", params=PROFILES)
+def rendering(request: pytest.FixtureRequest, renderings: dict[str, Rendering]) -> Rendering:
+    return renderings[request.param]
+
+
+@pytest.fixture(scope="module")
+def cluster(rendering: Rendering) -> Cluster:
+    return read_cluster([*map(dict, rendering.manifests()), *OTHERS])
+
+
+@pytest.fixture(scope="module")
+def strict(rendering: Rendering) -> Cluster:
+    """The same, for what must be closed: with a network plugin for which an address range also means pods."""
+    return read_cluster([*map(dict, rendering.manifests()), *OTHERS], pod_network=["10.42.0.0/16"])
+
+
+def _pods(cluster: Cluster, name: str) -> tuple[Pod, ...]:
+    return cluster.workloads[name].pods
+
+
+def _allowed(cluster: Cluster, source: str, target: str, port: int) -> bool:
+    return any(can_reach(cluster, a, b, port, "TCP") for a in _pods(cluster, source) for b in _pods(cluster, target))
+
+
+OPEN = [
+    ("traefik/traefik", "matrix/haproxy", 8008),
+    ("matrix/haproxy", "matrix/synapse", 8008),
+    ("matrix/haproxy", "matrix/receipts", 8008),
+    ("matrix/haproxy", "matrix/pusher", 8080),
+    ("matrix/client-reader", "matrix/event-persister", 9093),
+    ("matrix/event-persister", "matrix/synapse", 9093),
+    ("matrix/synchrotron", "matrix/redis-proxy", 6379),
+    ("matrix/redis-proxy", "matrix/redis", 6379),
+    ("matrix/redis-proxy", "matrix/redis", 26379),
+    ("matrix/redis", "matrix/redis", 26379),
+    ("matrix/synapse", "matrix/postgresql-main", 5432),
+    ("matrix/postgresql-main", "matrix/postgresql-main", 5432),
+    ("matrix/postgresql-main", "matrix/postgresql-main", 8000),
+    ("cnpg-system/cnpg-controller-manager", "matrix/postgresql-main", 8000),
+    ("matrix/postgresql-main", "matrix/minio-main-pool-0", 9000),
+    ("matrix/media-repository", "matrix/minio-main-pool-0", 9000),
+    ("matrix/minio-main-pool-0", "matrix/minio-main-pool-0", 9000),
+    ("minio-operator/minio-operator", "matrix/minio-main-pool-0", 9000),
+    ("minio-operator/minio-operator", "matrix-li/minio-li-pool-0", 9000),
+]
+
+CLOSED = [
+    # Nothing that the ingress can reach leads to the administration, to metrics or past HAProxy.
+    ("traefik/traefik", "matrix/haproxy", 8009),
+    ("traefik/traefik", "matrix/haproxy", 8405),
+    ("traefik/traefik", "matrix/synapse", 8008),
+    ("traefik/traefik", "matrix/postgresql-main", 5432),
+    ("traefik/traefik", "matrix/redis", 6379),
+    ("traefik/traefik", "matrix/minio-main-pool-0", 9000),
+    # Data is for its clients alone.
+    ("matrix/haproxy", "matrix/redis-proxy", 6379),
+    ("matrix/haproxy", "matrix/redis", 6379),
+    ("matrix/haproxy", "matrix/postgresql-main", 5432),
+    ("matrix/haproxy", "matrix/synapse", 9093),
+    ("matrix/haproxy", "matrix/synapse", 9001),
+    ("matrix/synchrotron", "matrix/redis", 6379),
+    ("matrix/synchrotron", "matrix/minio-main-pool-0", 9000),
+    ("matrix/synapse", "matrix/postgresql-main", 8000),
+    ("matrix/redis", "matrix/postgresql-main", 5432),
+    ("matrix/postgresql-main", "matrix/redis-proxy", 6379),
+    ("matrix/postgresql-main", "matrix/synapse", 8008),
+    # The instances are apart.
+    ("matrix-li/officer", "matrix/synapse", 8008),
+    ("matrix-li/officer", "matrix/postgresql-main", 5432),
+    ("matrix-li/officer", "matrix/minio-main-pool-0", 9000),
+    ("matrix-li/minio-li-pool-0", "matrix/minio-main-pool-0", 9000),
+    ("matrix/media-repository", "matrix-li/minio-li-pool-0", 9000),
+    ("matrix/postgresql-main", "matrix-li/minio-li-pool-0", 9000),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "port"), OPEN, ids=lambda value: str(value))
+def test_what_has_to_talk_can(cluster: Cluster, source: str, target: str, port: int) -> None:
+    assert _allowed(cluster, source, target, port)
+
+
+@pytest.mark.parametrize(("source", "target", "port"), CLOSED, ids=lambda value: str(value))
+def test_what_has_no_business_is_shut_out(strict: Cluster, source: str, target: str, port: int) -> None:
+    assert not _allowed(strict, source, target, port)
+
+
+def test_nobody_else_in_the_cluster_reaches_any_pod_of_the_platform(strict: Cluster) -> None:
+    ours = [workload for workload in strict.workloads.values() if workload.namespace.startswith("matrix")]
+    for stranger in ("default/stranger", "matrix/intruder", "matrix-li/officer"):
+        for workload in ours:
+            if str(workload) == stranger:
+                continue
+            reached = [port.number for pod in workload.pods for port in pod.ports if _reaches(strict, stranger, pod, port.number)]
+            assert not reached, f"{stranger} reaches {workload} on {reached}"
+
+
+def test_every_namespace_of_the_platform_is_closed_by_default(rendering: Rendering) -> None:
+    namespaces = {o["metadata"]["name"] for o in rendering.manifests() if o["kind"] == "Namespace"}
+    closed = {
+        o["metadata"]["namespace"]
+        for o in rendering.manifests()
+        if o["kind"] == "NetworkPolicy"
+        and not o["spec"]["podSelector"].get("matchLabels")
+        and not o["spec"].get("ingress")
+        and not o["spec"].get("egress")
+        and set(o["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    }
+    assert closed == namespaces
+
+
+def test_every_declared_connection_is_open_at_both_ends(site: Site, cluster: Cluster) -> None:
+    for connection in assemble(App(), site, profiles()[0]).declared.connections:
+        sources = _chosen(cluster, connection.source.namespace, connection.source.labels)
+        targets = _chosen(cluster, connection.target.namespace, connection.target.labels)
+        for source in sources:
+            for target in targets:
+                assert can_reach(cluster, source, target, connection.port.number, connection.port.protocol), connection
+
+
+def test_every_host_that_a_configuration_names_is_open_to_the_pods_that_read_it(rendering: Rendering, cluster: Cluster) -> None:
+    checked = 0
+    for workload in cluster.workloads.values():
+        for text in _configuration(rendering, workload):
+            for host, port in _named(text, workload.namespace):
+                answer = resolve(cluster, host, workload.namespace)
+                for target in getattr(answer, "pods", (answer,)):
+                    if isinstance(target, Pod):
+                        assert can_reach(cluster, workload.pods[0], target, port, "TCP"), f"{workload} reads of {host}:{port}"
+                        checked += 1
+    assert checked > 100
+
+
+def _reaches(cluster: Cluster, source: str, target: Pod, port: int) -> bool:
+    return any(can_reach(cluster, pod, target, port, "TCP") for pod in _pods(cluster, source))
+
+
+def _chosen(cluster: Cluster, namespace: str, labels: tuple[tuple[str, str], ...]) -> list[Pod]:
+    return [pod for pod in cluster.pods if pod.namespace == namespace and set(labels) <= set(pod.labels.items())]
+
+
+def _configuration(rendering: Rendering, workload: Workload) -> list[str]:
+    """The texts of the ConfigMaps that a rendered workload mounts."""
+    texts: list[str] = []
+    for placed in rendering.objects.values():
+        metadata = placed.manifest["metadata"]
+        if (metadata.get("namespace"), metadata["name"]) != (workload.namespace, workload.name) or "template" not in placed.manifest.get(
+            "spec", {}
+        ):
+            continue
+        for volume in placed.manifest["spec"]["template"]["spec"].get("volumes", []):
+            if "configMap" in volume:
+                files = rendering.config_maps[workload.namespace, volume["configMap"]["name"]]
+                texts += [rendering.files[path] for path in files.values()]
+    return texts
+
+
+# How configuration files of the platform name a host and its port.
+_FORMS = (
+    r"server \S+ (?P<host>[a-z0-9.-]+\.cluster\.local)\.?:(?P<port>\d+)",
+    r"host: (?P<host>[a-z0-9.-]+\.cluster\.local)\n\s+port: (?P<port>\d+)",
+    r"https?://(?P<host>[a-z0-9.-]+\.cluster\.local)(?::(?P<port>\d+))?",
+    r"\S+ (?P<host>[a-z0-9.-]+\.cluster\.local) (?P<port>\d+)",
+)
+
+
+def _named(text: str, namespace: str) -> set[tuple[str, int]]:
+    found = set()
+    for form in _FORMS:
+        for match in re.finditer(form, text):
+            if f".{namespace}." in match["host"]:
+                found.add((match["host"].rstrip("."), int(match["port"] or 80)))
+    return found
