@@ -1,0 +1,150 @@
+"""The command line: every command explains itself, and every failure says what to do, exits 2 and leaves everything as it was."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner, Result
+
+import overlays
+from app import compiler
+from app.cli import main
+from app.dist import DistError, write_tree
+from overlays import Profile, ProfileError, profiles
+from overlays.profile import ErasureSize
+
+SITE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
+SMALLEST = profiles()[0]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    file = tmp_path / "site.yaml"
+    file.write_text(SITE)
+    return file
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A `dist/` that an earlier synth has written."""
+    folder = tmp_path / "dist"
+    write_tree(folder, {"base/kustomization.yaml": "old\n"})
+    return folder
+
+
+def with_profiles(monkeypatch: pytest.MonkeyPatch, *chosen: Profile) -> None:
+    monkeypatch.setattr(overlays, "profiles", lambda: chosen)
+
+
+@pytest.mark.parametrize("command", ["", *main.commands])
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(*([command] if command else []), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    assert len(result.output.splitlines()) > 4
+
+
+def test_a_mistake_in_the_site_is_reported_and_nothing_is_written(site: Path, dist: Path) -> None:
+    site.write_text(SITE + "storage_clas: {default: x}\n")
+    result = run("synth", "--site", str(site), "--out", str(dist))
+    assert result.exit_code == 2
+    assert result.output == f'{site}:3:1: unknown key "storage_clas"; did you mean "storage_classes"?\n1 error; nothing was written.\n'
+    assert (dist / "base/kustomization.yaml").read_text() == "old\n"
+
+
+def test_a_site_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    result = run("synth", "--site", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "dist"))
+    assert (result.exit_code, "none.yaml" in result.output) == (2, True)
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_profile_that_cannot_be_deployed_is_refused_with_the_reason(site: Path, dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_profiles(monkeypatch, evolve(SMALLEST, workers=evolve(SMALLEST.workers, extra={"typing-persister": 2})))
+    result = run("synth", "--site", str(site), "--out", str(dist))
+    assert result.exit_code == 2
+    assert "profile 100-ccu: typing-persister: 2 instances, and Synapse allows one" in result.output
+    assert result.output.endswith("nothing was written.\n")
+    assert (dist / "base/kustomization.yaml").read_text() == "old\n"
+
+
+def test_an_unknown_profile_suggests_the_nearest() -> None:
+    result = run("budget", "--profile", "1000ccu")
+    assert (result.exit_code, "did you mean 1000-ccu?" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"redis": 4}, "Sentinels vote, so their number must be odd and at least 3"),
+        ({"redis": 1}, "Sentinels vote, so their number must be odd and at least 3"),
+        ({"minio": evolve(SMALLEST.minio, drives=1)}, "EC:4 needs an erasure set of at least 8 drives"),
+        ({"minio_li": evolve(SMALLEST.minio_li, nodes=3)}, "needs at least 4"),
+    ],
+    ids=str,
+)
+def test_a_number_that_the_software_would_refuse_is_refused(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ProfileError, match=reason):
+        evolve(SMALLEST, **change)
+
+
+def test_pools_that_exceed_the_databases_connections_are_refused() -> None:
+    with pytest.raises(ProfileError, match=r"85% of max_connections=180 is 153: raise postgresql.max_connections or lower"):
+        SMALLEST.check_connections(31)
+    SMALLEST.check_connections(30)
+
+
+def test_several_broken_rules_are_reported_together() -> None:
+    with pytest.raises(ProfileError) as error:
+        evolve(
+            SMALLEST, redis=2, minio=ErasureSize(nodes=2, drive=SMALLEST.minio.drive, cpu=SMALLEST.minio.cpu, memory=SMALLEST.minio.memory)
+        )
+    assert len(str(error.value).splitlines()) == 2
+
+
+# --- Writing dist/
+
+
+def test_dist_holds_exactly_the_files_of_the_last_synth(tmp_path: Path) -> None:
+    folder = tmp_path / "dist"
+    write_tree(folder, {"base/kustomization.yaml": "a\n", "base/gone.yaml": "b\n"})
+    write_tree(folder, {"base/kustomization.yaml": "c\n", "base/deep/er.yaml": "d\n"})
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"base/kustomization.yaml": "c\n", "base/deep/er.yaml": "d\n"}
+    assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
+def test_a_full_disk_leaves_dist_as_it_was(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def fails_at_the_second_file(self: Path, *_: object, **__: object) -> None:
+        written.append(self)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", fails_at_the_second_file)
+    with pytest.raises(DistError, match="No space left on device"):
+        write_tree(dist, {"base/kustomization.yaml": "new\n", "base/other.yaml": "new\n"})
+    monkeypatch.undo()
+    assert (dist / "base/kustomization.yaml").read_text() == "old\n"
+    assert [path.name for path in dist.parent.iterdir() if path.name.startswith(".dist")] == []
+
+
+def test_a_folder_that_somebody_else_keeps_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("keep")
+    with pytest.raises(DistError, match="is not a folder that synth has written"):
+        write_tree(tmp_path / "precious", {"base/kustomization.yaml": ""})
+    assert (tmp_path / "precious/file").read_text() == "keep"
+
+
+def test_synth_says_why_it_cannot_write(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(compiler, "compile_site", lambda *_: {"base/kustomization.yaml": ""})
+    result = run("synth", "--site", str(site), "--out", str(tmp_path / "file"))
+    assert (result.exit_code, "choose another with --out" in result.output) == (2, True)
