@@ -17,7 +17,7 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live lint format minio bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ lint: setup ## Check style and types
 format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the bucket program (about ten minutes)
+
+.tools/minio/minio:
+	mkdir -p $(@D)
+	tools/fetch-minio $(@D)
 
 bench: setup ## Time the compiler against an empty cdk8s app
 	$(PY) -m bench.synth

@@ -21,7 +21,7 @@ from tests.live.minio_server import ROOT_PASSWORD, ROOT_USER, Minio, minio_proce
 from tests.live.processes import free_ports
 
 # Building MinIO, where it is not there yet, takes minutes.
-pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(1200)]
 
 REGION = "us-east-1"
 REPOSITORY = Path(__file__).parents[2]
