@@ -1,0 +1,90 @@
+"""What keeps the platform up when a node, a pod or a program fails."""
+
+from tests.manifests.rules.objects import Objects, of_kind, title, workloads
+
+HOST = "kubernetes.io/hostname"
+
+# Workloads that stop working when a majority is gone: two of them on one node would make that node a single point of failure.
+QUORUMS = {"redis"}
+
+# Containers that need no probe of their own: why.
+UNPROBED: dict[str, str] = {}
+
+
+def probe_problems(objects: Objects) -> list[str]:
+    """Containers that run for ever without readiness and liveness probes."""
+    return [
+        f"{workload}: {container['name']} has no {probe}"
+        for workload in workloads(objects)
+        if workload.runs_for_ever
+        for container in workload.serving
+        if container["name"] not in UNPROBED
+        for probe in ("readinessProbe", "livenessProbe")
+        if probe not in container
+    ]
+
+
+def quorum_problems(objects: Objects) -> list[str]:
+    """Members of a quorum that may share a node.
+
+    MinIO only prefers to be apart: it must start on four nodes as well as on many, and reads go on without the node of two servers.
+    """
+    found = []
+    for workload in workloads(objects):
+        if workload.name in QUORUMS:
+            terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
+            apart = [t for t in terms if t["topologyKey"] == HOST and t["labelSelector"]["matchLabels"].items() <= workload.labels.items()]
+            if not apart:
+                found.append(f"{workload}: two may share a node")
+    for cluster in of_kind(objects, "Cluster"):
+        affinity = cluster["spec"].get("affinity", {})
+        apart = (affinity.get("enablePodAntiAffinity"), affinity.get("podAntiAffinityType"), affinity.get("topologyKey"))
+        if apart != (True, "required", HOST):
+            found.append(f"{title(cluster)}: two instances may share a node")
+    for tenant in of_kind(objects, "Tenant"):
+        labels = {"v1.min.io/tenant": tenant["metadata"]["name"]}
+        for pool in tenant["spec"]["pools"]:
+            rules = pool.get("affinity", {}).get("podAntiAffinity", {})
+            wished = [term["podAffinityTerm"] for term in rules.get("preferredDuringSchedulingIgnoredDuringExecution", [])]
+            terms = [*rules.get("requiredDuringSchedulingIgnoredDuringExecution", []), *wished]
+            if not any(t["topologyKey"] == HOST and t["labelSelector"]["matchLabels"] == labels for t in terms):
+                found.append(f"{title(tenant)}: {pool['name']} does not spread over nodes")
+    return found
+
+
+def spread_problems(objects: Objects) -> list[str]:
+    """Workloads that may have several pods and do not spread them over nodes."""
+    found = []
+    for workload in workloads(objects):
+        if workload.kind not in ("Deployment", "StatefulSet"):
+            continue
+        spread = workload.pod.get("topologySpreadConstraints", [])
+        hosts = [c for c in spread if c["topologyKey"] == HOST]
+        if not hosts:
+            found.append(f"{workload} does not spread over nodes")
+        for constraint in spread:
+            selector = constraint["labelSelector"]["matchLabels"]
+            if not selector.items() <= workload.labels.items():
+                found.append(f"{workload} spreads pods that are not its own")
+    return found
+
+
+def zone_problems(objects: Objects) -> list[str]:
+    """For a cluster of several zones: workloads that do not spread over them."""
+    found = []
+    zone = "topology.kubernetes.io/zone"
+    for workload in workloads(objects):
+        keys = {c["topologyKey"] for c in workload.pod.get("topologySpreadConstraints", [])}
+        if workload.kind in ("Deployment", "StatefulSet") and zone not in keys:
+            found.append(f"{workload} does not spread over zones")
+    apart = [(title(c), {t["topologyKey"] for t in c["spec"].get("topologySpreadConstraints", [])}) for c in of_kind(objects, "Cluster")]
+    return found + [f"{name} does not spread over zones" for name, keys in apart if zone not in keys]
+
+
+def rollout_problems(objects: Objects) -> list[str]:
+    """Deployments that take a pod away before the new one is ready."""
+    return [
+        f"{title(o)} takes pods away before new ones are ready"
+        for o in of_kind(objects, "Deployment")
+        if o["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0
+    ]

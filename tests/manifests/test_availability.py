@@ -1,0 +1,57 @@
+"""The platform outlives the loss of a node, a pod and a hung program."""
+
+from copy import deepcopy
+
+import pytest
+
+from tests.manifests.rules import availability
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod
+from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [availability.probe_problems, availability.quorum_problems, availability.spread_problems, availability.rollout_problems],
+    ids=lambda rule: rule.__name__,
+)
+def test_one_failure_is_no_outage(rule: Rule, trees: dict[str, Objects]) -> None:
+    assert_kept(rule, trees)
+
+
+def test_a_cluster_of_several_zones_spreads_everything_over_them(everything: Objects) -> None:
+    assert availability.zone_problems(everything) == []
+    broken = deepcopy(everything)
+    pod(broken, "StatefulSet", "pusher").pop("topologySpreadConstraints")
+    pick(broken, "Cluster", "postgresql-main")["spec"].pop("topologySpreadConstraints")
+    assert [problem.split()[1] for problem in availability.zone_problems(broken)] == ["matrix/pusher", "matrix/postgresql-main"]
+
+
+def test_every_quorum_is_a_workload(everything: Objects) -> None:
+    assert {workload.name for workload in workloads(everything)} >= availability.QUORUMS
+
+
+MUTATIONS: list[tuple[Rule, Break, str]] = [
+    (availability.probe_problems, lambda o: container(o, "StatefulSet", "pusher").pop("livenessProbe"), "no livenessProbe"),
+    (availability.probe_problems, lambda o: container(o, "Deployment", "haproxy").pop("readinessProbe"), "no readinessProbe"),
+    (availability.quorum_problems, lambda o: pod(o, "StatefulSet", "redis").pop("affinity"), "matrix/redis"),
+    (
+        availability.quorum_problems,
+        lambda o: pick(o, "Cluster", "postgresql-main")["spec"]["affinity"].update(podAntiAffinityType="preferred"),
+        "matrix/postgresql-main",
+    ),
+    (availability.quorum_problems, lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].pop("affinity"), "matrix/minio-main"),
+    (availability.spread_problems, lambda o: pod(o, "StatefulSet", "pusher").pop("topologySpreadConstraints"), "matrix/pusher"),
+    (
+        availability.spread_problems,
+        lambda o: pod(o, "StatefulSet", "pusher")["topologySpreadConstraints"][0]["labelSelector"].update(matchLabels={"a": "b"}),
+        "not its own",
+    ),
+    (availability.rollout_problems, lambda o: pick(o, "Deployment", "haproxy")["spec"].pop("strategy"), "matrix/haproxy"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "mention"), MUTATIONS, ids=[f"{rule.__name__}-{mention[:20]}" for rule, _, mention in MUTATIONS]
+)
+def test_a_single_point_of_failure_is_noticed(rule: Rule, change: Break, mention: str, built: dict[str, Objects]) -> None:
+    assert_noticed(rule, built["100-ccu"], change, mention)

@@ -1,0 +1,106 @@
+"""Nothing may do more than it must, and nothing secret is rendered."""
+
+from pathlib import Path
+
+import pytest
+
+from app.secret_scan import find_secrets
+from tests.manifests.rules import security
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod, remove
+from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
+
+RULES = [
+    security.namespace_problems,
+    security.pod_security_problems,
+    security.hardening_problems,
+    security.token_problems,
+    security.resource_problems,
+    security.literal_password_problems,
+    security.secret_objects,
+    security.image_problems,
+    security.right_problems,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_pod_is_as_narrow_as_it_can_be(rule: Rule, trees: dict[str, Objects]) -> None:
+    assert_kept(rule, trees)
+
+
+def test_every_exception_for_a_token_is_used(everything: Objects) -> None:
+    with_token = {w.pod["serviceAccountName"] for w in workloads(everything) if w.pod.get("automountServiceAccountToken")}
+    assert with_token == set(security.TOKEN_HOLDERS)
+
+
+@pytest.mark.parametrize("tree", ["dist", "full_dist"])
+def test_no_rendered_file_holds_a_secret(tree: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(tree)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert len(files) > 100
+    assert [str(finding) for finding in find_secrets(files)] == []
+
+
+def test_a_secret_in_a_rendered_file_is_noticed(dist: Path) -> None:
+    path = "base/config/synapse/homeserver.yaml"
+    text = (dist / path).read_text() + "registration_shared_secret: X7f2kQ9mZr4TbW1cVn8s\n"
+    assert [finding.path for finding in find_secrets({path: text})] == [path]
+
+
+MUTATIONS: list[tuple[Rule, Break, str]] = [
+    (security.namespace_problems, lambda o: pick(o, "Namespace", "matrix")["metadata"].pop("labels"), "without a reason"),
+    (security.namespace_problems, lambda o: remove(o, "Namespace", "matrix"), "matrix is not there"),
+    (security.pod_security_problems, lambda o: pod(o, "StatefulSet", "pusher").update(hostNetwork=True), "hostNetwork"),
+    (
+        security.pod_security_problems,
+        lambda o: pod(o, "StatefulSet", "pusher")["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+        "hostPath",
+    ),
+    (security.pod_security_problems, lambda o: pod(o, "Deployment", "haproxy").pop("securityContext"), "may run as root"),
+    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["securityContext"].clear(), "escalate"),
+    (
+        security.pod_security_problems,
+        lambda o: container(o, "StatefulSet", "redis")["securityContext"]["capabilities"].update(add=["NET_ADMIN"]),
+        "adds capabilities",
+    ),
+    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["securityContext"].update(runAsUser=0), "as root"),
+    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["ports"][0].update(hostPort=6379), "port of the node"),
+    (
+        security.pod_security_problems,
+        lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].pop("containerSecurityContext"),
+        "Tenant matrix/minio-main",
+    ),
+    (
+        security.hardening_problems,
+        lambda o: container(o, "Deployment", "haproxy")["securityContext"].update(readOnlyRootFilesystem=False),
+        "write to its root",
+    ),
+    (security.hardening_problems, lambda o: pod(o, "Deployment", "haproxy")["securityContext"].pop("runAsUser"), "numeric user"),
+    (security.token_problems, lambda o: pod(o, "StatefulSet", "pusher").pop("automountServiceAccountToken"), "matrix/pusher mounts"),
+    (security.token_problems, lambda o: pick(o, "ServiceAccount", "redis").pop("automountServiceAccountToken"), "hands out"),
+    (security.resource_problems, lambda o: container(o, "StatefulSet", "pusher")["resources"].pop("limits"), "matrix/pusher"),
+    (security.resource_problems, lambda o: pick(o, "Cluster", "postgresql-main")["spec"]["resources"].pop("limits"), "postgresql-main"),
+    (
+        security.resource_problems,
+        lambda o: pick(o, "ObjectStore", "postgresql-main")["spec"].pop("instanceSidecarConfiguration"),
+        "ObjectStore",
+    ),
+    (
+        security.literal_password_problems,
+        lambda o: container(o, "StatefulSet", "pusher")["env"].append({"name": "DB_PASSWORD", "value": "hunter2"}),
+        "DB_PASSWORD",
+    ),
+    (security.secret_objects, lambda o: o.append({"kind": "Secret", "metadata": {"name": "x"}}), "Secret x"),
+    (security.image_problems, lambda o: container(o, "StatefulSet", "redis").update(image="docker.io/valkey/valkey:latest"), "latest"),
+    (security.image_problems, lambda o: container(o, "StatefulSet", "redis").update(image="registry:5000/valkey"), "valkey"),
+    (security.right_problems, lambda o: remove(o, "ServiceAccount", "secret-generator"), "no ServiceAccount"),
+    (security.right_problems, lambda o: remove(o, "Role", "make-secrets-of-redis"), "no Role"),
+    (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["*"]), "everything"),
+    (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["list"]), "all Secrets"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "mention"), MUTATIONS, ids=[f"{rule.__name__}-{mention[:20]}" for rule, _, mention in MUTATIONS]
+)
+def test_a_pod_that_may_more_is_noticed(rule: Rule, change: Break, mention: str, built: dict[str, Objects]) -> None:
+    assert_noticed(rule, built["100-ccu"], change, mention)
