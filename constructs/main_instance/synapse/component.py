@@ -109,14 +109,12 @@ class Synapse(Component):
 
     def _worker(self, kind: WorkerType) -> None:
         path = f"synapse/workers/{kind.name}.yaml"
-        files = self.config(f"synapse-{kind.name}", {"kind.yaml": (path, yaml_text(worker_config(kind, self._spec.homeserver)))})
-        ports = [HEALTH, METRICS]
-        if kind.listeners:
-            ports.insert(0, CLIENT)
-        if kind.replicates:
-            ports.insert(0, REPLICATION)
+        config = worker_config(kind, self._spec.homeserver)
+        files = self.config(f"synapse-{kind.name}", {"kind.yaml": (path, yaml_text(config))})
+        listening = {listener["port"] for listener in config["worker_listeners"]}
+        ports = tuple(port for port in (REPLICATION, CLIENT, HEALTH, METRICS) if port.number in listening)
         startup = Probe(http=("/health", "health"), period_seconds=2, failures=60)
-        container = self._container(self._spec.sizes[kind.load], files, startup, tuple(ports), worker=True, kind=kind)
+        container = self._container(self._spec.sizes[kind.load], files, startup, ports, worker=True, kind=kind)
         count, ceiling = self._spec.counts[kind.name], self._spec.ceilings.get(kind.name)
         elastic = kind.scaling is Scaling.ELASTIC and ceiling is not None
         self.stateful_set(
