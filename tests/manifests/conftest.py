@@ -16,6 +16,19 @@ from overlays import profiles
 from tests.kustomize import ROOT, build, write
 from tests.manifests.rules.objects import Declared, Objects
 
+OTHER_SITE = """
+server_name: chat.example.org
+images: {registry: registry.example.org, mirror: registry.example.org/mirror, pull_secrets: [registry-credentials]}
+namespaces: {main: chat, li: chat-li}
+features: {federation: true, li: true}
+cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
+storage_classes: {default: standard, database: local}
+ingress: {type: gateway, gateway: {name: public, namespace: gateways}}
+tls: {source: internal-ca}
+secrets: {provider: external, store: {name: vault}}
+object_storage: {backend: external, external: {endpoint: "https://s3.example.net", region: eu-1}}
+"""
+
 
 @pytest.fixture(scope="session")
 def site() -> Site:
@@ -28,6 +41,14 @@ def full_site(site: Site) -> Site:
     """The shipped site with every feature on, in several zones: as many objects as there can be."""
     features = evolve(site.features, **dict.fromkeys((field.name for field in fields(type(site.features))), True))
     return evolve(site, features=features, cluster=evolve(site.cluster, multi_zone=True))
+
+
+@pytest.fixture(scope="session")
+def other_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that decides everything otherwise than the shipped one: what it can get from elsewhere it does not run itself."""
+    file = tmp_path_factory.mktemp("site") / "site.yaml"
+    file.write_text(OTHER_SITE)
+    return read_site(file)
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +81,14 @@ def full_dist(full_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def other_dist(other_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh `dist/` of the other site, in the smallest size."""
+    folder = tmp_path_factory.mktemp("other-dist")
+    write(folder, compile_site(other_site, profiles()[:1]))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def built(dist: Path) -> dict[str, Objects]:
     """Profile name to the objects that `kubectl kustomize` prints."""
     return {profile.name: build(dist / "overlays" / profile.name) for profile in profiles()}
@@ -72,14 +101,17 @@ def everything(full_dist: Path) -> Objects:
 
 
 @pytest.fixture(scope="session")
-def trees(built: dict[str, Objects], everything: Objects) -> dict[str, Objects]:
+def trees(built: dict[str, Objects], everything: Objects, other_dist: Path) -> dict[str, Objects]:
     """All that is built, by a name for messages."""
-    return built | {"full site": everything}
+    return built | {"full site": everything, "other site": build(other_dist / "base")}
 
 
 @pytest.fixture(scope="session")
-def declared(installations: dict[str, Installation], full_site: Site) -> Declared:
-    """Namespace and name of every Secret that a provider makes, to its keys, for any size and with any feature."""
-    full = assemble(App(), full_site, profiles()[0])
-    specs = [spec for installation in (*installations.values(), full) for _, _, spec in installation.declared.secrets]
-    return {(spec.namespace, spec.name): {key for key, _ in spec.keys} for spec in specs}
+def declared(installations: dict[str, Installation], full_site: Site, other_site: Site) -> dict[str, Declared]:
+    """Name of a tree to namespace and name of every Secret that its provider makes, to the keys of it."""
+    smallest = profiles()[0]
+    others = {"full site": assemble(App(), full_site, smallest), "other site": assemble(App(), other_site, smallest)}
+    return {
+        name: {(spec.namespace, spec.name): {key for key, _ in spec.keys} for _, _, spec in installation.declared.secrets}
+        for name, installation in (installations | others).items()
+    }

@@ -32,7 +32,7 @@ def test_every_exception_for_a_token_is_used(everything: Objects) -> None:
     assert with_token == set(security.TOKEN_HOLDERS)
 
 
-@pytest.mark.parametrize("tree", ["dist", "full_dist"])
+@pytest.mark.parametrize("tree", ["dist", "full_dist", "other_dist"])
 def test_no_rendered_file_holds_a_secret(tree: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(tree)
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

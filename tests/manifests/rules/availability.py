@@ -38,8 +38,11 @@ def quorum_problems(objects: Objects) -> list[str]:
                 found.append(f"{workload}: two may share a node")
     for cluster in of_kind(objects, "Cluster"):
         affinity = cluster["spec"].get("affinity", {})
-        apart = (affinity.get("enablePodAntiAffinity"), affinity.get("podAntiAffinityType"), affinity.get("topologyKey"))
-        if apart != (True, "required", HOST):
+        if (affinity.get("enablePodAntiAffinity"), affinity.get("podAntiAffinityType"), affinity.get("topologyKey")) != (
+            True,
+            "required",
+            HOST,
+        ):
             found.append(f"{title(cluster)}: two instances may share a node")
     for tenant in of_kind(objects, "Tenant"):
         labels = {"v1.min.io/tenant": tenant["metadata"]["name"]}

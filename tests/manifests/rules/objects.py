@@ -151,7 +151,7 @@ def mounted_texts(workload: Workload, container: Mapping[str, Any], objects: Obj
     """The configuration files that a container sees: path to text."""
     maps = config_maps(objects)
     volumes = {volume["name"]: volume for volume in workload.pod.get("volumes", [])}
-    found = {}
+    found: dict[str, str] = {}
     for mount in container.get("volumeMounts", []):
         source = volumes.get(mount["name"], {}).get("configMap")
         if not source:
