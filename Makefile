@@ -93,4 +93,4 @@ node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
 # HAProxy 3 or newer: the system's, or else one from Debian's packages.
 .tools/haproxy/haproxy: tests/live/fetch-haproxy
 	mkdir -p $(@D)
-	if haproxy -v 2>/dev/null | grep -q 'version [3-9]'; then ln -sf "$$(command -v haproxy)" $@; else tests/live/fetch-haproxy $(@D); fi
+	if haproxy -v 2>/dev/null | grep -qE 'version (3\.[2-9]|[4-9])'; then ln -sf "$$(command -v haproxy)" $@; else tests/live/fetch-haproxy $(@D); fi

@@ -15,6 +15,8 @@ from kit.quantities import Resources, mib, millicores
 
 _PROGRAM = "/opt/matrix-platform"
 _REQUEST = "/etc/secrets-request"
+_ONLY_GIVEN_KEYS_MISSING = 3
+"""The program's exit code when all is done but what the operator of the site has to give."""
 
 
 class ExternalSecret(CustomResource):
@@ -100,8 +102,8 @@ class SecretGenerator(Component):
             ),
             resources=Resources(millicores(50), mib(64), mib(256)),
         )
-        pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="OnFailure")
-        job = self.job("job.yaml", self.name, pod, part=self.name, backoff_limit=20)
+        pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="Never")
+        job = self.job("job.yaml", self.name, pod, part=self.name, backoff_limit=20, give_up_on=(_ONLY_GIVEN_KEYS_MISSING,))
         self.calls_api_server(job.pods)
 
     def _role(self, folder: str, component: str, namespace: str, rights: list[Right], account: str) -> None:

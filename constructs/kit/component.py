@@ -165,16 +165,19 @@ class Component(Construct):
         return self._deployed("Deployment", name, pod, part, replicas, None)
 
     def job(
-        self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, annotations: Mapping[str, str] | None = None
+        self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, give_up_on: tuple[int, ...] = ()
     ) -> Workload:
         """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever.
 
-        Its name ends in a digest of what it runs: the template of a Job cannot be changed, so another one is another Job.
+        Its name ends in a digest of what it runs: the template of a Job cannot be changed, so another one is another Job. `give_up_on`:
+        exit codes after which trying again is of no use (they need the pod's restart policy to be `Never`).
         """
         texts = [self.installation.texts(volume) for volume in pod.volumes() if isinstance(volume, ConfigMap)]
         name = f"{name}-{hashlib.sha256(repr((pod, self.installation.facts, texts)).encode()).hexdigest()[:10]}"
-        spec = k8s.JobSpec(backoff_limit=backoff_limit, template=self._template(pod, part))
-        self.add(file, k8s.KubeJob, name, part=part, annotations=annotations, spec=spec)
+        final = k8s.PodFailurePolicyOnExitCodesRequirement(operator="In", values=list(give_up_on)) if give_up_on else None
+        policy = k8s.PodFailurePolicy(rules=[k8s.PodFailurePolicyRule(action="FailJob", on_exit_codes=final)]) if final else None
+        spec = k8s.JobSpec(backoff_limit=backoff_limit, pod_failure_policy=policy, template=self._template(pod, part))
+        self.add(file, k8s.KubeJob, name, part=part, spec=spec)
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
 
     def pods_of(self, part: str) -> Pods:

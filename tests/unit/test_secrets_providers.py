@@ -128,9 +128,9 @@ def test_a_secret_that_only_the_cluster_can_fill_is_no_external_secret() -> None
 
 
 def test_external_secrets_fit_the_schema_of_their_kind() -> None:
-    folder = os.environ.get("CRDS")
+    folder = os.environ.get("MATRIX_PLATFORM_CRDS")
     if not folder:
-        pytest.skip("CRDS does not name a folder of CustomResourceDefinitions")
+        pytest.skip("MATRIX_PLATFORM_CRDS does not name a folder of CustomResourceDefinitions")
     import jsonschema
 
     (definition,) = [d for p in Path(folder).glob("external-secrets.io_externalsecret.yaml") for d in yaml.safe_load_all(p.read_text())]

@@ -409,7 +409,8 @@ def _media(media: Media) -> Config:
 
 
 def _public_listener(resources: list[str], address: str) -> Config:
-    return _http(CLIENT_PORT, resources, address) | {"x_forwarded": True}
+    # The proxy logs the same id, so that a request can be followed through both.
+    return _http(CLIENT_PORT, resources, address) | {"x_forwarded": True, "request_id_header": "X-Request-ID"}
 
 
 def _internal_listeners(address: str, *, replicates: bool) -> list[Config]:
