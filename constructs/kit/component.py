@@ -164,9 +164,7 @@ class Component(Construct):
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
         return self._deployed("Deployment", name, pod, part, replicas, None)
 
-    def job(
-        self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, give_up_on: tuple[int, ...] = ()
-    ) -> Workload:
+    def job(self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, give_up_on: tuple[int, ...] = ()) -> Workload:
         """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever.
 
         Its name ends in a digest of what it runs: the template of a Job cannot be changed, so another one is another Job. `give_up_on`:
