@@ -26,6 +26,7 @@ from tests.manifests.rules.objects import POD_NAME, Declared, Objects, Rule, ass
         consistency.budget_problems,
         consistency.name_problems,
         consistency.duplicates,
+        consistency.leftover_problems,
         references.config_map_problems,
         references.unused_config_maps,
         references.mount_problems,
@@ -46,9 +47,9 @@ def test_every_secret_that_is_named_is_made(trees: dict[str, Objects], declared:
         assert references.secret_problems(objects, declared[name]) == [], name
 
 
-def test_the_secret_generator_may_make_every_secret(trees: dict[str, Objects], declared: dict[str, Declared]) -> None:
+def test_the_provider_of_the_site_makes_every_secret(trees: dict[str, Objects], declared: dict[str, Declared]) -> None:
     for name, objects in trees.items():
-        assert references.generator_problems(objects, declared[name]) == [], name
+        assert references.provider_problems(objects, declared[name]) == [], name
 
 
 def test_no_change_of_size_needs_what_kubernetes_refuses(built: dict[str, Objects]) -> None:
@@ -111,6 +112,22 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     (consistency.budget_problems, lambda o: pick(o, "Deployment", "haproxy")["spec"].update(replicas=1), "single pod"),
     (consistency.name_problems, lambda o: pick(o, "StatefulSet", "pusher")["metadata"].update(name="p" * 53), "longer than 52"),
     (consistency.duplicates, lambda o: o.append(pick(o, "Service", "haproxy")), "Service matrix/haproxy"),
+    (consistency.leftover_problems, lambda o: container(o, "StatefulSet", "pusher").update(args=["pip install x; run"]), "pip install"),
+    (
+        consistency.leftover_problems,
+        lambda o: replace_text(o, "redis-sentinel", "server.conf", "timeout 0", "timeout CHANGEME"),
+        "CHANGEME",
+    ),
+    (
+        consistency.leftover_problems,
+        lambda o: pick(o, "Ingress", "matrix")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/server-snippet": "x"}),
+        "snippet",
+    ),
+    (
+        consistency.leftover_problems,
+        lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"][0].update(mountPath="/usr/local/lib/python3.13/site-packages"),
+        "hides",
+    ),
     (references.config_map_problems, lambda o: remove(o, "ConfigMap", "synapse-pusher"), "no ConfigMap synapse-pusher"),
     (references.unused_config_maps, lambda o: remove(o, "StatefulSet", "pusher"), "synapse-pusher"),
     (references.mount_problems, lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"].pop(0), "is not mounted"),
@@ -176,8 +193,12 @@ def test_a_secret_that_nobody_makes_is_noticed(
     assert_noticed(partial(references.secret_problems, declared=declared["100-ccu"]), built["100-ccu"], change, mention)
 
 
-def test_a_right_that_the_secret_generator_lacks_is_noticed(built: dict[str, Objects], declared: dict[str, Declared]) -> None:
-    rule = partial(references.generator_problems, declared=declared["100-ccu"])
+def test_a_secret_that_no_provider_makes_is_noticed(
+    built: dict[str, Objects], trees: dict[str, Objects], declared: dict[str, Declared]
+) -> None:
+    external = partial(references.provider_problems, declared=declared["other site"])
+    assert_noticed(external, trees["other site"], lambda o: remove(o, "ExternalSecret", "redis"), "chat/redis")
+    rule = partial(references.provider_problems, declared=declared["100-ccu"])
     assert_noticed(rule, built["100-ccu"], lambda o: remove(o, "RoleBinding", "make-secrets-of-redis"), "matrix/redis")
 
 

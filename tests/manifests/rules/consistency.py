@@ -1,10 +1,22 @@
 """Names and numbers that two objects must agree on: selectors, ports, targets, and what Kubernetes lets nobody change."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from tests.manifests.rules.objects import Object, Objects, Workload, namespace_of, of_kind, operator_pods, title, workloads
+from tests.manifests.rules.objects import (
+    Object,
+    Objects,
+    Workload,
+    mounted_texts,
+    namespace_of,
+    of_kind,
+    operator_pods,
+    strings,
+    title,
+    workloads,
+)
 
 COMPONENT = "app.kubernetes.io/name"
 
@@ -129,6 +141,30 @@ def duplicates(objects: Objects) -> list[str]:
     """Objects that come twice."""
     names = [title(o) for o in objects]
     return [name for name in sorted(set(names)) if names.count(name) > 1]
+
+
+_PLACEHOLDER = re.compile(r"CHANGE_?ME|CHANGE_TO|REPLACE_?ME|\bTODO\b|\bFIXME\b")
+_INSTALLS = re.compile(r"\b(pip3? install|apk add|apt(-get)? install|npm (ci|install)|envsubst)\b")
+
+
+def leftover_problems(objects: Objects) -> list[str]:
+    """What people forget to fill in, software that is fetched as a pod starts, and mounts or annotations that are known to break.
+
+    ingress-nginx refuses snippets from 1.12 on by their risk (its annotations-risk-level).
+    """
+    found = []
+    for o in objects:
+        for path, text in strings(o):
+            if match := _PLACEHOLDER.search(text):
+                found.append(f"{title(o)}: {path}: {match[0]}")
+        found += [f"{title(o)}: {key} is a snippet" for key in o["metadata"].get("annotations", {}) if key.endswith("-snippet")]
+    for workload in workloads(objects):
+        for container in workload.containers:
+            commands = [*container.get("command", []), *container.get("args", []), *mounted_texts(workload, container, objects).values()]
+            found += [f"{workload}: {match[0]} as it starts" for command in commands if (match := _INSTALLS.search(command))]
+            hidden = [mount["mountPath"] for mount in container.get("volumeMounts", []) if "site-packages" in mount["mountPath"]]
+            found += [f"{workload}: a mount hides what the image has in {path}" for path in hidden]
+    return found
 
 
 def immutable(o: Object) -> Mapping[str, Any] | None:

@@ -118,19 +118,16 @@ def secret_problems(objects: Objects, declared: Declared) -> list[str]:
     return found
 
 
-def generator_problems(objects: Objects, declared: Declared) -> list[str]:
-    """Secrets of a tree that its generator may not make, and rights to others."""
-    generators = [w for w in workloads(objects) if w.pod.get("serviceAccountName") == "secret-generator"]
-    if not generators:
-        return []
-    allowed = set()
+def provider_problems(objects: Objects, declared: Declared) -> list[str]:
+    """Secrets that a pod needs and that neither the generator may make nor an ExternalSecret fetches."""
+    made = {(namespace_of(o), o["spec"].get("target", {}).get("name", o["metadata"]["name"])) for o in of_kind(objects, "ExternalSecret")}
     bindings = of_kind(objects, "RoleBinding")
     for role in of_kind(objects, "Role"):
         bound = [b for b in bindings if (namespace_of(b), b["roleRef"]["name"]) == (namespace_of(role), role["metadata"]["name"])]
         if any(subject["name"] == "secret-generator" for binding in bound for subject in binding["subjects"]):
-            allowed |= {(namespace_of(role), name) for rule in role["rules"] for name in rule.get("resourceNames", [])}
+            made |= {(namespace_of(role), name) for rule in role["rules"] for name in rule.get("resourceNames", [])}
     needed = {(namespace, name) for _, namespace, name, _ in secret_references(objects)} & set(declared)
-    return [f"secret-generator may not make {ns}/{name}" for ns, name in sorted(needed - allowed)]
+    return [f"no provider makes {namespace}/{name}" for namespace, name in sorted(needed - made)]
 
 
 def password_file_problems(objects: Objects) -> list[str]:
