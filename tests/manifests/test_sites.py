@@ -1,0 +1,95 @@
+"""Every choice of a site compiles to a tree that Kustomize builds, with what the choice promises."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.compiler import render
+from app.layout import base_files
+from app.settings import parse_site
+from kit.rendering import ObjectId
+from overlays import profiles
+from tests.kustomize import build, by_id, write
+
+BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
+SITES = {
+    "minimal": "",
+    "federation": "features: {federation: true}\nfederation: {allowed_domains: [a.example.org]}\n",
+    "lawful interception": "features: {li: true}\n",
+    "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
+    "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
+    "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
+    "internal authority": "tls: {source: internal-ca}\n",
+    "own certificates": "tls: {source: existing}\n",
+    "cluster issuer": "tls: {source: cluster-issuer, cluster_issuer: corporate}\n",
+    "external secrets": "secrets: {provider: external, store: {name: vault}}\n",
+    "manual secrets": "secrets: {provider: manual}\n",
+    "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
+    "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[ObjectId, Any]]:
+    """Site to the objects that Kustomize builds for it."""
+    objects: dict[str, dict[ObjectId, Any]] = {}
+    for name, choice in SITES.items():
+        folder: Path = tmp_path_factory.mktemp("site")
+        write(folder, base_files(render(parse_site(BASE + choice), profiles()[0])))
+        objects[name] = dict(by_id(build(folder)))
+    return objects
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site: str) -> None:
+    assert {"Namespace", "Cluster", "StatefulSet", "NetworkPolicy"} <= _kinds(built[site])
+
+
+def test_without_lawful_interception_nothing_of_it_is_deployed(built: dict[str, dict[ObjectId, Any]]) -> None:
+    assert not [key for key in built["minimal"] if "matrix-li" in (key.namespace, key.name)]
+    assert ObjectId("Tenant", "matrix-li", "minio-li") in built["lawful interception"]
+
+
+def test_with_external_storage_no_minio_is_deployed(built: dict[str, dict[ObjectId, Any]]) -> None:
+    objects = built["external storage"]
+    assert "Tenant" not in _kinds(objects)
+    store = objects[ObjectId("ObjectStore", "matrix", "postgresql-main")]["spec"]["configuration"]
+    assert store["endpointURL"] == "https://s3.example.com"
+    assert store["endpointCA"] == {"name": "s3-ca", "key": "ca.crt"}
+
+
+def test_a_gateway_takes_the_place_of_every_ingress(built: dict[str, dict[ObjectId, Any]]) -> None:
+    objects = built["gateway"]
+    assert "Ingress" not in _kinds(objects)
+    (route,) = (o for key, o in objects.items() if key.kind == "HTTPRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
+    assert ObjectId("Certificate", "gateways", "matrix") in objects
+
+
+def test_each_source_of_certificates_makes_what_it_needs(built: dict[str, dict[ObjectId, Any]]) -> None:
+    def issuers(site: str) -> list[dict[str, Any]]:
+        return [o["spec"] for key, o in built[site].items() if key.kind == "Issuer"]
+
+    assert [list(spec) for spec in issuers("minimal")] == [["acme"]]
+    assert sorted(key for spec in issuers("internal authority") for key in spec) == ["ca", "selfSigned"]
+    assert issuers("cluster issuer") == issuers("own certificates") == []
+    assert "Certificate" not in _kinds(built["own certificates"])
+    certificate = built["cluster issuer"][ObjectId("Certificate", "matrix", "matrix")]["spec"]
+    assert certificate["issuerRef"] == {"kind": "ClusterIssuer", "name": "corporate"}
+    root = built["internal authority"][ObjectId("Certificate", "matrix", "matrix-platform-root")]["spec"]
+    assert root["duration"] == "43800h"
+
+
+def test_each_provider_of_secrets_makes_what_it_needs(built: dict[str, dict[ObjectId, Any]]) -> None:
+    def jobs(site: str) -> list[str]:
+        return [key.name for key in built[site] if key.kind == "Job" and key.name.startswith("secret-generator")]
+
+    assert len(jobs("minimal")) == 1
+    assert jobs("external secrets") == jobs("manual secrets") == []
+    fetched = {key.name for key in built["external secrets"] if key.kind == "ExternalSecret"}
+    assert {"synapse", "redis", "minio-main-root"} <= fetched
+
+
+def _kinds(objects: dict[ObjectId, Any]) -> set[str]:
+    return {key.kind for key in objects}
