@@ -55,9 +55,7 @@ LEFT_ON_MAIN = {
     r"well\\-known": "served outside Synapse; what arrives here all the same is rare",
     r"/federation/v1/openid/userinfo": "asked once a call, about a token that only main hands out",
     r"/federation/v1/3pid/onbind": "identity servers alone call it; docs/workers.md does not offer it to workers",
-    r"/federation/v1/user/keys/": "docs/workers.md does not offer it to workers",
     r"/federation/unstable/rooms/": "docs/workers.md does not offer it to workers",
-    r"/_matrix/key/v2/server": "cached for a day by whoever asks; docs/workers.md does not offer it to workers",
 }
 
 # Alternatives of our patterns that this Synapse cannot show: SAML needs the program xmlsec1.

@@ -110,7 +110,10 @@ REQUESTS = [
     ("PUT", f"/_matrix/federation/v2/send_join/{ENCODED_ROOM}/{EVENT}", "", "federation-reader"),
     ("GET", f"/_matrix/federation/v1/state_ids/{ENCODED_ROOM_12}", f"event_id={EVENT}", "federation-reader"),
     ("GET", "/_matrix/federation/v1/query/profile", f"user_id={USER}", "federation-reader"),
+    ("POST", "/_matrix/federation/v1/user/keys/query", "", "federation-reader"),
+    ("GET", "/_matrix/federation/v1/openid/userinfo", "access_token=x", MAIN),
     ("POST", "/_matrix/key/v2/query", "", "federation-reader"),
+    ("GET", "/_matrix/key/v2/server", "", "federation-reader"),
 ]
 
 ROOM_REQUESTS = [

@@ -20,6 +20,10 @@ MEDIA_CACHE = "/media"
 MEDIA_CREDENTIALS = "/secrets/media/credentials"
 """An AWS shared credentials file: `[default]`, `aws_access_key_id = ...`, `aws_secret_access_key = ...`."""
 
+# As the image's own entry point does, which this command passes by (docker/start.py): jemalloc loses less memory to fragments.
+ENVIRONMENT = {"LD_PRELOAD": "libjemalloc.so.2"}
+"""Beside POD_NAME, for every process."""
+
 _NAME_FILE = f"{RUN_FOLDER}/name.yaml"
 
 
