@@ -3,11 +3,13 @@
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
+from kit.quantities import mib
 from main_instance.synapse import process
 from main_instance.synapse.process import start
 
@@ -94,3 +96,26 @@ def test_main_has_no_name_of_a_worker(root: Path) -> None:
         "shards.yaml",
         "kind.yaml",
     ]
+
+
+def test_the_oldest_files_of_a_full_media_cache_go_and_those_in_use_stay(tmp_path: Path) -> None:
+    an_hour_ago = time.time() - 3600
+    for number in range(8):
+        file = tmp_path / "local_content" / f"{number} with a space"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x" * 2**20)
+        os.utime(file, (an_hour_ago + number, an_hour_ago + number))
+    fresh = tmp_path / "fresh"
+    fresh.write_bytes(b"x" * 2**20)
+    started = process.keep_cache_small(mib(5), folder=str(tmp_path), pause_seconds=60)
+    script = started.args[0].replace("-n 500", "-n 2")
+    with subprocess.Popen([*started.command, script]) as keeper:
+        try:
+            deadline = time.monotonic() + 30
+            while len(list(tmp_path.rglob("*with*"))) > 4 and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            keeper.terminate()
+        assert keeper.wait(timeout=10) == 0
+    assert sorted(file.name[0] for file in tmp_path.rglob("*with*")) == ["4", "5", "6", "7"]
+    assert fresh.exists()

@@ -11,7 +11,7 @@ from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Port
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
-from kit.quantities import Bytes, Resources, gib, mib
+from kit.quantities import Bytes, Resources, gib, mib, millicores
 from kit.secrets import RandomText, SecretSpec, SynapseSigningKey
 from kit.text import yaml_text
 from main_instance.synapse import process
@@ -120,12 +120,34 @@ class Synapse(Component):
         self.stateful_set(
             f"workers/{kind.name}.yaml",
             kind.name,
-            PodSpec(containers=(container,), grace_seconds=kind.termination_grace_seconds),
+            PodSpec(containers=(container,), init=self._beside(kind), grace_seconds=kind.termination_grace_seconds),
             part=kind.name,
             replicas=None if elastic else count,
             autoscaled=(count, ceiling) if elastic and ceiling else None,
             governing_service=SERVICE,
         )
+
+    def _beside(self, kind: WorkerType) -> tuple[Container, ...]:
+        """What runs beside the workers of a type."""
+        if Listener.MEDIA not in kind.listeners:
+            return ()
+        # A tenth is left for what arrives between two looks.
+        start = process.keep_cache_small(Bytes(self._spec.media_cache.count * 9 // 10))
+        return (
+            Container(
+                name="media-cache",
+                image=image("synapse"),
+                command=start.command,
+                args=start.args,
+                mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
+                resources=Resources(millicores(10), mib(16), mib(128)),
+                sidecar=True,
+            ),
+        )
+
+    @property
+    def _media_cache(self) -> Scratch:
+        return Scratch("media", self._spec.media_cache)
 
     def _container(
         self,
@@ -154,7 +176,7 @@ class Synapse(Component):
         if kind and Listener.MEDIA in kind.listeners:
             keys = spec.media.credentials
             mounts += [
-                Mount(Scratch("media", spec.media_cache), process.MEDIA_CACHE),
+                Mount(self._media_cache, process.MEDIA_CACHE),
                 Mount(SecretFiles(keys.secret, items=((keys.shared_file, "credentials"),)), "/secrets/media"),
             ]
             env["AWS_SHARED_CREDENTIALS_FILE"] = process.MEDIA_CREDENTIALS

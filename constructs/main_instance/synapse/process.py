@@ -2,6 +2,8 @@
 
 from attrs import frozen
 
+from kit.quantities import Bytes, mib
+
 HOMESERVER_FOLDER = "/etc/synapse/homeserver"
 """`homeserver.yaml` and `log.yaml`."""
 SHARDS_FOLDER = "/etc/synapse/shards"
@@ -50,3 +52,23 @@ def start(*, worker: bool) -> Start:
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
     lines.append(f"exec python -m {module} --no-secrets-in-config {' '.join(f'-c {path}' for path in files)}")
     return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))
+
+
+def keep_cache_small(limit: Bytes, *, folder: str = MEDIA_CACHE, pause_seconds: int = 60) -> Start:
+    """What runs beside a media worker: Synapse never deletes what it has cached, and a full cache would have the pod evicted.
+
+    Everything in the cache is in the bucket too, before an upload is answered, and is fetched from there when it is asked for again.
+    Over `limit`, the oldest files go; those of the last minutes stay, which may be in use.
+    """
+    script = f"""
+while :; do
+    while [ "$(du -sm {folder} | cut -f 1)" -gt {limit.count // mib(1).count} ]; do
+        oldest=$(find {folder} -type f -mmin +5 -printf '%T@ %p\\n' | sort -n | head -n 500 | cut -d ' ' -f 2-)
+        [ -n "$oldest" ] || break
+        printf '%s\\n' "$oldest" | xargs -d '\\n' rm -f --
+    done
+    sleep {pause_seconds} &
+    wait $!
+done
+"""
+    return Start(command=("/bin/sh", "-euc"), args=(f"trap 'exit 0' TERM\n{script.strip()}",))

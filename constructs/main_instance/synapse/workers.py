@@ -248,14 +248,14 @@ FEDERATION_READER = WorkerType(
     "federation-reader",
     summary="What other servers ask: events, state, joins, profiles, keys.",
     scaling=Scaling.ELASTIC,
-    # docs/workers.md leaves out `user/keys` and `key/v2/server`; a worker of 1.163.2 was seen to answer them as main does.
+    # docs/workers.md leaves out `user/keys`; a worker of 1.163.2 was seen to answer as main does.
     routes=_routes(
         f"{_FEDERATION}/v1/(?:version|publicRooms)$",
         f"{_FEDERATION}/v1/(?:event|state|state_ids|event_auth|backfill|get_missing_events|timestamp_to_event|hierarchy)/",
         f"{_FEDERATION}/v1/(?:make_join|make_leave|make_knock|send_knock|exchange_third_party_invite|query|user/devices)/",
         f"{_FEDERATION}/(?:v1|v2)/(?:send_join|send_leave|invite)/",
         f"{_FEDERATION}/v1/user/keys/(?:query|claim)$",
-        "^/_matrix/key/v2/(?:query|server)(?:/|$)",
+        "^/_matrix/key/v2/query(?:/|$)",
         federation=True,
     ),
     listeners=(Listener.FEDERATION,),
