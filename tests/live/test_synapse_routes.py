@@ -55,6 +55,7 @@ LEFT_ON_MAIN = {
     r"well\\-known": "served outside Synapse; what arrives here all the same is rare",
     r"/federation/v1/openid/userinfo": "asked once a call, about a token that only main hands out",
     r"/federation/v1/3pid/onbind": "identity servers alone call it; docs/workers.md does not offer it to workers",
+    r"/_matrix/key/v2/server": "other servers keep the answer for as long as it says, and docs/workers.md does not offer it to workers",
     r"/federation/unstable/rooms/": "docs/workers.md does not offer it to workers",
 }
 

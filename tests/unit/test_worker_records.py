@@ -113,7 +113,7 @@ REQUESTS = [
     ("POST", "/_matrix/federation/v1/user/keys/query", "", "federation-reader"),
     ("GET", "/_matrix/federation/v1/openid/userinfo", "access_token=x", MAIN),
     ("POST", "/_matrix/key/v2/query", "", "federation-reader"),
-    ("GET", "/_matrix/key/v2/server", "", "federation-reader"),
+    ("GET", "/_matrix/key/v2/server", "", MAIN),
 ]
 
 ROOM_REQUESTS = [
