@@ -66,6 +66,9 @@ def difference(base: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, 
 
 
 def _mapping_difference(base: Mapping[str, Any], target: Mapping[str, Any], builtin: bool) -> dict[str, Any]:
+    if any(key in base and _kind(base[key]) is not _kind(value) for key, value in target.items()):
+        # A merge cannot make a mapping of a scalar or a list, nor the other way round: only what holds it can be replaced.
+        return {"$patch": "replace", **target}
     changes: dict[str, Any] = {key: None for key in base if key not in target}
     for key, value in target.items():
         old = base.get(key)
@@ -80,6 +83,10 @@ def _mapping_difference(base: Mapping[str, Any], target: Mapping[str, Any], buil
         else:
             changes[key] = value
     return changes
+
+
+def _kind(value: Any) -> type:
+    return dict if isinstance(value, Mapping) else list if isinstance(value, list) else str
 
 
 def _keyed_difference(base: Sequence[Any], target: Sequence[Any], key: str | None) -> list[Any]:

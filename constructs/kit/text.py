@@ -1,5 +1,6 @@
 """Data as text: the one way in which YAML is written, for manifests and for configuration files alike."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,12 +14,13 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-# YAML 1.1 knows these as booleans, and Kustomize reads them so; PyYAML does not, and would leave them bare.
-_LOOKS_BOOLEAN = frozenset("yYnN")
+# Texts that PyYAML would leave bare and that Kustomize, kubectl and Synapse would not all read as text: `y` and `n` are booleans
+# in YAML 1.1, `1e3` and `0o7` are numbers in YAML 1.2.
+_AMBIGUOUS = re.compile(r"[yYnN]|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+")
 
 
 def _string(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else "'" if text in _LOOKS_BOOLEAN else None
+    style = "|" if "\n" in text else "'" if _AMBIGUOUS.fullmatch(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -82,11 +82,18 @@ tls: {secret_names: {<<: [{matrix: all, element: all}, {matrix: other, rtc: rtc}
     assert (names.matrix, names.element, names.rtc, names.turn) == ("all", "own", "rtc", "turn-tls")
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_do_not_move_positions(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
-    file.write_bytes(b"\xef\xbb\xbf" + (BASE + "hosts:\n  matrix: x y\n").replace("\n", "\r\n").encode())
-    with pytest.raises(SettingsError, match=r"site\.yaml:5:11: hosts\.matrix: "):
+    file.write_bytes(b"\xef\xbb\xbf" + (BASE.replace("example.com", "x y", 1) + "hosts:\n  matrix: x y\n").replace("\n", "\r\n").encode())
+    with pytest.raises(SettingsError, match=r"site\.yaml:1:14: server_name: .*\n.*site\.yaml:5:11: hosts\.matrix: "):
         read_site(file)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_anchor_may_be_used_again() -> None:
+    assert parse_site(
+        BASE + "cluster: {node_cidrs: &a [10.0.0.0/8], pod_cidrs: &a [fd00::/8], service_cidrs: *a}\n"
+    ).cluster.service_cidrs == ("fd00::/8",)
 
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE"])
