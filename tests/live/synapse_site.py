@@ -35,7 +35,7 @@ SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
 def synapse_python() -> str:
     """Find the Python that has Synapse; without one, skip the test and say why."""
     if not SYNAPSE_PYTHON.exists():
-        pytest.skip(f"{SYNAPSE_PYTHON} is missing: it has Synapse in it (requirements/live.lock)")
+        pytest.skip(f"{SYNAPSE_PYTHON} is missing: `make test-live` makes it")
     return str(SYNAPSE_PYTHON)
 
 
