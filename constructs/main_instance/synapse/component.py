@@ -172,7 +172,11 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
-        env: dict[str, str | PodField] = {"POD_NAME": PodField("metadata.name"), "PGAPPNAME": PodField("metadata.name")}
+        env: dict[str, str | PodField] = {
+            **process.ENVIRONMENT,
+            "POD_NAME": PodField("metadata.name"),
+            "PGAPPNAME": PodField("metadata.name"),
+        }
         if kind and Listener.MEDIA in kind.listeners:
             keys = spec.media.credentials
             mounts += [
