@@ -639,6 +639,9 @@ def test_a_primary_that_returns_at_once_and_empty_becomes_a_replica(redis: Set) 
 
 
 def test_after_a_restart_of_all_pods_no_server_is_primary_before_a_majority_is_back_and_then_one_with_all_data(redis: Set) -> None:
+    if redis.primary().epoch() == 0:  # no test before has made a failover that could be forgotten
+        assert redis.primary().script("stop-server.sh").returncode == 0
+        redis.settle()
     primary = redis.primary()
     epochs = [pod.epoch() for pod in redis.pods]
     ask(redis.port, "SET", "kept", "value")
@@ -653,7 +656,6 @@ def test_after_a_restart_of_all_pods_no_server_is_primary_before_a_majority_is_b
     assert redis.http("/ready") == 503
     redis.settle()
     assert ask(redis.port, "GET", "kept") == "value"
-    assert epochs[0] > 0, "the tests before have made a failover"
     assert all(pod.epoch() >= epoch for pod, epoch in zip(redis.pods, epochs, strict=True)), "a Sentinel forgot a failover"
 
 
