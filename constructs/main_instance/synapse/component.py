@@ -141,6 +141,8 @@ class Synapse(Component):
                 args=start.args,
                 mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
                 resources=Resources(millicores(10), mib(16), mib(128)),
+                readiness=Probe(command=process.CACHE_KEEPER_LIVES, period_seconds=60),
+                liveness=Probe(command=process.CACHE_KEEPER_LIVES, period_seconds=60),
                 sidecar=True,
             ),
         )

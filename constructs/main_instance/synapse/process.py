@@ -54,6 +54,10 @@ def start(*, worker: bool) -> Start:
     return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))
 
 
+CACHE_KEEPER_LIVES = ("/bin/sh", "-c", f"find {MEDIA_CACHE}/.looked -mmin -10 | grep -q .")
+"""Whether the cache was looked at in the last ten minutes."""
+
+
 def keep_cache_small(limit: Bytes, *, folder: str = MEDIA_CACHE, pause_seconds: int = 60) -> Start:
     """What runs beside a media worker: Synapse never deletes what it has cached, and a full cache would have the pod evicted.
 
@@ -62,6 +66,7 @@ def keep_cache_small(limit: Bytes, *, folder: str = MEDIA_CACHE, pause_seconds: 
     """
     script = f"""
 while :; do
+    touch {folder}/.looked
     while [ "$(du -sm {folder} | cut -f 1)" -gt {limit.count // mib(1).count} ]; do
         oldest=$(find {folder} -type f -mmin +5 -printf '%T@ %p\\n' | sort -n | head -n 500 | cut -d ' ' -f 2-)
         [ -n "$oldest" ] || break
