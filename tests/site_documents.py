@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from io import StringIO
 from typing import Any
 
@@ -111,10 +112,13 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return st.fixed_dictionaries(must, optional={o.name: values(o.kind) for o in kind.options if not o.required})
 
 
+ANY_DOCUMENT = values(SITE)
+
+
 @st.composite
 def right_documents(draw: st.DrawFn) -> Document:
     """Documents that keep the rules between options, but for values that must differ."""
-    document: Document = draw(values(SITE))
+    document: Document = draw(ANY_DOCUMENT)
     rules = {key: option.only_with for key, option in OPTIONS.items() if option.only_with}
     for key, rule in rules.items():
         if rule.needed and at(document, key) is None and at(document, rule.key) == rule.value:
@@ -134,7 +138,7 @@ def documents(draw: st.DrawFn) -> Document:
         if draw(st.integers(0, 4)) == 0:
             cut(document, key)
         else:
-            put(document, key, draw(st.sampled_from(BAD_VALUES)))
+            put(document, key, deepcopy(draw(st.sampled_from(BAD_VALUES))))
     return document
 
 
