@@ -113,6 +113,7 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
 
 
 ANY_DOCUMENT = values(SITE)
+VALUES = {key: values(option.kind) for key, option in OPTIONS.items()}
 
 
 @st.composite
@@ -131,14 +132,14 @@ def right_documents(draw: st.DrawFn) -> Document:
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """Documents with up to three mistakes."""
+    """Documents changed in up to three places: mostly mistakes, or values that do not go with others."""
     document = draw(right_documents())
     for _ in range(draw(st.integers(0, 3))):
         key = draw(st.sampled_from([*OPTIONS, "unknown", "hosts.matrx", "tls.secret_names.unknown", "endpoint"]))
         if draw(st.integers(0, 4)) == 0:
             cut(document, key)
         else:
-            put(document, key, deepcopy(draw(st.sampled_from(BAD_VALUES))))
+            put(document, key, deepcopy(draw(st.sampled_from(BAD_VALUES) | VALUES.get(key, st.nothing()))))
     return document
 
 
