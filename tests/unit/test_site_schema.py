@@ -85,11 +85,11 @@ def test_what_only_the_reader_tells_passes_the_schema(words: str) -> None:
 
 def test_the_schema_is_a_schema_and_its_file_is_current() -> None:
     jsonschema.Draft7Validator.check_schema(site_schema())
-    assert (ROOT / "site.schema.json").read_text() == site_schema_text(), "write app.schema.site_schema_text() to site.schema.json"
+    assert (ROOT / "site.schema.json").read_text() == site_schema_text(), "run: python -m app docs"
 
 
 def test_the_reference_is_current() -> None:
-    assert (ROOT / "docs/site-reference.md").read_text() == site_reference(), "write app.schema.site_reference() to docs/site-reference.md"
+    assert (ROOT / "docs/site-reference.md").read_text() == site_reference(), "run: python -m app docs"
 
 
 def test_the_reference_has_every_option() -> None:
