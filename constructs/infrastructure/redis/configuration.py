@@ -14,8 +14,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from kit.quantities import Bytes, mib
 
-PASSWORD_CHARACTERS = "letters, digits and . _ ~ -"
-
 
 class Eviction(Enum):
     """What a server does when its memory is full (Valkey's `maxmemory-policy`)."""
@@ -30,16 +28,21 @@ class Eviction(Enum):
 
 @frozen
 class Member:
-    """One pod of the set, by its name and where the others reach its server and its Sentinel.
+    """One pod of the set, and where the others reach its server and its Sentinel: through a Service of the pod's own.
 
-    A name that is the pod's for ever and resolves also while the pod is away, which a Service of its own gives it. Sentinel gives
-    up a failover when the old primary's name is gone.
+    Such a Service has the pod's name and an address that stays. It must publish the address also while the pod is not ready. The scripts
+    look the address up when they start: who gives the pod's Service another address must restart the whole set and its proxy.
     """
 
     name: str
     host: str
     port: int = 6379
     sentinel_port: int = 26379
+
+    @property
+    def address(self) -> str:
+        """The reference, in HAProxy's configuration, to the environment variable that holds this pod's address."""
+        return f"${{{self.name.replace('-', '_').upper()}}}"
 
 
 def members(name: str, replicas: int, service_host: Callable[[str], str]) -> tuple[Member, ...]:
@@ -102,7 +105,8 @@ def server_files(spec: RedisSpec) -> dict[str, str]:
 
 def proxy_files(spec: RedisSpec) -> dict[str, str]:
     """What the pods of the proxy mount at one path, by file name. No password."""
-    return {"haproxy.cfg": _render("haproxy.cfg.j2", spec), "start-proxy.sh": _text("start-proxy.sh")}
+    rendered = {name: _render(f"{name}.j2", spec) for name in ("haproxy.cfg", "members.sh")}
+    return rendered | {name: _text(name) for name in ("common.sh", "start-proxy.sh")}
 
 
 def _text(name: str) -> str:
