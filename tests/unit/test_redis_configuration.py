@@ -63,14 +63,6 @@ def directives(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
-@given(odd_sizes)
-def test_sentinel_may_resolve_names_before_it_reads_the_first(replicas: int) -> None:
-    lines = directives(server_files(spec(replicas))["sentinel.conf"])
-    monitor = lines.index(["sentinel", "monitor", "primary", "redis-0.matrix.svc.cluster.local.", "6379", str(replicas // 2 + 1)])
-    assert lines.index(["sentinel", "resolve-hostnames", "yes"]) < monitor
-    assert lines.index(["sentinel", "announce-hostnames", "yes"]) < monitor
-
-
 @given(st.integers(64, 65536).map(mib))
 def test_what_a_server_may_fill_is_less_than_its_container_has(memory: Bytes) -> None:
     settings = {line[0]: line[1] for line in directives(server_files(spec(memory=memory))["server.conf"])}
@@ -87,12 +79,10 @@ def test_a_server_is_offered_only_by_a_majority_for_it_and_none_for_another(repl
         assert ["http-request", "return", "status", "200", "if", "{", "path", f"/{pod}", "}", pod, *others] in lines
 
 
-def test_the_proxy_looks_for_the_exact_answer_of_a_sentinel() -> None:
-    """`redis-1` must not be taken for the `redis-11` that a Sentinel names."""
-    text = proxy_files(spec(13))["haproxy.cfg"]
-    answers = [line.split('"')[1].replace("\\$", "$").encode().decode("unicode_escape") for line in text.splitlines() if '"*2' in line]
-    assert answers[1] == "*2\r\n$33\r\nredis-1.matrix.svc.cluster.local.\r\n$4\r\n6379\r\n"
-    assert not [(one, other) for one in answers for other in answers if one is not other and one in other]
+def test_the_proxy_looks_for_a_whole_address_in_the_answer_of_a_sentinel() -> None:
+    """10.0.0.1 must not be taken for the 10.0.0.11 that a Sentinel names, nor port 637 for 6379."""
+    answers = [line.split('"')[1] for line in proxy_files(spec())["haproxy.cfg"].splitlines() if "REDIS_" in line and "expect" in line]
+    assert answers == [rf"\r\n${{REDIS_{ordinal}}}\r\n\$4\r\n6379\r\n" for ordinal in range(3)]
 
 
 def test_every_script_is_posix_shell() -> None:
@@ -107,12 +97,17 @@ def test_every_script_is_posix_shell() -> None:
 
 # The scripts.
 
+# 10.0.0.1 is the address of redis-1. Without the file `dns` no name has an address.
+GETENT = """#!/bin/sh
+test -f "$(dirname "$0")/../dns" || exit 2
+echo "$2" | sed -n 's/^redis-\\([0-9]*\\)\\.matrix\\.svc\\.cluster\\.local\\.$/10.0.0.\\1      &/p' | grep .
+"""
 CLIENT = """#!/bin/sh
-# valkey-cli -h HOST -p PORT [COMMAND ...]: what the file HOST.opinion or HOST.failover says; nobody answers where there is none.
+# valkey-cli -h ADDRESS -p PORT [COMMAND ...]: what the file ADDRESS.opinion or ADDRESS.failover says; nobody answers where there is none.
 test "$REDISCLI_AUTH" = "$(cat "$(dirname "$0")/password")" || exit 9
 case "$*" in
-    *FAILOVER*) cat "$(dirname "$0")/$2failover" ;;
-    *) cat "$(dirname "$0")/$2opinion" ;;
+    *FAILOVER*) cat "$(dirname "$0")/$2.failover" ;;
+    *) cat "$(dirname "$0")/$2.opinion" ;;
 esac
 """
 SERVER = """#!/bin/sh
@@ -123,6 +118,14 @@ env | grep -c PASSWORD= | sed "s/^/passwords in the environment: /"
 """
 
 
+REFUSAL = "NOGOODSLAVE No suitable replica to promote"
+
+
+def address(ordinal: int) -> str:
+    """Of a pod's Service."""
+    return f"10.0.0.{ordinal}"
+
+
 @frozen
 class Sandbox:
     """A pod's file system: the rendered files in `config`, its volume in `data`, and stubs for the programs."""
@@ -131,26 +134,28 @@ class Sandbox:
     spec: RedisSpec = field(factory=spec)
 
     def __attrs_post_init__(self) -> None:
-        for part in ("config", "data", "run"):
+        for part in ("config", "data", "run", "bin"):
             (self.folder / part).mkdir()
         rendered = {f"config/{name}": text for name, text in server_files(self.spec).items()}
-        for name, text in (rendered | {"cli": CLIENT, "server": SERVER, "password": PASSWORD + "\n"}).items():
+        for name, text in (
+            rendered | {"cli": CLIENT, "server": SERVER, "bin/getent": GETENT, "password": PASSWORD + "\n", "dns": ""}
+        ).items():
             (self.folder / name).write_text(text)
             (self.folder / name).chmod(0o755)
 
-    def opinion(self, pod: str, primary: str, epoch: int) -> None:
-        """Let the Sentinel of a pod answer. A leader of a failover still has the old address in SENTINEL MASTER, so that one is nonsense here."""
-        host = f"{primary}.matrix.svc.cluster.local."
-        answer = f"name\nprimary\nip\nnonsense\nport\n1\nflags\nmaster\nconfig-epoch\n{epoch}\nquorum\n2\n{host}\n6379\n"
-        (self.folder / f"{pod}.matrix.svc.cluster.local.opinion").write_text(answer)
+    def opinion(self, ordinal: int, primary: int, epoch: int) -> None:
+        """Let the Sentinel of a pod name a primary. A leader of a failover still has the old address in SENTINEL MASTER: nonsense here."""
+        answer = f"name\nprimary\nip\nnonsense\nport\n1\nflags\nmaster\nconfig-epoch\n{epoch}\nquorum\n2\n{address(primary)}\n6379\n"
+        (self.folder / f"{address(ordinal)}.opinion").write_text(answer)
 
-    def failover(self, **answers: str) -> None:
-        for pod, answer in answers.items():
-            (self.folder / f"{pod.replace('_', '-')}.matrix.svc.cluster.local.failover").write_text(answer + "\n")
+    def failover(self, answers: dict[int, str]) -> None:
+        """What the Sentinels answer to a request for another primary."""
+        for ordinal, answer in answers.items():
+            (self.folder / f"{address(ordinal)}.failover").write_text(answer + "\n")
 
     def run(self, script: str, *words: str, pod: str = "redis-0", seconds: float = 20) -> subprocess.CompletedProcess[str]:
         environment = {
-            "PATH": "/usr/bin:/bin",
+            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "POD_NAME": pod,
             "REDIS_DATA": str(self.folder / "data"),
             "REDIS_RUN": str(self.folder / "run"),
@@ -167,20 +172,36 @@ def sandbox(tmp_path: Path) -> Sandbox:
     return Sandbox(tmp_path)
 
 
-def host(ordinal: int) -> str:
-    return f"redis-{ordinal}.matrix.svc.cluster.local."
-
-
 def test_a_server_follows_the_primary_of_the_highest_epoch(sandbox: Sandbox) -> None:
-    sandbox.opinion("redis-0", "redis-1", epoch=9)
-    sandbox.opinion("redis-1", "redis-1", epoch=9)
-    sandbox.opinion("redis-2", "redis-2", epoch=10)
+    sandbox.opinion(0, 1, epoch=9)
+    sandbox.opinion(1, 1, epoch=9)
+    sandbox.opinion(2, 2, epoch=10)
     printed = sandbox.run("start-server.sh").stdout
-    assert f"replicaof {host(2)} 6379" in printed.splitlines()
+    assert f"replicaof {address(2)} 6379" in printed.splitlines()
+
+
+def test_a_pod_waits_for_the_addresses_of_all(sandbox: Sandbox) -> None:
+    (sandbox.folder / "dns").unlink()
+    for script in ("start-server.sh", "start-sentinel.sh"):
+        with pytest.raises(subprocess.TimeoutExpired) as waiting:
+            sandbox.run(script, seconds=2)
+        assert b"redis-0.matrix.svc.cluster.local. has no address yet" in (waiting.value.stderr or b"")
+
+
+def test_probes_and_the_hook_before_a_stop_need_no_dns(sandbox: Sandbox) -> None:
+    sandbox.opinion(1, 1, epoch=1)
+    sandbox.opinion(2, 1, epoch=1)
+    assert sandbox.run("start-server.sh").returncode == 0
+    (sandbox.folder / "dns").unlink()
+    (sandbox.folder / "6379.opinion").write_text("PONG\n")
+    assert sandbox.run("check.sh", "server", "alive").returncode == 0
+    (sandbox.folder / "6379.opinion").write_text("master\n")
+    sandbox.failover({2: "OK"})
+    assert sandbox.run("stop-server.sh").stderr == "stop-server.sh: asked for another primary: OK\n"
 
 
 def test_a_server_does_not_start_while_a_minority_answers(sandbox: Sandbox) -> None:
-    sandbox.opinion("redis-1", "redis-1", epoch=3)
+    sandbox.opinion(1, 1, epoch=3)
     with pytest.raises(subprocess.TimeoutExpired) as waiting:
         sandbox.run("start-server.sh", seconds=3)
     assert not waiting.value.stdout
@@ -188,9 +209,9 @@ def test_a_server_does_not_start_while_a_minority_answers(sandbox: Sandbox) -> N
 
 
 def test_the_named_primary_starts_as_primary_only_when_a_majority_knows_no_other(sandbox: Sandbox) -> None:
-    for pod in ("redis-0", "redis-1", "redis-2"):
-        sandbox.opinion(pod, "redis-0", epoch=3)
-    sandbox.failover(redis_0="NOGOODSLAVE No suitable replica to promote", redis_2="NOGOODSLAVE No suitable replica to promote")
+    for ordinal in range(3):
+        sandbox.opinion(ordinal, 0, epoch=3)
+    sandbox.failover({0: REFUSAL, 2: REFUSAL})
     printed = sandbox.run("start-server.sh")
     assert printed.returncode == 0
     assert not [line for line in printed.stdout.splitlines() if line.startswith("replicaof")]
@@ -199,28 +220,28 @@ def test_the_named_primary_starts_as_primary_only_when_a_majority_knows_no_other
 @pytest.mark.parametrize(
     "answers",
     [
-        {"redis_0": "NOGOODSLAVE No suitable replica to promote"},
-        {"redis_0": "NOGOODSLAVE No suitable replica to promote", "redis_1": "NOGOODSLAVE No", "redis_2": "OK"},
-        {"redis_0": "NOGOODSLAVE No suitable replica to promote", "redis_2": "INPROG Failover already in progress"},
+        {0: REFUSAL},
+        {0: REFUSAL, 1: REFUSAL, 2: "OK"},
+        {0: REFUSAL, 2: "INPROG Failover already in progress"},
         {},
     ],
     ids=["a minority refuses", "one agrees", "one is at it", "none answers"],
 )
-def test_the_named_primary_waits_while_another_may_take_over(sandbox: Sandbox, answers: dict[str, str]) -> None:
-    for pod in ("redis-0", "redis-1", "redis-2"):
-        sandbox.opinion(pod, "redis-0", epoch=3)
-    sandbox.failover(**answers)
+def test_the_named_primary_waits_while_another_may_take_over(sandbox: Sandbox, answers: dict[int, str]) -> None:
+    for ordinal in range(3):
+        sandbox.opinion(ordinal, 0, epoch=3)
+    sandbox.failover(answers)
     with pytest.raises(subprocess.TimeoutExpired) as waiting:
         sandbox.run("start-server.sh", seconds=3)
     assert not waiting.value.stdout
 
 
-def test_a_server_announces_its_name_and_keeps_the_password_to_itself(sandbox: Sandbox) -> None:
-    sandbox.opinion("redis-1", "redis-1", epoch=1)
-    sandbox.opinion("redis-2", "redis-1", epoch=1)
+def test_a_server_announces_its_address_and_keeps_the_password_to_itself(sandbox: Sandbox) -> None:
+    sandbox.opinion(1, 1, epoch=1)
+    sandbox.opinion(2, 1, epoch=1)
     result = sandbox.run("start-server.sh", pod="redis-2")
     lines = result.stdout.splitlines()
-    assert f"replica-announce-ip {host(2)}" in lines
+    assert f"replica-announce-ip {address(2)}" in lines
     assert f"requirepass {PASSWORD}" in lines
     assert f"masterauth {PASSWORD}" in lines
     assert "mode 600 " in lines
@@ -229,7 +250,7 @@ def test_a_server_announces_its_name_and_keeps_the_password_to_itself(sandbox: S
 
 
 REMEMBERED = f"""# Generated by CONFIG REWRITE
-sentinel monitor primary {host(2)} 6379 9
+sentinel monitor primary {address(2)} 6379 9
 sentinel myid 0123456789012345678901234567890123456789
 requirepass "an-old-password"
 sentinel auth-pass primary an-old-password
@@ -237,10 +258,10 @@ sentinel down-after-milliseconds primary 60000
 user default on #d380dc09fbc3dcbc4988473792e56dcbe24be9e57696b72bb9d2ddc4200fcade ~* &* +@all
 sentinel config-epoch primary 7
 sentinel leader-epoch primary 8
-sentinel known-replica primary {host(0)} 6379
-sentinel known-replica primary {host(4)} 6379
-sentinel known-sentinel primary {host(1)} 26379 "2440d5c71279bcb0ecfd2d0e03bb7449895daf5b"
-sentinel known-sentinel primary {host(4)} 26379 "8f5c1a06949dbfe4f1853bfb75414741248891f2"
+sentinel known-replica primary {address(0)} 6379
+sentinel known-replica primary {address(4)} 6379
+sentinel known-sentinel primary {address(1)} 26379 "2440d5c71279bcb0ecfd2d0e03bb7449895daf5b"
+sentinel known-sentinel primary {address(4)} 26379 "8f5c1a06949dbfe4f1853bfb75414741248891f2"
 sentinel current-epoch 8
 """
 
@@ -255,16 +276,16 @@ def started_sentinel(sandbox: Sandbox, pod: str = "redis-0") -> list[str]:
 
 def test_a_sentinel_resumes_with_its_memory_and_with_the_settings_and_password_of_today(sandbox: Sandbox) -> None:
     (sandbox.folder / "data" / "sentinel.conf").write_text(REMEMBERED)
-    sandbox.opinion("redis-1", "redis-1", epoch=9)
+    sandbox.opinion(1, 1, epoch=9)
     lines = started_sentinel(sandbox)
-    assert f"sentinel monitor primary {host(2)} 6379 2" in lines
+    assert f"sentinel monitor primary {address(2)} 6379 2" in lines
     assert [line for line in lines if "epoch" in line] == [
         "sentinel config-epoch primary 7",
         "sentinel leader-epoch primary 8",
         "sentinel current-epoch 8",
     ]
-    assert f"sentinel known-replica primary {host(0)} 6379" in lines
-    assert f'sentinel known-sentinel primary {host(1)} 26379 "2440d5c71279bcb0ecfd2d0e03bb7449895daf5b"' in lines
+    assert f"sentinel known-replica primary {address(0)} 6379" in lines
+    assert f'sentinel known-sentinel primary {address(1)} 26379 "2440d5c71279bcb0ecfd2d0e03bb7449895daf5b"' in lines
     assert "sentinel down-after-milliseconds primary 3000" in lines
     assert f"requirepass {PASSWORD}" in lines
     assert not [line for line in lines if "an-old-password" in line or line.startswith("user ")]
@@ -274,28 +295,30 @@ def test_a_sentinel_resumes_with_its_memory_and_with_the_settings_and_password_o
 
 def test_a_sentinel_forgets_pods_that_the_set_has_no_more(sandbox: Sandbox) -> None:
     (sandbox.folder / "data" / "sentinel.conf").write_text(REMEMBERED)
-    assert not [line for line in started_sentinel(sandbox) if host(4) in line]
+    assert not [line for line in started_sentinel(sandbox) if address(4) in line]
 
 
 def test_a_sentinel_whose_primary_is_gone_from_the_set_asks_the_others(sandbox: Sandbox) -> None:
-    (sandbox.folder / "data" / "sentinel.conf").write_text(REMEMBERED.replace(f"monitor primary {host(2)}", f"monitor primary {host(4)}"))
-    sandbox.opinion("redis-1", "redis-1", epoch=9)
+    (sandbox.folder / "data" / "sentinel.conf").write_text(
+        REMEMBERED.replace(f"monitor primary {address(2)}", f"monitor primary {address(4)}")
+    )
+    sandbox.opinion(1, 1, epoch=9)
     lines = started_sentinel(sandbox)
-    assert f"sentinel monitor primary {host(1)} 6379 2" in lines
+    assert f"sentinel monitor primary {address(1)} 6379 2" in lines
     assert "sentinel current-epoch 8" in lines
 
 
 def test_a_sentinel_without_memory_asks_the_others(sandbox: Sandbox) -> None:
-    sandbox.opinion("redis-2", "redis-1", epoch=4)
-    assert f"sentinel monitor primary {host(1)} 6379 2" in started_sentinel(sandbox)
+    sandbox.opinion(2, 1, epoch=4)
+    assert f"sentinel monitor primary {address(1)} 6379 2" in started_sentinel(sandbox)
 
 
 def test_all_sentinels_of_a_new_set_take_the_first_member(sandbox: Sandbox) -> None:
-    assert f"sentinel monitor primary {host(0)} 6379 2" in started_sentinel(sandbox, pod="redis-2")
+    assert f"sentinel monitor primary {address(0)} 6379 2" in started_sentinel(sandbox, pod="redis-2")
 
 
 def test_a_sentinel_keeps_its_identity_when_its_volume_is_lost(sandbox: Sandbox) -> None:
-    sandbox.opinion("redis-1", "redis-1", epoch=1)
+    sandbox.opinion(1, 1, epoch=1)
     identities = []
     for pod in ("redis-0", "redis-2", "redis-0"):
         identities += [line for line in started_sentinel(sandbox, pod) if line.startswith("sentinel myid ")]
