@@ -1,7 +1,7 @@
 """Valkey (or Redis), its Sentinels and the proxy that follows the primary, from the rendered files: who is the primary, and who is offered.
 
-Pods are three to five pairs of processes on 127.0.0.1. Of the rendered files only addresses and ports differ from a cluster's: every pod is
-called `localhost`, a name that Sentinel must resolve, and has ports of its own.
+Pods are three to five pairs of processes on 127.0.0.1. Of the rendered files only ports differ from a cluster's, and addresses to listen on;
+in place of DNS a `getent` of the test gives all names the address 127.0.0.1.
 """
 
 import contextlib
@@ -31,6 +31,13 @@ pytestmark = pytest.mark.live
 
 PASSWORD = "first-password.of_the~set"
 STABLE_SECONDS = 40
+DOMAIN = "matrix.svc.cluster.local."
+GETENT = f"""#!/bin/sh
+case $2 in
+    redis-?.{DOMAIN}) echo "{LOOPBACK}       $2" ;;
+    *) exit 2 ;;
+esac
+"""
 
 
 @frozen
@@ -137,6 +144,16 @@ def fields(answer: list[str]) -> dict[str, str]:
     return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
+def path_with_names(folder: Path) -> str:
+    """A PATH on which `getent` knows the names of the pods."""
+    stub = folder / "bin" / "getent"
+    if not stub.exists():
+        stub.parent.mkdir()
+        stub.write_text(GETENT)
+        stub.chmod(0o755)
+    return f"{stub.parent}:{os.environ['PATH']}"
+
+
 @define(eq=False)
 class Pod:
     """A server and a Sentinel that share a volume, and live and die as containers do."""
@@ -156,6 +173,7 @@ class Pod:
     @property
     def environment(self) -> dict[str, str]:
         return {
+            "PATH": path_with_names(self.config.parent),
             "POD_NAME": self.member.name,
             "REDIS_DATA": str(self.folder / "data"),
             "REDIS_RUN": str(self.folder / "run"),
@@ -281,13 +299,11 @@ class Set:
         ]
 
     def _on_this_machine(self, text: str) -> str:
-        """The one place where the rendered text is changed.
+        """The one place where the rendered text is changed: everything listens on 127.0.0.1 only.
 
-        Everything listens on 127.0.0.1 only, and HAProxy's own resolver is spared, which does not know `localhost`. HAProxy before 3.1
-        takes a server for up until its first check has failed, and has no word against it.
+        HAProxy before 3.1 takes a server for up until its first check has failed, and has no word against it.
         """
-        for rendered, local in (("bind * -::*", f"bind {LOOPBACK}"), ("bind :", f"bind {LOOPBACK}:"), (" localhost:", f" {LOOPBACK}:")):
-            text = text.replace(rendered, local)
+        text = text.replace("bind * -::*", f"bind {LOOPBACK}").replace("bind :", f"bind {LOOPBACK}:")
         return text if self.programs.haproxy_version >= (3, 1) else text.replace(" init-state down", "")
 
     def password(self, password: str) -> None:
@@ -295,7 +311,11 @@ class Set:
 
     def start_proxy(self) -> None:
         self.stop_proxy()
-        environment = {"HAPROXY": self.programs.haproxy, "REDIS_PASSWORD_FILE": str(self.folder / "password")}
+        environment = {
+            "PATH": path_with_names(self.folder),
+            "HAPROXY": self.programs.haproxy,
+            "REDIS_PASSWORD_FILE": str(self.folder / "password"),
+        }
         self.proxy = self._proxy_running.enter_context(
             running(["sh", self.folder / "proxy" / "start-proxy.sh"], name="proxy", environment=environment)
         )
@@ -375,7 +395,7 @@ class Set:
 def spec_of(replicas: int, ports: Sequence[int]) -> RedisSpec:
     """`ports`: three for the proxy, then two for each pod."""
     pairs = list(zip(ports[3::2], ports[4::2], strict=True))[:replicas]
-    pods = tuple(Member(f"redis-{ordinal}", "localhost", *pair) for ordinal, pair in enumerate(pairs))
+    pods = tuple(Member(f"redis-{ordinal}", f"redis-{ordinal}.{DOMAIN}", *pair) for ordinal, pair in enumerate(pairs))
     return RedisSpec(pods, mib(64), proxy_port=ports[0], health_port=ports[1], votes_port=ports[2])
 
 
@@ -499,9 +519,8 @@ def test_a_new_set_takes_its_first_member_and_every_probe_agrees(redis: Set) -> 
 
 def test_haproxy_has_no_complaint_about_its_configuration(redis: Set) -> None:
     command = [redis.programs.haproxy, "-c", "-f", str(redis.folder / "proxy" / "haproxy.cfg")]
-    checked = subprocess.run(
-        command, env=os.environ | {"REDIS_PASSWORD": PASSWORD}, capture_output=True, text=True, timeout=20, check=False
-    )
+    environment = os.environ | {"REDIS_PASSWORD": PASSWORD} | {f"REDIS_{ordinal}": LOOPBACK for ordinal in range(3)}
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
     assert checked.returncode == 0
     assert "WARNING" not in checked.stdout + checked.stderr
 
@@ -521,6 +540,15 @@ def test_the_password_is_in_no_command_line_and_no_log(redis: Set) -> None:
         assert PASSWORD not in program.output()
     for path in (redis.folder / "redis-0").rglob("*.conf"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_no_program_knows_a_name_that_it_would_look_up(redis: Set) -> None:
+    """Sentinel looks names up while everything else in it waits, so that a failure of DNS would be one of Redis."""
+    for pod in redis.pods:
+        written = [path.read_text() for path in pod.folder.rglob("*.conf")]
+        assert len(written) == 2
+        assert not [text for text in written if DOMAIN in text]
+        assert DOMAIN not in str(pod.replication())
 
 
 def test_no_client_can_empty_the_database(redis: Set) -> None:
@@ -569,7 +597,7 @@ def test_a_primary_that_was_suspended_is_not_offered_again_while_it_still_claims
     assert claimed > 20
     assert set(offered) == {redis.primary().member.port}
     assert traffic.cuts == 2
-    ask(old.member.port, "REPLICAOF", "localhost", redis.primary().member.port)  # which Sentinel does too, after eight seconds
+    ask(old.member.port, "REPLICAOF", LOOPBACK, redis.primary().member.port)  # which Sentinel does too, after eight seconds
 
 
 def test_a_replica_that_is_promoted_by_hand_is_not_offered(redis: Set) -> None:
@@ -584,14 +612,14 @@ def test_a_replica_that_is_promoted_by_hand_is_not_offered(redis: Set) -> None:
             time.sleep(0.02)
     assert set(offered) == {primary.member.port}
     assert traffic.cuts == 0
-    ask(impostor.member.port, "REPLICAOF", "localhost", primary.member.port)
+    ask(impostor.member.port, "REPLICAOF", LOOPBACK, primary.member.port)
 
 
 def test_a_primary_that_is_demoted_by_hand_is_not_offered_although_the_sentinels_name_it(redis: Set) -> None:
     primary, replica = redis.primary(), redis.replicas()[0]
     with Client(redis.port, seconds=10) as client:
         client("SUBSCRIBE", "nothing")
-        ask(primary.member.port, "REPLICAOF", "localhost", replica.member.port)
+        ask(primary.member.port, "REPLICAOF", LOOPBACK, replica.member.port)
         with pytest.raises(OSError, match=r"closed|reset"):
             client.receive()
     offered = redis.offered()
