@@ -18,7 +18,7 @@ if [ "$reply" != OK ]; then
     reply=$(request_failover "")
 fi
 log "asked for another primary: $reply"
-attempts=15
+attempts=10
 while [ "$reply" = OK ] && [ "$attempts" -gt 0 ]; do
     case $(named_primary "$MAJORITY") in
         '' | "$HOST $PORT") ;;
