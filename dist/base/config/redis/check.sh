@@ -4,6 +4,8 @@ set -eu
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
+find_self
+
 case "$1 $2" in
     # A server that loads its snapshot is busy, not dead.
     'server alive') client -p "$PORT" PING | grep -q -E '^(PONG|LOADING)' ;;

@@ -9,7 +9,6 @@ DATA=${REDIS_DATA:-/data}
 RUN=${REDIS_RUN:-/run/redis}
 SERVER=${REDIS_SERVER:-valkey-server}
 CLI=${REDIS_CLI:-valkey-cli}
-POD=${POD_NAME:-$(hostname)}
 
 log() {
     echo "$(basename "$0"): $*" >&2
@@ -26,11 +25,33 @@ case $PASSWORD in
     '' | *[!A-Za-z0-9._~-]*) die "the password must be letters, digits and . _ ~ - only, and not empty" ;;
 esac
 
-SELF=$(echo "$MEMBERS" | awk -v pod="$POD" '$1 == pod')
-[ -n "$SELF" ] || die "$POD is none of the pods of members.sh"
-read -r _ HOST PORT SENTINEL_PORT <<EOF
-$SELF
+# Set PORT and SENTINEL_PORT of this pod, and HOST: its name, or its address once the members are resolved.
+find_self() {
+    POD=${POD_NAME:-$(hostname)}
+    self=$(echo "$MEMBERS" | awk -v pod="$POD" '$1 == pod')
+    [ -n "$self" ] || die "$POD is none of the pods of members.sh"
+    read -r _ HOST PORT SENTINEL_PORT <<EOF
+$self
 EOF
+}
+
+# Put addresses for the names in MEMBERS: a pod's Service keeps its address for life. Servers, Sentinels and the proxy are given addresses,
+# because Sentinel looks names up while everything else in it waits: it would fall silent, and with it the set, within seconds of a failure of
+# DNS. It so happens only here, where waiting harms nobody.
+resolve_members() {
+    resolved=
+    while read -r pod host ports; do
+        until address=$(getent hosts "$host" | awk 'NR == 1 { print $1 }') && [ -n "$address" ]; do
+            log "$host has no address yet"
+            sleep 1
+        done
+        resolved="$resolved${resolved:+
+}$pod $address $ports"
+    done <<EOF
+$MEMBERS
+EOF
+    MEMBERS=$resolved
+}
 
 # The command-line client with the password in its environment, where other users cannot see it. It gives up after two seconds: a node
 # that has died does not even refuse.
@@ -38,7 +59,7 @@ client() {
     REDISCLI_AUTH=$PASSWORD timeout 2 "$CLI" "$@" 2>/dev/null
 }
 
-# "epoch host port" of the primary, one line from each Sentinel that answers; all are asked at once. The address comes from the second
+# "epoch address port" of the primary, one line from each Sentinel that answers; all are asked at once. The address comes from the second
 # command, because a Sentinel that leads a failover keeps the old one in the first's answer until all replicas have moved.
 opinions() {
     echo "$MEMBERS" | {
@@ -51,7 +72,7 @@ opinions() {
     }
 }
 
-# "host port" of the primary by the newest configuration, the one with the highest epoch, if at least $1 Sentinels answer; else nothing.
+# "address port" of the primary by the newest configuration, the one with the highest epoch, if at least $1 Sentinels answer; else nothing.
 named_primary() {
     opinions | sort -k 1,1nr | awk -v least="$1" 'NR == 1 { newest = $2 " " $3 } END { if (NR >= least) print newest }'
 }

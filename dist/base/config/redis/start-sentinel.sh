@@ -6,6 +6,10 @@ set -eu
 umask 077
 trap 'exit 143' TERM # the first process of a container has no default action
 
+find_self
+NAME=$HOST
+resolve_members
+find_self
 file=$DATA/sentinel.conf
 addresses=$(echo "$MEMBERS" | awk -v ORS=, '{ print $2, $3; print $2, $4 }')
 
@@ -35,17 +39,18 @@ if [ -n "$primary" ]; then
 else
     # Every Sentinel of a new set takes the same first member: different ones would be different sets.
     log "no memory and no other Sentinel: the first member is the primary"
-    primary=$(awk -v group="$GROUP" '$2 == "monitor" && $3 == group { print $4, $5 }' "$CONFIG/sentinel.conf")
+    primary=$(echo "$MEMBERS" | awk 'NR == 1 { print $2, $3 }')
 fi
 
 {
-    awk -v primary="$primary" '$2 == "monitor" { print $1, $2, $3, primary, $6; next } { print }' "$CONFIG/sentinel.conf"
+    echo "sentinel monitor $GROUP $primary $MAJORITY"
+    cat "$CONFIG/sentinel.conf"
     echo "dir $DATA"
     echo "port $SENTINEL_PORT"
     echo "sentinel announce-ip $HOST"
     echo "sentinel announce-port $SENTINEL_PORT"
     # The same identity for ever, also with an empty volume: a new one would be one more voter to its peers.
-    echo "sentinel myid $(printf '%s' "$HOST $SENTINEL_PORT" | sha1sum | cut -c 1-40)"
+    echo "sentinel myid $(printf '%s' "$NAME $SENTINEL_PORT" | sha1sum | cut -c 1-40)"
     echo "requirepass $PASSWORD"
     echo "sentinel sentinel-pass $PASSWORD"
     echo "sentinel auth-pass $GROUP $PASSWORD"

@@ -7,6 +7,9 @@ set -eu
 umask 077
 trap 'exit 143' TERM # the first process of a container has no default action
 
+resolve_members
+find_self
+echo "$MEMBERS" >"$RUN/members" # for the hook that runs before the stop
 while :; do
     primary=$(named_primary "$MAJORITY")
     case $primary in

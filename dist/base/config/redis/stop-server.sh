@@ -5,6 +5,9 @@ set -eu
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
+[ ! -f "$RUN/members" ] || MEMBERS=$(cat "$RUN/members")
+find_self
+
 [ "$(client -p "$PORT" ROLE | head -n 1)" = master ] || exit 0
 
 # Valkey 9 hands over without losing a write: it stops them until the replica has them all. Where it cannot, this script stops them, for as long
@@ -15,7 +18,7 @@ if [ "$reply" != OK ]; then
     reply=$(request_failover "")
 fi
 log "asked for another primary: $reply"
-attempts=15
+attempts=10
 while [ "$reply" = OK ] && [ "$attempts" -gt 0 ]; do
     case $(named_primary "$MAJORITY") in
         '' | "$HOST $PORT") ;;
