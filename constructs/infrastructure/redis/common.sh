@@ -5,9 +5,6 @@
 . "$(dirname "$0")/members.sh"
 
 CONFIG=$(dirname "$0")
-DATA=${REDIS_DATA:-/data}
-RUN=${REDIS_RUN:-/run/redis}
-SERVER=${REDIS_SERVER:-valkey-server}
 CLI=${REDIS_CLI:-valkey-cli}
 
 log() {

@@ -100,7 +100,9 @@ class RedisSpec:
 def server_files(spec: RedisSpec) -> dict[str, str]:
     """What the pods of the set mount at one path, by file name: settings and scripts. No password."""
     rendered = {name: _render(f"{name}.j2", spec) for name in ("server.conf", "sentinel.conf", "members.sh")}
-    return rendered | {name: _text(name) for name in ("common.sh", "start-server.sh", "start-sentinel.sh", "stop-server.sh", "check.sh")}
+    return rendered | {
+        name: _text(name) for name in ("common.sh", "pod.sh", "start-server.sh", "start-sentinel.sh", "stop-server.sh", "check.sh")
+    }
 
 
 def proxy_files(spec: RedisSpec) -> dict[str, str]:

@@ -2,8 +2,8 @@
 # Starts this pod's server in the role that the Sentinels give it. It never decides by itself: without the answer of a majority it waits,
 # because a second primary is worse than one server less.
 set -eu
-# shellcheck source=common.sh
-. "$(dirname "$0")/common.sh"
+# shellcheck source=pod.sh
+. "$(dirname "$0")/pod.sh"
 umask 077
 trap 'exit 143' TERM # the first process of a container has no default action
 

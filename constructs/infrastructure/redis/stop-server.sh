@@ -2,8 +2,8 @@
 # Before this pod's server is stopped: if it is the primary, let another become it first. Bounded, so that nothing can keep a node from
 # being drained.
 set -eu
-# shellcheck source=common.sh
-. "$(dirname "$0")/common.sh"
+# shellcheck source=pod.sh
+. "$(dirname "$0")/pod.sh"
 
 [ ! -f "$RUN/members" ] || MEMBERS=$(cat "$RUN/members")
 find_self

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Starts this pod's Sentinel from the rendered settings, the password as it is today, and what the Sentinel knew when it last ran.
 set -eu
-# shellcheck source=common.sh
-. "$(dirname "$0")/common.sh"
+# shellcheck source=pod.sh
+. "$(dirname "$0")/pod.sh"
 umask 077
 trap 'exit 143' TERM # the first process of a container has no default action
 
