@@ -99,7 +99,8 @@ class RedisSentinel(Component):
                 Mount(Scratch(f"run-{name}", mib(1), in_memory=True), "/run/redis"),
             ),
             env={"POD_NAME": PodField("metadata.name")},
-            startup=probe("alive", 2, 60),
+            # A server waits for a majority of Sentinels before it starts: half an hour, not a crash loop on top of an outage.
+            startup=probe("alive", 10, 180),
             readiness=probe("ready", 5, 3),
             liveness=probe("alive", 10, 6),
             pre_stop=pre_stop,
@@ -118,12 +119,15 @@ class RedisSentinel(Component):
                 Mount(files, _PROXY_FILES),
                 Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis"),
             ),
-            readiness=Probe(http=("/ready", "metrics"), period_seconds=2, failures=2),
-            liveness=Probe(http=("/alive", "metrics"), period_seconds=10),
+            # Longer than a failover: the proxy holds new connections meanwhile, which it could not do if it were taken out.
+            readiness=Probe(http=("/ready", "metrics"), period_seconds=5, failures=4),
+            # Without a primary for ten minutes it starts anew, and looks the addresses of the pods up again.
+            liveness=Probe(http=("/ready", "metrics"), period_seconds=60, failures=10),
+            pre_stop=("sleep", "5"),
             resources=Resources(millicores(20), mib(48), mib(128)),
         )
         proxies = self.deployment(
-            "proxy-deployment.yaml", "redis-proxy", PodSpec(containers=(container,)), part="proxy", replicas=spec.proxies
+            "proxy-deployment.yaml", "redis-proxy", PodSpec(containers=(container,), grace_seconds=15), part="proxy", replicas=spec.proxies
         )
         service = self.service("sentinel-service.yaml", "redis-primary", proxies, {"redis": self.spec.proxy_port}, part="proxy")
         self.connect(proxies.pods, self.servers, self.sentinels)
