@@ -124,7 +124,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     ),
     (budget.sentinel_problems, lambda o: pick(o, "StatefulSet", "redis")["spec"].update(replicas=4), "4 Sentinels"),
     (budget.sentinel_problems, lambda o: pick(o, "StatefulSet", "redis")["spec"].update(replicas=5), "the members are"),
-    (budget.sentinel_problems, lambda o: replace_text(o, "redis-sentinel", "sentinel.conf", "6379 2", "6379 1"), "majority"),
+    (budget.sentinel_problems, lambda o: replace_text(o, "redis-sentinel", "members.sh", "MAJORITY=2", "MAJORITY=1"), "majority"),
     (
         budget.sentinel_problems,
         lambda o: container(o, "StatefulSet", "redis")["resources"]["limits"].update(memory="40Mi"),

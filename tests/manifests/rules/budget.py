@@ -194,7 +194,7 @@ def erasure_problems(objects: Objects) -> list[str]:
     return found
 
 
-_MONITOR = re.compile(r"^sentinel monitor \S+ (\S+) \d+ (\d+)$", re.MULTILINE)
+_MAJORITY = re.compile(r"^MAJORITY=(\d+)$", re.MULTILINE)
 _MAXMEMORY = re.compile(r"^maxmemory (\d+)$", re.MULTILINE)
 
 
@@ -202,9 +202,9 @@ def sentinel_problems(objects: Objects) -> list[str]:
     """Sentinels that could not elect, or elect twice; servers that may hold more than their memory."""
     found = []
     for (namespace, name), data in config_maps(objects).items():
-        for config in (text for file, text in data.items() if file == "sentinel.conf"):
+        if "sentinel.conf" in data:
             user = _users(objects, namespace, name)
-            votes = int(_MONITOR.findall(config)[0][1])
+            votes = int(_MAJORITY.findall(data["members.sh"])[0])
             if user.least % 2 == 0 or user.least < 3:
                 found.append(f"{user}: {user.least} Sentinels")
             if votes != user.least // 2 + 1:
