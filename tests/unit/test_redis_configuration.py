@@ -1,5 +1,6 @@
 """Redis Sentinel: what the rendered files say, and what the start-up scripts do with the answers of Sentinels that a stub gives."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -145,7 +146,7 @@ class Sandbox:
 
     def opinion(self, ordinal: int, primary: int, epoch: int) -> None:
         """Let the Sentinel of a pod name a primary. A leader of a failover still has the old address in SENTINEL MASTER: nonsense here."""
-        answer = f"name\nprimary\nip\nnonsense\nport\n1\nflags\nmaster\nconfig-epoch\n{epoch}\nquorum\n2\n{address(primary)}\n6379\n"
+        answer = f"name\nprimary\nip\nnonsense\nport\n1\nflags\nmaster\nconfig-epoch\n{epoch}\nquorum\n2\nPONG\n{address(primary)}\n6379\n"
         (self.folder / f"{address(ordinal)}.opinion").write_text(answer)
 
     def failover(self, answers: dict[int, str]) -> None:
@@ -344,3 +345,20 @@ def test_a_pod_that_is_not_of_the_set_is_told_so(sandbox: Sandbox) -> None:
     result = sandbox.run("start-server.sh", pod="redis-3")
     assert result.returncode == 1
     assert "redis-3 is none of the pods" in result.stderr
+
+
+WHOLE = ("name", "primary", "config-epoch", "7", "parallel-syncs", "1", "PONG", "10.0.0.3", "6379")
+
+
+@pytest.mark.parametrize("lines", range(len(WHOLE) + 1))
+def test_an_answer_that_is_cut_short_names_no_primary(tmp_path: Path, lines: int) -> None:
+    (tmp_path / "answer").write_text("".join(f"{line}\n" for line in WHOLE[:lines]))
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "cli").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    (tmp_path / "cli").chmod(0o755)
+    for name, text in server_files(spec()).items():
+        (tmp_path / name).write_text(text)
+    environment = {**os.environ, "REDIS_CLI": str(tmp_path / "cli"), "REDIS_PASSWORD_FILE": str(tmp_path / "password")}
+    command = ["sh", "-euc", f'. {tmp_path}/common.sh; named_primary "$MAJORITY"', f"{tmp_path}/sh"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=environment)
+    assert run.stdout == ("10.0.0.3 6379\n" if lines == len(WHOLE) else "")

@@ -58,12 +58,16 @@ client() {
 
 # "epoch address port" of the primary, one line from each Sentinel that answers; all are asked at once. The address comes from the second
 # command, because a Sentinel that leads a failover keeps the old one in the first's answer until all replicas have moved.
+# The PONG between them tells a whole answer from one that was cut short, whose last lines would pass for an address.
 opinions() {
     echo "$MEMBERS" | {
         while read -r _ host _ sentinel_port; do
-            printf 'SENTINEL MASTER %s\nSENTINEL GET-MASTER-ADDR-BY-NAME %s\n' "$GROUP" "$GROUP" |
+            printf 'SENTINEL MASTER %s\nPING\nSENTINEL GET-MASTER-ADDR-BY-NAME %s\n' "$GROUP" "$GROUP" |
                 client -h "$host" -p "$sentinel_port" |
-                awk '{ line[NR] = $0 } line[NR - 1] == "config-epoch" { epoch = $0 } END { if (epoch != "") print epoch, line[NR - 1], line[NR] }' &
+                awk '{ line[NR] = $0 }
+                    line[NR - 1] == "config-epoch" { epoch = $0 }
+                    $0 == "PONG" { pong = NR }
+                    END { if (epoch != "" && pong && NR == pong + 2) print epoch, line[NR - 1], line[NR] }' &
         done
         wait
     }
