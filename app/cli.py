@@ -1,20 +1,18 @@
 """The command line. Every command reads site.yaml and the profiles, says what is wrong with all of them, and exits 2 if something is."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from app.settings import SettingsError, read_site
-from app.site import Site
+from app.errors import UserError
+from app.settings import read_site
 
 if TYPE_CHECKING:
     from overlays import Profile
 
 DEFAULT_SITE = Path("site.yaml")
-Result = TypeVar("Result")
 
 site_option = click.option(
     "--site",
@@ -26,7 +24,22 @@ site_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands whose errors that a person can mend are printed without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit 2 with the error's text if there is one."""
+        from overlays import ProfileError
+
+        try:
+            return super().invoke(ctx)
+        except ProfileError as error:
+            _fail(f"{error}\nnothing was written.")
+        except UserError as error:
+            _fail(str(error))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
@@ -43,14 +56,13 @@ def main() -> None:
 )
 def synth(site_file: Path, out: Path) -> None:
     """Write dist/: the base and one overlay per profile."""
-    site = _site(site_file)
-    from app.dist import DistError, write_tree
+    site = read_site(site_file)
+    from app.compiler import compile_site
+    from app.dist import write_tree
+    from overlays import profiles
 
-    files = _or_exit(lambda: _compile(site))
-    try:
-        write_tree(out, files)
-    except DistError as error:
-        _fail(str(error))
+    files = compile_site(site, profiles())
+    write_tree(out, files)
     click.echo(f"{out}: {len(files)} files")
 
 
@@ -64,8 +76,8 @@ def docs(site_file: Path) -> None:
     from kit.installation import ObjectCache
     from overlays import profiles
 
-    site, cache = _site(site_file), ObjectCache()
-    renderings = _or_exit(lambda: {profile.name: render(site, profile, cache) for profile in profiles()})
+    site, cache = read_site(site_file), ObjectCache()
+    renderings = {profile.name: render(site, profile, cache) for profile in profiles()}
     pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
     pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}
     for path, text in pages.items():
@@ -84,12 +96,12 @@ def budget(site_file: Path, name: str | None) -> None:
     from kit.installation import ObjectCache
     from overlays import profiles
 
-    site, cache = _site(site_file), ObjectCache()
+    site, cache = read_site(site_file), ObjectCache()
     if name:
         profile = _profile(name)
-        click.echo(workload_table(_or_exit(lambda: render(site, profile, cache))))
+        click.echo(workload_table(render(site, profile, cache)))
     else:
-        renderings = _or_exit(lambda: {profile.name: render(site, profile, cache) for profile in profiles()})
+        renderings = {profile.name: render(site, profile, cache) for profile in profiles()}
         click.echo(budget_page(profiles(), renderings))
 
 
@@ -101,8 +113,8 @@ def images(site_file: Path) -> None:
     from app.images import used_images
     from overlays import profiles
 
-    site = _site(site_file)
-    for reference in used_images(_or_exit(lambda: render(site, profiles()[0])).manifests()):
+    site = read_site(site_file)
+    for reference in used_images(render(site, profiles()[0]).manifests()):
         click.echo(reference)
 
 
@@ -121,9 +133,9 @@ def reach(source: str | None, target: str | None, site_file: Path, name: str | N
     from app.reach import UnknownNameError, ask, read_cluster, render_answer, render_matrix
     from overlays import profiles
 
-    site = _site(site_file)
+    site = read_site(site_file)
     profile = _profile(name) if name else profiles()[0]
-    manifests = _or_exit(lambda: render(site, profile)).manifests()
+    manifests = render(site, profile).manifests()
     cluster = read_cluster([dict(manifest) for manifest in manifests], api_server=site.cluster.api_server_cidrs, domain=site.cluster.domain)
     if source is None:
         click.echo(render_matrix(cluster))
@@ -140,25 +152,31 @@ def reach(source: str | None, target: str | None, site_file: Path, name: str | N
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder outside of what is committed.")
+@click.option(
+    "--given",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with the values that only you have, as <namespace>/<secret>/<key>.",
+)
 @click.option("--force", is_flag=True, help="Also into a Git work tree that does not ignore the files.")
 @site_option
-def secrets(site_file: Path, out: Path, force: bool) -> None:
-    """Write Secret manifests for the provider `manual`, to be sealed and applied by you. Values that are there stay."""
+def secrets(site_file: Path, out: Path, given: Path | None, force: bool) -> None:
+    """Write Secret manifests for the provider `manual`, to be sealed and applied by you. Values that are there stay.
+
+    Exit code 3: all is written but the values that only you can give.
+    """
     from cdk8s import App
 
     from app.platform import assemble
-    from app.secret_manifests import ManifestError, write_manifests
+    from app.secret_manifests import read_given, write_manifests
     from overlays import profiles
 
-    site = _site(site_file)
-    specs = [spec for _, _, spec in _or_exit(lambda: assemble(App(), site, profiles()[0])).declared.secrets]
-    try:
-        written = write_manifests(specs, out, Path("dist"), force=force)
-    except ManifestError as error:
-        _fail(str(error))
+    site = read_site(site_file)
+    specs = [spec for _, _, spec in assemble(App(), site, profiles()[0]).declared.secrets]
+    written = write_manifests(specs, out, Path("dist"), read_given(given) if given else None, force=force)
     click.echo(f"{len(written.files)} files written below {out}; only you may read them.")
     for key in written.missing:
         click.echo(f"still to be given: {key}")
+    sys.exit(3 if written.missing else 0)
 
 
 def _profile(name: str) -> "Profile":
@@ -171,30 +189,6 @@ def _profile(name: str) -> "Profile":
         near = get_close_matches(name, by_name, n=1)
         _fail(f"there is no profile {name!r}" + (f"; did you mean {near[0]}?" if near else "") + f" (profiles: {', '.join(by_name)})")
     return by_name[name]
-
-
-def _compile(site: Site) -> dict[str, str]:
-    from app.compiler import compile_site
-    from overlays import profiles
-
-    return dict(compile_site(site, profiles()))
-
-
-def _site(path: Path) -> Site:
-    try:
-        return read_site(path)
-    except SettingsError as error:
-        _fail(str(error))
-
-
-def _or_exit(work: Callable[[], Result]) -> Result:
-    """Run what may find a profile or a combination of settings impossible: the reason is printed, without a traceback."""
-    from overlays import ProfileError
-
-    try:
-        return work()
-    except ProfileError as error:
-        _fail(f"{error}\nnothing was written.")
 
 
 def _fail(message: str) -> NoReturn:

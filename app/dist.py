@@ -4,10 +4,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from app.errors import UserError
 from app.layout import Files
 
 
-class DistError(RuntimeError):
+class DistError(UserError):
     """`dist/` could not be written; it is as it was."""
 
 

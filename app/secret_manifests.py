@@ -14,13 +14,14 @@ from attrs import frozen
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from app.errors import UserError
 from app.secrets import recipe_data
 from kit.secrets import KeyRef, SecretSpec, Shared, in_order
 from services.secrets.kubernetes import encoded, secret_manifest
 from services.secrets.recipes import complete
 
 
-class ManifestError(Exception):
+class ManifestError(UserError):
     """Why manifests cannot be written. Nothing has been written. No value is in the message."""
 
 

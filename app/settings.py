@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from app.errors import UserError
 from app.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, options_below, written
 from app.site import Site
 
@@ -74,7 +75,7 @@ class Problem:
         return f"{self.key}: {self.message}" if self.key else self.message
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """The settings cannot be used. `str()` is the report: one line per problem in the order of the file, then their number."""
 
     def __init__(self, name: str, problems: Iterable[Problem]) -> None:

@@ -11,10 +11,24 @@ __all__ = ["Profile", "ProfileError", "profiles"]
 
 @cache
 def profiles() -> tuple[Profile, ...]:
-    """All profiles, smallest first. ProfileError if a module breaks a rule or two have one size."""
-    modules = [import_module(f"overlays.{module.name}") for module in pkgutil.iter_modules(__path__) if module.name.startswith("ccu_")]
-    found = sorted((module.PROFILE for module in modules), key=lambda profile: profile.concurrent_users)
+    """All profiles, smallest first. ProfileError if a module breaks a rule, is no profile, or two have one size."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if module.name.startswith("ccu_")]
+    found = sorted(map(_profile, modules), key=lambda profile: profile.concurrent_users)
     names = [profile.name for profile in found]
     if len(set(names)) != len(names):
         raise ProfileError(f"two profiles have the same number of concurrent users: {', '.join(names)}")
     return tuple(found)
+
+
+def _profile(module: str) -> Profile:
+    file = f"overlays/{module}.py"
+    try:
+        profile = getattr(import_module(f"overlays.{module}"), "PROFILE", None)
+    except ProfileError as error:
+        raise ProfileError(f"{file}: {error}") from error
+    except Exception as error:
+        # A profile is written by hand: whatever is wrong with it, its author should see the file's name.
+        raise ProfileError(f"{file}: {type(error).__name__}: {error}") from error
+    if not isinstance(profile, Profile):
+        raise ProfileError(f"{file}: has no PROFILE; write PROFILE = Profile(...)")
+    return profile

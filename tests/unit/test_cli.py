@@ -1,6 +1,7 @@
 """The command line: every command explains itself, and every failure says what to do, exits 2 and leaves everything as it was."""
 
 import errno
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,60 @@ def test_synth_says_why_it_cannot_write(site: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(compiler, "compile_site", lambda *_: {"base/kustomization.yaml": ""})
     result = run("synth", "--site", str(site), "--out", str(tmp_path / "file"))
     assert (result.exit_code, "choose another with --out" in result.output) == (2, True)
+
+
+# --- A profile that somebody wrote
+
+EVOLVED = "from overlays.ccu_100 import PROFILE\nfrom attrs import evolve\nPROFILE = evolve(PROFILE, "
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("PROFILE = 1", "overlays/ccu_7.py: has no PROFILE"),
+        ("x = 1", "overlays/ccu_7.py: has no PROFILE"),
+        ("def broken(", "overlays/ccu_7.py: SyntaxError: '(' was never closed"),
+        (
+            EVOLVED + "redi=3)",
+            "overlays/ccu_7.py: TypeError",
+        ),
+        (
+            EVOLVED + "redis=4)",
+            "overlays/ccu_7.py: profile 100-ccu: redis=4",
+        ),
+        ("from overlays.ccu_100 import PROFILE", "two profiles have the same number of concurrent users: 100-ccu, 100-ccu"),
+    ],
+    ids=["not one", "none", "syntax", "unknown field", "broken rule", "twice"],
+)
+@pytest.mark.parametrize("command", ["synth", "budget", "images", "reach"])
+def test_a_profile_that_cannot_be_used_is_named_with_its_file(
+    command: str, text: str, reason: str, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ccu_7.py").write_text(text)
+    monkeypatch.setattr(overlays, "__path__", [*overlays.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "overlays.ccu_7", raising=False)
+    monkeypatch.setattr(overlays, "profiles", overlays.profiles.__wrapped__)
+    out = ["--out", str(tmp_path / "dist")] if command == "synth" else []
+    result = run(command, "--site", str(site), *out)
+    monkeypatch.delitem(sys.modules, "overlays.ccu_7", raising=False)
+    assert (result.exit_code, reason in result.output) == (2, True), result.output
+    assert not (tmp_path / "dist").exists()
+
+
+def test_given_values_are_taken_from_their_folder_and_a_wrong_one_is_refused(site: Path, tmp_path: Path) -> None:
+    site.write_text(
+        SITE + "secrets: {provider: manual}\nobject_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n"
+    )
+    arguments = ("secrets", "--site", str(site), "--out", str(tmp_path / "out"))
+    lacking = run(*arguments)
+    assert (lacking.exit_code, "still to be given: " in lacking.output) == (3, True)
+    given = tmp_path / "given"
+    for user in ("media", "backups"):
+        folder = given / "matrix" / f"object-storage-user-{user}"
+        folder.mkdir(parents=True)
+        (folder / "access-key").write_text("a")
+        (folder / "secret-key").write_text("b")
+    assert run(*arguments, "--given", str(given)).exit_code == 0
+    (given / "stray").write_text("")
+    stray = run(*arguments, "--given", str(given))
+    assert (stray.exit_code, "/<namespace>/<secret>/<key>" in stray.output) == (2, True)
