@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from app.budget import Budget, Line, budget
+from infrastructure.ingress import TRAEFIK_VALUES
+from infrastructure.operators import OPERATORS, TRAEFIK
 from kit.images import image_lock
 from kit.quantities import Bytes
 from kit.rendering import Rendering
+from kit.text import yaml_text
 from main_instance.synapse.worker_type import Route, WorkerType
 from main_instance.synapse.workers import WORKER_TYPES
 from overlays import Profile
@@ -21,6 +24,7 @@ def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) 
         "workers.md": workers_page(profiles),
         "budget.md": budget_page(profiles, renderings),
         "images.md": images_page(),
+        "operators.md": operators_page(),
     }
     return {name: NOTICE + text for name, text in pages.items()}
 
@@ -84,6 +88,19 @@ def images_page() -> str:
         for entry in image_lock().values()
     ]
     return "# Images\n\n" + tabulate(rows, ["Image", "Tag", "Digest", "Licence", "User", "Built here"], tablefmt="pipe") + "\n"
+
+
+def operators_page() -> str:
+    """What a cluster must have before the platform is applied, and how to install it."""
+    rows = [(operator.name, operator.version, operator.purpose, operator.licence) for operator in OPERATORS]
+    commands = "\n".join(operator.command for operator in OPERATORS)
+    return (
+        "# What the cluster needs\n\n"
+        "Installed once per cluster, in this order; the platform's objects are made for these releases.\n\n"
+        + tabulate(rows, ["Program", "Version", "For", "Licence"], tablefmt="pipe")
+        + f"\n\n```sh\n{commands}\n```\n\n"
+        + f"`{TRAEFIK.values}`: what Matrix needs of every entry point.\n\n```yaml\n{yaml_text(TRAEFIK_VALUES)}```\n"
+    )
 
 
 def _totals(profiles: Sequence[Profile], budgets: Mapping[str, Budget]) -> list[tuple[object, ...]]:

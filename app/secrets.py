@@ -7,7 +7,6 @@ alone: in the cluster, or for the `manual` provider by `app/secret_manifests.py`
 import json
 import re
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from typing import Any
 
 from attrs import frozen
@@ -29,15 +28,6 @@ from kit.secrets import (
     Text,
     in_order,
 )
-
-PROGRAM = ("__init__.py", "generate.py", "kubernetes.py", "recipes.py")
-"""The files of the generator, `services/secrets/`."""
-
-
-def program_files() -> dict[str, str]:
-    """The text of the generator's files, by name."""
-    folder = resources.files("services.secrets")
-    return {name: (folder / name).read_text() for name in PROGRAM}
 
 
 def providers(
@@ -64,8 +54,7 @@ def providers(
         for owner in dict.fromkeys(owners.values())
         for rule in rules([spec for spec in made if owners[spec.namespace, spec.name] == owner])
     )
-    text, program = request(made), program_files()
-    return GeneratorSpec(text, program, rights), fetched
+    return GeneratorSpec(request(made), rights), fetched
 
 
 # -- generate: the Job

@@ -8,6 +8,7 @@ from cdk8s import ApiObject
 from cdk8s_plus_34 import k8s
 
 from imports import cert_manager, cert_manager_issuers
+from infrastructure.operators import TRAEFIK
 from kit.component import Component
 from kit.custom import CustomResource
 from kit.installation import Installation
@@ -20,7 +21,7 @@ _FIVE_YEARS = "43800h"
 _SOLVER = Port("http", 8089)
 """Where cert-manager's pods for the HTTP-01 challenge listen (cert-manager, pkg/issuer/acme/http/pod.go)."""
 
-# Traefik's chart 41.3.0, Traefik 3.7: what Matrix needs of every entry point. Identifiers hold encoded slashes and the like, uploads
+# Values of Traefik's chart: what Matrix needs of every entry point. Identifiers hold encoded slashes and the like, uploads
 # take longer than the default of a minute, and HAProxy believes the X-Forwarded-For that Traefik writes.
 TRAEFIK_VALUES = {
     "ports": {
@@ -111,12 +112,7 @@ class Ingress(Component):
             for exposure in exposures:
                 self._certificate(exposure)
         if self._traefik:
-            data = {
-                "repository": "https://traefik.github.io/charts",
-                "chart": "traefik",
-                "version": "41.3.0",
-                "values.yaml": yaml_text(TRAEFIK_VALUES),
-            }
+            data = TRAEFIK.release() | {"values.yaml": yaml_text(TRAEFIK_VALUES)}
             self.add("ingress-controller.yaml", k8s.KubeConfigMap, "ingress-controller-release", data=data)
 
     @property

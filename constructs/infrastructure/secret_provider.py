@@ -6,15 +6,13 @@ from typing import Any
 from attrs import field, frozen
 from cdk8s_plus_34 import k8s
 
+from infrastructure.programs import program
 from kit.component import Component
 from kit.custom import CustomResource
-from kit.images import image
 from kit.installation import Installation
-from kit.pods import Container, Mount, PodSpec, Scratch
+from kit.pods import PodSpec
 from kit.quantities import Resources, mib, millicores
 
-_PROGRAM = "/opt/matrix-platform"
-_REQUEST = "/etc/secrets-request"
 _ONLY_GIVEN_KEYS_MISSING = 3
 """The program's exit code when all is done but what the operator of the site has to give."""
 
@@ -69,10 +67,9 @@ class ExternalSecrets(Component):
 
 @frozen
 class GeneratorSpec:
-    """What the Job makes: its `request` (no secret in it), the `program` that runs by file name, and its rights."""
+    """What the Job makes: its `request` (no secret in it) and its rights."""
 
     request: str
-    program: Mapping[str, str] = field(hash=False)
     rights: tuple[Right, ...]
 
 
@@ -88,20 +85,7 @@ class SecretGenerator(Component):
         for right_of in dict.fromkeys((right.folder, right.component, right.namespace) for right in spec.rights):
             rights = [right for right in spec.rights if (right.folder, right.component, right.namespace) == right_of]
             self._role(*right_of, rights, account)
-        program = self.config("secret-generator", {name: (f"secrets/{name}", text) for name, text in spec.program.items()})
-        request = self.config("secret-request", {"request.json": ("secrets/request.json", spec.request)})
-        container = Container(
-            name="generate",
-            image=image("synapse"),
-            command=("python", "-m", "services.secrets.generate", f"{_REQUEST}/request.json"),
-            env={"PYTHONPATH": _PROGRAM, "PYTHONDONTWRITEBYTECODE": "1"},
-            mounts=(
-                Mount(program, f"{_PROGRAM}/services/secrets"),
-                Mount(request, _REQUEST),
-                Mount(Scratch("tmp", mib(16)), "/tmp"),
-            ),
-            resources=Resources(millicores(50), mib(64), mib(256)),
-        )
+        container = program(self, "secrets", "generate", "secrets", spec.request, Resources(millicores(50), mib(64), mib(256)))
         pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="Never")
         job = self.job("job.yaml", self.name, pod, part=self.name, backoff_limit=20, give_up_on=(_ONLY_GIVEN_KEYS_MISSING,))
         self.calls_api_server(job.pods)

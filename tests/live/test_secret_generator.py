@@ -24,8 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signedjson.key import read_signing_keys
 
-from app.secrets import external_secret, made_by_job, program_files, request, rules
+from app.secrets import external_secret, made_by_job, request, rules
 from app.site import SecretProvider, SecretStore
+from infrastructure.programs import program_files
 from kit.secrets import (
     Composed,
     Copied,
@@ -191,7 +192,7 @@ def new_pod(folder: Path, certificates: Path, cluster: Cluster) -> Pod:
     # The kubelet mounts a ConfigMap as links to files in a folder that it can swap.
     (program / "..2026_01_01").mkdir()
     (program / "..data").symlink_to("..2026_01_01")
-    for name, text in program_files().items():
+    for name, text in program_files("secrets").items():
         (program / "..data" / name).write_text(text)
         (program / name).symlink_to(f"..data/{name}")
     program.chmod(0o555)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.secret_scan import find_secrets
-from app.secrets import Rule, external_secret, made_by_job, program_files, request, rules
+from app.secrets import Rule, external_secret, made_by_job, request, rules
 from app.site import SecretProvider, SecretStore
+from infrastructure.programs import program_files
 from kit.secrets import Composed, Copied, Fixed, Given, KeyRef, RandomText, RsaPrivateKey, SecretSpec, Shared, SynapseSigningKey
 from services.secrets.recipes import complete
 
@@ -65,11 +66,11 @@ def test_the_generator_understands_every_recipe_of_the_request() -> None:
 
 
 def test_the_request_and_the_program_hold_no_secret() -> None:
-    assert find_secrets({"request.json": request(made_by_job(ALL, SecretProvider.GENERATE)), **program_files()}) == ()
+    assert find_secrets({"request.json": request(made_by_job(ALL, SecretProvider.GENERATE)), **program_files("secrets")}) == ()
 
 
 def test_the_program_files_are_all_that_the_program_imports() -> None:
-    assert set(program_files()) == {path.name for path in Path("services/secrets").glob("*.py")}
+    assert set(program_files("secrets")) == {path.name for path in Path("services/secrets").glob("*.py")}
 
 
 def test_the_rights_are_the_least_that_suffice() -> None:

@@ -15,7 +15,6 @@ from kit.network import Endpoint, Pods, Port
 from kit.quantities import Bytes, Resources
 from kit.rendering import Tuning
 from kit.secrets import Composed, Fixed, RandomText, SecretSpec
-from kit.text import yaml_text
 
 API = Port("minio-port", 9000)
 REGION = "us-east-1"
@@ -47,25 +46,13 @@ class MinioSpec:
 
 
 class MinioOperatorRelease(Component):
-    """The release of the operator that the Tenants are made for, by reference, with the values that it should be installed with.
-
-    `helm install minio-operator <chart> --repo <repository> --version <version> --values values.yaml`.
-    """
+    """The release of the operator that the Tenants are made for, by reference, for tools that install it."""
 
     folder = "infrastructure/03-minio"
 
     def __init__(self, installation: Installation, namespace: str) -> None:
         super().__init__(installation, "minio-operator-release", namespace)
-        operator = MINIO_OPERATOR
-        values = {"operator": {"replicaCount": 2, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}}
-        data = {
-            "repository": operator.chart_repository,
-            "chart": operator.chart,
-            "version": operator.version,
-            "namespace": operator.namespace,
-            "values.yaml": yaml_text(values),
-        }
-        self.add("operator.yaml", k8s.KubeConfigMap, self.name, data=data)
+        self.add("operator.yaml", k8s.KubeConfigMap, self.name, data=MINIO_OPERATOR.release())
 
 
 class MinioTenant(Component):
