@@ -18,6 +18,7 @@ from infrastructure.postgresql import Backups, Database, PostgresCluster, Postgr
 from infrastructure.redis.component import RedisSentinel, SentinelSpec
 from infrastructure.secret_provider import ExternalSecrets, SecretGenerator
 from kit.installation import Facts, Installation, ObjectCache
+from kit.network import Host
 from kit.quantities import Resources
 from main_instance.haproxy.component import HAProxy, ProxySpec
 from main_instance.haproxy.configuration import HAProxySpec, Pool
@@ -77,7 +78,7 @@ def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None =
             ),
             replicas=profile.haproxy.replicas,
             resources=profile.haproxy.resources,
-            host=site.hosts.matrix,
+            host=_host(site, "matrix"),
             backends=(messaging.http, messaging.health),
         ),
     )
@@ -108,6 +109,12 @@ def _facts(site: Site) -> Facts:
     )
 
 
+def _host(site: Site, host: str) -> Host:
+    """One of `hosts`, or `well_known`: the server name itself."""
+    name = site.domain if host == "well_known" else getattr(site.hosts, host)
+    return Host(name, getattr(site.tls.secret_names, host))
+
+
 def _ingress(site: Site) -> IngressSpec:
     ingress, tls = site.ingress, site.tls
     return IngressSpec(
@@ -116,10 +123,10 @@ def _ingress(site: Site) -> IngressSpec:
         gateway=Gateway(ingress.gateway.name, ingress.gateway.namespace) if ingress.gateway else None,
         annotations=ingress.annotations,
         source=CertificateSource(tls.source.value),
-        tls_secrets=(("matrix", tls.secret_names.matrix),),
         issuer=tls.cluster_issuer,
         acme_server=tls.acme.server,
         acme_email=tls.acme.email,
+        cert_manager_namespace=tls.cert_manager_namespace,
     )
 
 

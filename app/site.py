@@ -219,6 +219,11 @@ class Tls:
     cluster_issuer: Name | None = option(
         None, "Name of the ClusterIssuer.", only_with=OnlyWith("tls.source", TlsSource.CLUSTER_ISSUER, needed=True)
     )
+    cert_manager_namespace: Label = option(
+        "cert-manager",
+        "Where cert-manager keeps the Secrets of its ClusterIssuers (`--cluster-resource-namespace`): the root of the internal authority.",
+        only_with=OnlyWith("tls.source", TlsSource.INTERNAL_CA),
+    )
     secret_names: TlsSecretNames = section(TlsSecretNames)
 
 

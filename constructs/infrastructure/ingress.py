@@ -1,5 +1,6 @@
 """How the platform is reached from outside: each exposure as an Ingress or an HTTPRoute, and the certificates of their hosts."""
 
+from collections import defaultdict
 from enum import Enum
 from typing import Any
 
@@ -12,11 +13,10 @@ from infrastructure.operators import TRAEFIK
 from kit.component import Component
 from kit.custom import CustomResource
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, Pods, Port
+from kit.network import Endpoint, Exposure, Host, Pods, Port
 from kit.text import yaml_text
 
 ISSUER = "matrix-platform"
-_ROOT = "matrix-platform-root"
 _FIVE_YEARS = "43800h"
 _SOLVER = Port("http", 8089)
 """Where cert-manager's pods for the HTTP-01 challenge listen (cert-manager, pkg/issuer/acme/http/pod.go)."""
@@ -73,8 +73,7 @@ class Gateway:
 class IngressSpec:
     """How a site publishes its hosts. `gateway`: by HTTPRoutes attached to it; None: by Ingress objects of `class_name`.
 
-    `tls_secrets`: exposure name to the Secret with its certificate. `issuer`: name of the ClusterIssuer, for that source.
-    `controller_namespace`: where the ingress controller or the gateway's proxies run.
+    `issuer`: name of the ClusterIssuer, for that source. `controller_namespace`: where the ingress controller or the gateway's proxies run.
     """
 
     class_name: str
@@ -82,10 +81,10 @@ class IngressSpec:
     gateway: Gateway | None
     annotations: tuple[tuple[str, str], ...]
     source: CertificateSource
-    tls_secrets: tuple[tuple[str, str], ...]
     issuer: str | None
     acme_server: str
     acme_email: str | None
+    cert_manager_namespace: str
 
 
 class Ingress(Component):
@@ -102,15 +101,15 @@ class Ingress(Component):
                 self._route(exposure, spec.gateway)
             else:
                 self._ingress(exposure)
-        for name in dict.fromkeys(map(self._tls_namespace, exposures)):
-            self._issuers(name)
         for name in dict.fromkeys(exposure.endpoint.pods.namespace for exposure in exposures):
             if self._traefik:
                 headers = {"stsSeconds": 31_536_000, "stsIncludeSubdomains": False, "forceSTSHeader": True}
                 self._place("ingress-controller.yaml", Middleware, "hsts", name, spec={"headers": headers})
+        certified = self._certified()
+        self._issuers(tuple(dict.fromkeys(namespace for namespace, _ in certified)))
         if spec.source is not CertificateSource.EXISTING:
-            for exposure in exposures:
-                self._certificate(exposure)
+            for (certificate_namespace, secret), hosts in certified.items():
+                self._certificate(certificate_namespace, secret, hosts)
         if self._traefik:
             data = TRAEFIK.release() | {"values.yaml": yaml_text(TRAEFIK_VALUES)}
             self.add("ingress-controller.yaml", k8s.KubeConfigMap, "ingress-controller-release", data=data)
@@ -119,7 +118,7 @@ class Ingress(Component):
     def _traefik(self) -> bool:
         return self._spec.gateway is None and self._spec.class_name == "traefik"
 
-    def _place(self, file: str, kind: type[ApiObject], name: str, namespace: str, **properties: Any) -> None:
+    def _place(self, file: str, kind: type[ApiObject], name: str, namespace: str | None, **properties: Any) -> None:
         self.installation.add(self, self.path(file), kind, name=name, namespace=namespace, labels=self.labels(), **properties)
 
     def _ingress(self, exposure: Exposure) -> None:
@@ -128,7 +127,7 @@ class Ingress(Component):
         if exposure.allowed_sources:
             if not self._traefik:
                 raise ValueError(
-                    f"{exposure.host} admits only {', '.join(exposure.allowed_sources)}: the platform can say so to the ingress class "
+                    f"{exposure.host.name} admits only {', '.join(exposure.allowed_sources)}: the platform can say so to the ingress class "
                     f"traefik alone, not to {spec.class_name}"
                 )
             allowed = f"{exposure.name}-sources"
@@ -153,20 +152,20 @@ class Ingress(Component):
             annotations=annotations,
             spec=k8s.IngressSpec(
                 ingress_class_name=spec.class_name,
-                rules=[k8s.IngressRule(host=exposure.host, http=k8s.HttpIngressRuleValue(paths=paths))],
-                tls=[k8s.IngressTls(hosts=[exposure.host], secret_name=self._tls_secret(exposure))],
+                rules=[k8s.IngressRule(host=exposure.host.name, http=k8s.HttpIngressRuleValue(paths=paths))],
+                tls=[k8s.IngressTls(hosts=[exposure.host.name], secret_name=exposure.host.tls_secret)],
             ),
         )
 
     def _route(self, exposure: Exposure, gateway: Gateway) -> None:
         if exposure.allowed_sources:
             raise ValueError(
-                f"{exposure.host} admits only {', '.join(exposure.allowed_sources)}: the Gateway API has no field for that; "
+                f"{exposure.host.name} admits only {', '.join(exposure.allowed_sources)}: the Gateway API has no field for that; "
                 "use ingress.type: ingress with the class traefik"
             )
         route = {
             "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace}],
-            "hostnames": [exposure.host],
+            "hostnames": [exposure.host.name],
             "rules": [
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in exposure.paths],
@@ -190,15 +189,27 @@ class Ingress(Component):
 
     # -- certificates
 
-    def _tls_secret(self, exposure: Exposure) -> str:
-        return dict(self._spec.tls_secrets)[exposure.name]
+    def _certified(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Each TLS Secret, by namespace and name, with the hosts that it certifies.
 
-    def _issuers(self, namespace: str) -> None:
+        The TLS connection ends beside the Ingress, beside the Gateway, or at the component itself.
+        """
+        declared, gateway = self.installation.declared, self._spec.gateway
+        ends: list[tuple[Host, str]] = [
+            (exposure.host, gateway.namespace if gateway else exposure.endpoint.pods.namespace) for exposure in declared.exposures
+        ]
+        hosts: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for host, namespace in [*ends, *declared.tls_hosts]:
+            hosts[namespace, host.tls_secret][host.name] = None
+        return {secret: tuple(names) for secret, names in hosts.items()}
+
+    def _issuers(self, namespaces: tuple[str, ...]) -> None:
         match self._spec.source:
             case CertificateSource.ACME:
-                self._acme(namespace)
+                for namespace in namespaces:
+                    self._acme(namespace)
             case CertificateSource.INTERNAL_CA:
-                self._internal_ca(namespace)
+                self._internal_ca()
 
     def _acme(self, namespace: str) -> None:
         spec = self._spec
@@ -223,40 +234,51 @@ class Ingress(Component):
         solver = Pods("acme-solver", namespace, (("acme.cert-manager.io/http01-solver", "true"),))
         self.connect(Pods("ingress", self._spec.controller_namespace, ()), Endpoint(solver, "", _SOLVER.number, _SOLVER))
 
-    def _internal_ca(self, namespace: str) -> None:
-        self_signed = cert_manager_issuers.IssuerSpec(self_signed=cert_manager_issuers.IssuerSpecSelfSigned())
-        self._place("cert-manager.yaml", cert_manager_issuers.Issuer, _ROOT, namespace, spec=self_signed)
-        root = cert_manager.CertificateSpec(
+    def _internal_ca(self) -> None:
+        """One authority for all namespaces, so that people have one root to trust. cert-manager keeps a ClusterIssuer's key beside itself."""
+        root = f"{self._authority}-root"
+        self_signed = cert_manager_issuers.ClusterIssuerSpec(self_signed=cert_manager_issuers.ClusterIssuerSpecSelfSigned())
+        self._place("cert-manager.yaml", cert_manager_issuers.ClusterIssuer, root, None, spec=self_signed)
+        certificate = cert_manager.CertificateSpec(
             is_ca=True,
-            common_name=_ROOT,
-            secret_name=_ROOT,
+            common_name=root,
+            secret_name=root,
             duration=_FIVE_YEARS,
             private_key=cert_manager.CertificateSpecPrivateKey(algorithm=cert_manager.CertificateSpecPrivateKeyAlgorithm.ECDSA, size=256),
-            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=_ROOT, kind="Issuer"),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=root, kind="ClusterIssuer"),
         )
-        self._place("cert-manager.yaml", cert_manager.Certificate, _ROOT, namespace, spec=root)
-        authority = cert_manager_issuers.IssuerSpec(ca=cert_manager_issuers.IssuerSpecCa(secret_name=_ROOT))
-        self._place("cert-manager.yaml", cert_manager_issuers.Issuer, ISSUER, namespace, spec=authority)
+        self._place("cert-manager.yaml", cert_manager.Certificate, root, self._spec.cert_manager_namespace, spec=certificate)
+        authority = cert_manager_issuers.ClusterIssuerSpec(ca=cert_manager_issuers.ClusterIssuerSpecCa(secret_name=root))
+        self._place("cert-manager.yaml", cert_manager_issuers.ClusterIssuer, self._authority, None, spec=authority)
 
-    def _certificate(self, exposure: Exposure) -> None:
-        cluster_wide = self._spec.source is CertificateSource.CLUSTER_ISSUER
+    @property
+    def _authority(self) -> str:
+        """The name of the internal authority: cluster-wide, and a cluster may hold several platforms."""
+        return f"{ISSUER}-{self.namespace}"
+
+    def _issuer(self) -> tuple[str, str]:
+        """Kind and name of what signs the hosts' certificates."""
+        match self._spec.source:
+            case CertificateSource.CLUSTER_ISSUER:
+                return "ClusterIssuer", self._spec.issuer or ""
+            case CertificateSource.INTERNAL_CA:
+                return "ClusterIssuer", self._authority
+            case _:
+                return "Issuer", ISSUER
+
+    def _certificate(self, namespace: str, secret: str, hosts: tuple[str, ...]) -> None:
+        kind, issuer = self._issuer()
         spec = cert_manager.CertificateSpec(
-            secret_name=self._tls_secret(exposure),
-            dns_names=[exposure.host],
+            secret_name=secret,
+            dns_names=list(hosts),
             private_key=cert_manager.CertificateSpecPrivateKey(
                 algorithm=cert_manager.CertificateSpecPrivateKeyAlgorithm.ECDSA,
                 size=256,
                 rotation_policy=cert_manager.CertificateSpecPrivateKeyRotationPolicy.ALWAYS,
             ),
-            issuer_ref=cert_manager.CertificateSpecIssuerRef(
-                name=(self._spec.issuer or "") if cluster_wide else ISSUER, kind="ClusterIssuer" if cluster_wide else "Issuer"
-            ),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=issuer, kind=kind),
         )
-        self._place("cert-manager.yaml", cert_manager.Certificate, exposure.name, self._tls_namespace(exposure), spec=spec)
-
-    def _tls_namespace(self, exposure: Exposure) -> str:
-        """Where the TLS connection ends: beside the Ingress, or beside the Gateway."""
-        return self._spec.gateway.namespace if self._spec.gateway else exposure.endpoint.pods.namespace
+        self._place("cert-manager.yaml", cert_manager.Certificate, secret, namespace, spec=spec)
 
 
 def _service(endpoint: Endpoint) -> str:

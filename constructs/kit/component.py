@@ -12,7 +12,7 @@ from cdk8s_plus_34 import k8s
 from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
-from kit.network import Connection, Endpoint, Exposure, External, Pods, Port
+from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
 from kit.rendering import Tuning
@@ -235,6 +235,10 @@ class Component(Construct):
     def expose(self, exposure: Exposure) -> None:
         """The ingress publishes an endpoint."""
         self.installation.declared.exposures.append(exposure)
+
+    def serves_tls(self, host: Host) -> None:
+        """The component answers for a host itself, without the ingress: it mounts the host's certificate from its own namespace."""
+        self.installation.declared.tls_hosts.append((host, self.namespace))
 
     # -- what the kit does for every workload
 

@@ -8,7 +8,7 @@ from cdk8s import ApiObject, ApiObjectMetadata, App, Chart
 from cdk8s_plus_34 import k8s
 
 from kit.images import Image
-from kit.network import Connection, Exposure, External, Pods
+from kit.network import Connection, Exposure, External, Host, Pods
 from kit.pods import ConfigMap
 from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import SecretSpec
@@ -56,6 +56,8 @@ class Declarations:
     outside: list[tuple[Pods, External]] = Factory(list)
     api_clients: list[Pods] = Factory(list)
     exposures: list[Exposure] = Factory(list)
+    tls_hosts: list[tuple[Host, str]] = Factory(list)
+    """Hosts whose certificate a component mounts, and its namespace."""
     secrets: list[tuple[str, str, SecretSpec]] = Factory(list)
     """Folder and name of the component, and what it needs."""
 

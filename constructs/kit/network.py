@@ -63,11 +63,22 @@ class Connection:
 
 
 @frozen
-class Exposure:
-    """An endpoint that the ingress publishes: `paths` are prefixes under `host`. `file`: where its Ingress stands below `dist/base`."""
+class Host:
+    """A name under which the platform is reached from outside, and the Secret with its certificate (`tls.crt`, `tls.key`)."""
 
     name: str
-    host: str
+    tls_secret: str
+
+
+@frozen
+class Exposure:
+    """An endpoint that the ingress publishes: `paths` are prefixes under `host`, which other exposures may share with other paths.
+
+    `file`: where its Ingress stands below `dist/base`.
+    """
+
+    name: str
+    host: Host
     endpoint: Endpoint
     file: str
     paths: tuple[str, ...] = ("/",)

@@ -64,7 +64,7 @@ def test_a_gateway_takes_the_place_of_every_ingress(built: dict[str, dict[Object
     assert "Ingress" not in _kinds(objects)
     (route,) = (o for key, o in objects.items() if key.kind == "HTTPRoute")
     assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
-    assert ObjectId("Certificate", "gateways", "matrix") in objects
+    assert ObjectId("Certificate", "gateways", "matrix-tls") in objects
 
 
 def test_each_source_of_certificates_makes_what_it_needs(built: dict[str, dict[ObjectId, Any]]) -> None:

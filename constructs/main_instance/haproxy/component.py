@@ -5,7 +5,7 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, Port
+from kit.network import Endpoint, Exposure, Host, Port
 from kit.pods import Container, Mount, PodSpec, Probe
 from kit.quantities import Resources
 from main_instance.haproxy.configuration import HAProxySpec, configuration
@@ -21,7 +21,7 @@ class ProxySpec:
     routing: HAProxySpec
     replicas: int
     resources: Resources
-    host: str
+    host: Host
     backends: tuple[Endpoint, ...]
 
 
