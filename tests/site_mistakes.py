@@ -60,7 +60,7 @@ MISTAKES = {
         [
             "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li",
             '5:6: tls: "acme", where a mapping is needed; put its options below it, each on its line: '
-            "source, acme, cluster_issuer, secret_names",
+            "source, acme, cluster_issuer, cert_manager_namespace, secret_names",
         ],
     ),
     "texts that are none": (

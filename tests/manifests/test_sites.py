@@ -69,16 +69,18 @@ def test_a_gateway_takes_the_place_of_every_ingress(built: dict[str, dict[Object
 
 def test_each_source_of_certificates_makes_what_it_needs(built: dict[str, dict[ObjectId, Any]]) -> None:
     def issuers(site: str) -> list[dict[str, Any]]:
-        return [o["spec"] for key, o in built[site].items() if key.kind == "Issuer"]
+        return [o["spec"] for key, o in built[site].items() if key.kind in {"Issuer", "ClusterIssuer"}]
 
     assert [list(spec) for spec in issuers("minimal")] == [["acme"]]
     assert sorted(key for spec in issuers("internal authority") for key in spec) == ["ca", "selfSigned"]
     assert issuers("cluster issuer") == issuers("own certificates") == []
     assert "Certificate" not in _kinds(built["own certificates"])
-    certificate = built["cluster issuer"][ObjectId("Certificate", "matrix", "matrix")]["spec"]
+    certificate = built["cluster issuer"][ObjectId("Certificate", "matrix", "matrix-tls")]["spec"]
     assert certificate["issuerRef"] == {"kind": "ClusterIssuer", "name": "corporate"}
-    root = built["internal authority"][ObjectId("Certificate", "matrix", "matrix-platform-root")]["spec"]
+    root = built["internal authority"][ObjectId("Certificate", "cert-manager", "matrix-platform-matrix-root")]["spec"]
     assert root["duration"] == "43800h"
+    certificate = built["internal authority"][ObjectId("Certificate", "matrix", "matrix-tls")]["spec"]
+    assert certificate["issuerRef"] == {"kind": "ClusterIssuer", "name": "matrix-platform-matrix"}
 
 
 def test_each_provider_of_secrets_makes_what_it_needs(built: dict[str, dict[ObjectId, Any]]) -> None:
