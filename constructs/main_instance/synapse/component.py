@@ -31,7 +31,7 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import Listener, Load, Scaling, WorkerType
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.workers import MAIN, worker_types
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
@@ -41,6 +41,15 @@ METRICS = Port("metrics", METRICS_PORT)
 SERVICE = "synapse"
 """The headless Service that gives every Synapse pod its name: `receipts-0.synapse.<namespace>.svc.<domain>`."""
 SECRET = "synapse"
+
+
+@frozen
+class Authentication:
+    """The Matrix Authentication Service as Synapse calls it: `secret` is the Secret, and `key` its key, that both of them know."""
+
+    endpoint: Endpoint
+    secret: str
+    key: str
 
 
 @frozen
@@ -59,6 +68,8 @@ class SynapseSpec:
     redis_endpoint: Endpoint
     redis_secret: str
     media: Bucket
+    authentication: Authentication | None = None
+    """With it, `homeserver` names its endpoint and `process.AUTHENTICATION_SECRET`."""
     media_cache: Bytes = field(default=gib(10))
 
 
@@ -71,7 +82,8 @@ class Synapse(Component):
     def __init__(self, installation: Installation, namespace: str, spec: SynapseSpec) -> None:
         super().__init__(installation, "synapse", namespace)
         self._spec = spec
-        self.topology = topology(spec.counts)
+        types = worker_types(authentication_service=spec.authentication is not None)
+        self.topology = topology(spec.counts, types)
         self.secret(_secret(namespace))
         self._homeserver = self.config(
             "synapse-homeserver",
@@ -84,7 +96,7 @@ class Synapse(Component):
             "synapse-shards", {"shards.yaml": ("synapse/shards.yaml", yaml_text(shard_config(self.topology, self.address)))}
         )
         main = self._main()
-        for kind in WORKER_TYPES:
+        for kind in types:
             self._worker(kind)
         # Names resolve before a pod is ready: the proxy and the other processes find out by themselves who answers.
         service = self.service("services.yaml", SERVICE, main, {"http": CLIENT_PORT}, headless=True, publish_not_ready=True, pods=self.pods)
@@ -93,6 +105,8 @@ class Synapse(Component):
         self.health = Endpoint(self.pods, service.host, HEALTH_PORT, HEALTH)
         self.connect(self.pods, replication, spec.redis_endpoint, spec.database.endpoint)
         self.connect(self.pods_of("media-repository"), spec.media.peer)
+        if spec.authentication:
+            self.connect(self.pods, spec.authentication.endpoint)
 
     def address(self, instance: str) -> str:
         """The host name of a process: `main`, or the name of a worker instance."""
@@ -174,6 +188,9 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
+        if spec.authentication:
+            shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
+            mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
             "POD_NAME": PodField("metadata.name"),

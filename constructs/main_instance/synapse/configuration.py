@@ -144,6 +144,18 @@ class MatrixRtc:
 
 
 @frozen
+class AuthenticationService:
+    """The Matrix Authentication Service, which has the accounts' passwords and sessions in place of Synapse.
+
+    `endpoint`: its URL within the cluster, which every process calls to learn whose an access token is. `secret_path`: a file with the
+    secret by which the two know each other.
+    """
+
+    endpoint: str
+    secret_path: str
+
+
+@frozen
 class UrlPreviews:
     """Synapse fetches the pages that messages link to, but none in PRIVATE_NETWORKS or in `blocked_networks` (CIDR ranges)."""
 
@@ -175,6 +187,8 @@ class HomeserverSpec:
     """None: no other server can reach it, nor it any other."""
     turn: Turn | None = None
     calls: MatrixRtc | None = None
+    authentication: AuthenticationService | None = None
+    """None: Synapse logs people in itself."""
     url_previews: UrlPreviews | None = None
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
@@ -188,7 +202,7 @@ class HomeserverSpec:
     """Whether push notifications carry the text of unencrypted messages to the push gateways of Apple and Google."""
     rate_limits: Mapping[str, Any] = field(default=RATE_LIMITS, hash=False)
     experimental_features: Mapping[str, Any] = field(factory=dict, hash=False)
-    """Switches of unfinished features; those that group calls need are set by `calls`."""
+    """Switches of unfinished features; those that group calls and the authentication service need are set already."""
     bind_address: str = "0.0.0.0"
     """`::` in clusters with IPv6 only."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
@@ -197,6 +211,8 @@ class HomeserverSpec:
     def __attrs_post_init__(self) -> None:
         if not self.public_baseurl.startswith("https://"):
             raise ValueError(f"public_baseurl {self.public_baseurl!r} is no https URL")
+        if self.registration and self.authentication:
+            raise ValueError("registration: where the authentication service has the accounts, people sign up there")
 
 
 def homeserver_config(spec: HomeserverSpec) -> Config:
@@ -230,8 +246,11 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
         **spec.rate_limits,
+        **_authentication(spec.authentication),
         **_calls(spec),
     }
+    if features := _experimental_features(spec):
+        config["experimental_features"] = features
     if spec.message_lifetime:
         config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": spec.message_lifetime}}
     if spec.url_previews:
@@ -367,18 +386,36 @@ def _federation(federation: Federation | None) -> Config:
     return config
 
 
+def _authentication(service: AuthenticationService | None) -> Config:
+    if service is None:
+        return {}
+    # Synapse refuses to start with a login of its own beside it (synapse/config/mas.py).
+    return {
+        "matrix_authentication_service": {"enabled": True, "endpoint": service.endpoint, "secret_path": service.secret_path},
+        "password_config": {"enabled": False},
+    }
+
+
 def _calls(spec: HomeserverSpec) -> Config:
-    features = dict(spec.experimental_features)
     if spec.calls is None:
-        return {"experimental_features": features} if features else {}
+        return {}
     return {
         "matrix_rtc": {"transports": [{"type": "livekit", "livekit_service_url": spec.calls.livekit_service_url}]},
         # A client schedules its own "left the call" and puts it off for as long as it lives (MSC4140), a few times a minute.
         "max_event_delay_duration": spec.calls.max_event_delay,
         "rc_delayed_event_mgmt": {"per_second": 1, "burst_count": 20},
-        # The transports' endpoint, and the state that a call needs from /sync.
-        "experimental_features": {"msc4143_enabled": True, "msc4222_enabled": True} | features,
     }
+
+
+def _experimental_features(spec: HomeserverSpec) -> Config:
+    features: Config = {}
+    if spec.calls:
+        # The transports' endpoint, and the state that a call needs from /sync.
+        features |= {"msc4143_enabled": True, "msc4222_enabled": True}
+    if spec.authentication:
+        # Signing in by a QR code that another device of the user shows.
+        features |= {"msc4108_enabled": True}
+    return features | dict(spec.experimental_features)
 
 
 def _media(media: Media) -> Config:

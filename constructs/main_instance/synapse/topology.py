@@ -20,7 +20,8 @@ class Topology:
     """The worker instances of one site. Made by `topology`, which checks the numbers."""
 
     instances: Mapping[str, tuple[str, ...]]
-    """Worker type name to the names of its instances, in the order of `WORKER_TYPES`."""
+    """Worker type name to the names of its instances, in the order of `types`."""
+    types: tuple[WorkerType, ...] = WORKER_TYPES
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -30,14 +31,14 @@ class Topology:
     @property
     def replicating(self) -> tuple[str, ...]:
         """The names of all workers that other processes call."""
-        return tuple(name for kind in WORKER_TYPES if kind.replicates for name in self.instances[kind.name])
+        return tuple(name for kind in self.types if kind.replicates for name in self.instances[kind.name])
 
     @property
     def writers(self) -> dict[Stream, tuple[str, ...]]:
         """The instances that write each stream. Their order counts: Synapse spreads rooms over it."""
         return {
             stream: ((MASTER,) if stream in _WRITTEN_BY_MAIN_TOO else ()) + self.instances[kind.name]
-            for kind in WORKER_TYPES
+            for kind in self.types
             for stream in kind.writes
         }
 
@@ -46,23 +47,23 @@ class Topology:
         """The instances that do each duty: one, unless the duty is spread over a list. Order counts here too."""
         return {
             duty: self.instances[kind.name] if duty.takes_list else self.instances[kind.name][:1]
-            for kind in WORKER_TYPES
+            for kind in self.types
             for duty in kind.duties
         }
 
 
-def topology(counts: Mapping[str, int]) -> Topology:
+def topology(counts: Mapping[str, int], types: tuple[WorkerType, ...] = WORKER_TYPES) -> Topology:
     """Name the instances of every worker type.
 
-    `counts`: worker type name to number of instances, for all of `WORKER_TYPES`. Raises ValueError with all reasons, one a line, for an
+    `counts`: worker type name to number of instances, for all of `types`. Raises ValueError with all reasons, one a line, for an
     unknown or a missing type, for none of a type, and for more than one where Synapse allows one.
     """
-    known = {kind.name: kind for kind in WORKER_TYPES}
+    known = {kind.name: kind for kind in types}
     reasons = [_unknown(name, known) for name in counts if name not in known]
-    reasons += [reason for kind in WORKER_TYPES if (reason := _refusal(kind, counts.get(kind.name)))]
+    reasons += [reason for kind in types if (reason := _refusal(kind, counts.get(kind.name)))]
     if reasons:
         raise ValueError("\n".join(reasons))
-    return Topology({kind.name: kind.instances(counts[kind.name]) for kind in WORKER_TYPES})
+    return Topology({kind.name: kind.instances(counts[kind.name]) for kind in types}, types)
 
 
 def _unknown(name: str, known: Mapping[str, WorkerType]) -> str:

@@ -231,6 +231,14 @@ SSO_LOGIN = WorkerType(
     ),
     fallback=MAIN,
 )
+MAS_HELPER = WorkerType(
+    "mas-helper",
+    summary="In place of `sso-login` where the Matrix Authentication Service logs people in: what that service does to accounts and devices.",
+    scaling=Scaling.ELASTIC,
+    # The second is a client's first question: who logs people in here.
+    routes=_routes("^/_synapse/mas/", rf"{_CLIENT}/(?:v1|unstable/org\.matrix\.msc2965)/auth_metadata$"),
+    fallback=MAIN,
+)
 
 # --- Federation.
 
@@ -321,3 +329,10 @@ WORKER_TYPES: tuple[WorkerType, ...] = (
     BACKGROUND,
 )
 """In routing order: the first type with a matching route takes the request. Only the two synchrotrons overlap."""
+
+
+def worker_types(*, authentication_service: bool) -> tuple[WorkerType, ...]:
+    """The kinds of a homeserver. With the Matrix Authentication Service, Synapse itself has no single sign-on."""
+    if not authentication_service:
+        return WORKER_TYPES
+    return tuple(MAS_HELPER if kind is SSO_LOGIN else kind for kind in WORKER_TYPES)
