@@ -83,6 +83,20 @@ class Pool:
 
 
 @frozen
+@frozen
+class Upstream:
+    """A service beside Synapse that serves some of the paths of Synapse's host: one address, behind which its pods share the requests.
+
+    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `/health` on `health_port`.
+    """
+
+    name: str = field(validator=matches_re("[a-z][-a-z0-9]*"))
+    routes: tuple[Route, ...]
+    domain: str = field(validator=_DNS_NAME)
+    port: int = field(validator=_PORT)
+    health_port: int = field(validator=_PORT)
+
+
 class Ports:
     """Where HAProxy listens. `runtime_api` only within its own pod."""
 
@@ -110,6 +124,8 @@ class HAProxySpec:
     trusted_proxies: tuple[str, ...] = field(validator=_addresses)
     """Address ranges of those whose X-Forwarded-For is believed. No client may have an address in them, or it could pose as any other."""
     ingress_peers: tuple[str, ...] = field(default=(), validator=_addresses)
+    upstreams: tuple[Upstream, ...] = ()
+    """Their routes go before those of the pools."""
     """Address ranges from which the ingress controller connects: of its X-Forwarded-For only the last address is believed, which it has
     seen itself. `0.0.0.0/0` where a network policy lets nobody else connect."""
     federation: bool = False
@@ -147,6 +163,7 @@ class _Server:
 
 
 @frozen
+    port: int
 class _Backend:
     name: str
     balance: tuple[str, ...]
@@ -157,6 +174,8 @@ class _Backend:
 
 
 def configuration(spec: HAProxySpec) -> dict[str, str]:
+    health_port: int | None = None
+    """None: that of Synapse."""
     """HAProxy's files by name; haproxy.cfg finds the others beside itself.
 
     Raises ValueError for routes that cannot be told apart from others by their start, and for fallbacks that take no requests.
@@ -252,6 +271,7 @@ def _key(route: Route) -> str:
     methods = f"^(?:{'|'.join(route.methods)}):" if route.methods else "^"
     condition = f"[^/]*{_CONDITIONS[route.when]}" if route.when else ""
     return f"{methods}{condition}[^/]*{route.pattern[1:]}"
+    lines += [f"{_key(route)} {upstream.name}" for upstream in spec.upstreams for route in upstream.routes]
 
 
 def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
@@ -263,7 +283,12 @@ def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
     return len(seen)
 
 
-def _backend(pool: Pool) -> _Backend:
+def _upstream(upstream: Upstream, max_connections: int) -> _Backend:
+    server = _Server(f"{upstream.name}-0", upstream.domain, upstream.port)
+    return _Backend(upstream.name, _BALANCE[Balance.NONE], max_connections, 60, 180, (server,), upstream.health_port)
+
+
+def _backend(pool: Pool, port: int) -> _Backend:
     worker = pool.worker
     return _Backend(
         worker.name,
@@ -271,5 +296,5 @@ def _backend(pool: Pool) -> _Backend:
         worker.max_connections,
         worker.queue_timeout_seconds,
         worker.server_timeout_seconds,
-        tuple(_Server(name, f"{name}.{pool.domain}") for name in worker.instances(pool.ceiling)),
+        tuple(_Server(name, f"{name}.{pool.domain}", port) for name in worker.instances(pool.ceiling)),
     )
