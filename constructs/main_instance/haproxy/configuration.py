@@ -83,7 +83,6 @@ class Pool:
 
 
 @frozen
-@frozen
 class Upstream:
     """A service beside Synapse that serves some of the paths of Synapse's host: one address, behind which its pods share the requests.
 
@@ -97,6 +96,7 @@ class Upstream:
     health_port: int = field(validator=_PORT)
 
 
+@frozen
 class Ports:
     """Where HAProxy listens. `runtime_api` only within its own pod."""
 
@@ -123,9 +123,9 @@ class HAProxySpec:
     """Synapse's `max_upload_size`."""
     trusted_proxies: tuple[str, ...] = field(validator=_addresses)
     """Address ranges of those whose X-Forwarded-For is believed. No client may have an address in them, or it could pose as any other."""
-    ingress_peers: tuple[str, ...] = field(default=(), validator=_addresses)
     upstreams: tuple[Upstream, ...] = ()
     """Their routes go before those of the pools."""
+    ingress_peers: tuple[str, ...] = field(default=(), validator=_addresses)
     """Address ranges from which the ingress controller connects: of its X-Forwarded-For only the last address is believed, which it has
     seen itself. `0.0.0.0/0` where a network policy lets nobody else connect."""
     federation: bool = False
@@ -160,10 +160,10 @@ class HAProxySpec:
 class _Server:
     name: str
     address: str
+    port: int
 
 
 @frozen
-    port: int
 class _Backend:
     name: str
     balance: tuple[str, ...]
@@ -171,11 +171,11 @@ class _Backend:
     queue_timeout_seconds: int
     server_timeout_seconds: int
     servers: tuple[_Server, ...]
+    health_port: int | None = None
+    """None: that of Synapse."""
 
 
 def configuration(spec: HAProxySpec) -> dict[str, str]:
-    health_port: int | None = None
-    """None: that of Synapse."""
     """HAProxy's files by name; haproxy.cfg finds the others beside itself.
 
     Raises ValueError for routes that cannot be told apart from others by their start, and for fallbacks that take no requests.
@@ -185,7 +185,10 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
     for name, fallback in fallbacks.items():
         if fallback != _MAIN and fallback not in routed:
             raise ValueError(f"{name}: its fallback {fallback} serves no requests here")
-    main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main),))
+    names = [_MAIN, *(pool.worker.name for pool in spec.pools), *(upstream.name for upstream in spec.upstreams)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two backends have one name: {', '.join(names)}")
+    main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main, spec.synapse_port),))
     template = _ENVIRONMENT.get_template("haproxy.cfg.j2")
     return {
         "haproxy.cfg": template.render(
@@ -199,7 +202,8 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             fallback_depth=max((_depth(name, fallbacks) for name in fallbacks), default=0),
             access_log=_ACCESS_LOG,
             errors=_ERRORS,
-            pools=[main, *map(_backend, routed.values())],
+            pools=[main, *(_backend(pool, spec.synapse_port) for pool in routed.values())],
+            upstreams=[_upstream(upstream, spec.max_connections) for upstream in spec.upstreams],
         ),
         "routes.map": _routes_map(spec),
         "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
@@ -261,6 +265,7 @@ def _routes(worker: WorkerType, federation: bool) -> tuple[Route, ...]:
 def _routes_map(spec: HAProxySpec) -> str:
     """The route table, first match first. A key is searched in `METHOD:condition:...:/path`."""
     lines = ["# <regular expression for METHOD:conditions:/path> <pool>"]
+    lines += [f"{_key(route)} {upstream.name}" for upstream in spec.upstreams for route in upstream.routes]
     lines += [f"{_key(route)} {pool.worker.name}" for pool in spec.pools for route in _routes(pool.worker, spec.federation)]
     return "\n".join(lines) + "\n"
 
@@ -271,7 +276,6 @@ def _key(route: Route) -> str:
     methods = f"^(?:{'|'.join(route.methods)}):" if route.methods else "^"
     condition = f"[^/]*{_CONDITIONS[route.when]}" if route.when else ""
     return f"{methods}{condition}[^/]*{route.pattern[1:]}"
-    lines += [f"{_key(route)} {upstream.name}" for upstream in spec.upstreams for route in upstream.routes]
 
 
 def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
