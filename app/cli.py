@@ -73,11 +73,10 @@ def docs(site_file: Path) -> None:
     from app.compiler import render
     from app.documents import documents
     from app.schema import site_reference, site_schema_text
-    from kit.installation import ObjectCache
     from overlays import profiles
 
-    site, cache = read_site(site_file), ObjectCache()
-    renderings = {profile.name: render(site, profile, cache) for profile in profiles()}
+    site = read_site(site_file)
+    renderings = {profile.name: render(site, profile) for profile in profiles()}
     pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
     pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}
     for path, text in pages.items():
@@ -93,15 +92,14 @@ def budget(site_file: Path, name: str | None) -> None:
     """Print what the pods request, beside each profile's envelope."""
     from app.compiler import render
     from app.documents import budget_page, workload_table
-    from kit.installation import ObjectCache
     from overlays import profiles
 
-    site, cache = read_site(site_file), ObjectCache()
+    site = read_site(site_file)
     if name:
         profile = _profile(name)
-        click.echo(workload_table(render(site, profile, cache)))
+        click.echo(workload_table(render(site, profile)))
     else:
-        renderings = {profile.name: render(site, profile, cache) for profile in profiles()}
+        renderings = {profile.name: render(site, profile) for profile in profiles()}
         click.echo(budget_page(profiles(), renderings))
 
 

@@ -17,7 +17,7 @@ from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql import Backups, Database, PostgresCluster, PostgresSpec
 from infrastructure.redis.component import RedisSentinel, SentinelSpec
 from infrastructure.secret_provider import ExternalSecrets, SecretGenerator
-from kit.installation import Facts, Installation, ObjectCache
+from kit.installation import Facts, Installation
 from kit.network import Host
 from kit.quantities import Resources
 from main_instance.haproxy.component import HAProxy, ProxySpec
@@ -31,9 +31,9 @@ from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays.profile import ErasureSize, Profile
 
 
-def assemble(app: App, site: Site, profile: Profile, cache: ObjectCache | None = None) -> Installation:
+def assemble(app: App, site: Site, profile: Profile) -> Installation:
     """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
-    installation = Installation(app, profile.name, _facts(site), cache)
+    installation = Installation(app, profile.name, _facts(site))
     main = site.namespaces.main
     namespaces = (main, site.namespaces.li) if site.features.li else (main,)
     Foundation(installation, tuple(map(Namespace, namespaces)))

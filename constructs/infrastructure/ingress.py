@@ -5,15 +5,14 @@ from enum import Enum
 from typing import Any
 
 from attrs import frozen
-from cdk8s import ApiObject
 from cdk8s_plus_34 import k8s
 
 from imports import cert_manager, cert_manager_issuers
 from infrastructure.operators import TRAEFIK
 from kit.component import Component
-from kit.custom import CustomResource
 from kit.installation import Installation
 from kit.network import Endpoint, Exposure, Host, Pods, Port
+from kit.objects import CustomResource, Kind
 from kit.text import yaml_text
 
 ISSUER = "matrix-platform"
@@ -118,7 +117,7 @@ class Ingress(Component):
     def _traefik(self) -> bool:
         return self._spec.gateway is None and self._spec.class_name == "traefik"
 
-    def _place(self, file: str, kind: type[ApiObject], name: str, namespace: str | None, **properties: Any) -> None:
+    def _place(self, file: str, kind: Kind, name: str, namespace: str | None, **properties: Any) -> None:
         self.installation.add(self, self.path(file), kind, name=name, namespace=namespace, labels=self.labels(), **properties)
 
     def _ingress(self, exposure: Exposure) -> None:

@@ -8,8 +8,8 @@ from cdk8s_plus_34 import k8s
 
 from infrastructure.programs import program
 from kit.component import Component
-from kit.custom import CustomResource
 from kit.installation import Installation
+from kit.objects import CustomResource
 from kit.pods import PodSpec
 from kit.quantities import Resources, mib, millicores
 

@@ -6,13 +6,13 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from attrs import frozen
-from cdk8s import ApiObject
 from cdk8s_plus_34 import k8s
 
 from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
 from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port
+from kit.objects import Kind
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
 from kit.rendering import Tuning
@@ -89,7 +89,7 @@ class Component(Construct):
     def add(
         self,
         file: str,
-        kind: type[ApiObject],
+        kind: Kind,
         name: str,
         *,
         part: str | None = None,

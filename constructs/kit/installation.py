@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import Factory, define, frozen
-from cdk8s import ApiObject, ApiObjectMetadata, App, Chart
-from cdk8s_plus_34 import k8s
+from cdk8s import App, Chart
 
+from constructs import Construct
 from kit.images import Image
 from kit.network import Connection, Exposure, External, Host, Pods
+from kit.objects import Kind, manifest
 from kit.pods import ConfigMap
-from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
+from kit.rendering import ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import SecretSpec
 
 
@@ -38,17 +39,6 @@ class Facts:
 
 
 @define
-class ObjectCache:
-    """Objects that were built before, by what they were built from.
-
-    Building a typed object crosses into Node.js (1 to 8 ms each). Most objects are the same in every profile, so one cache
-    serves all profiles of a run.
-    """
-
-    manifests: dict[Any, Manifest] = Factory(dict)
-
-
-@define
 class Declarations:
     """What the components of an installation have declared; the derived objects (policies, budgets, documents) read it."""
 
@@ -65,20 +55,19 @@ class Declarations:
 class Installation(Chart):
     """The chart of one site in one profile. Components add to it as they are created; `rendering()` is the result."""
 
-    def __init__(self, scope: App, name: str, facts: Facts, cache: ObjectCache | None = None) -> None:
+    def __init__(self, scope: App, name: str, facts: Facts) -> None:
         super().__init__(scope, name)
         self.facts = facts
         self.declared = Declarations()
-        self._cache = cache or ObjectCache()
         self._objects: dict[ObjectId, PlacedObject] = {}
         self._config_maps: dict[tuple[str, str], dict[str, str]] = {}
         self._files: dict[str, str] = {}
 
     def add(
         self,
-        scope: Any,
+        scope: Construct,
         file: str,
-        kind: type[ApiObject],
+        kind: Kind,
         *,
         name: str,
         namespace: str | None,
@@ -88,18 +77,11 @@ class Installation(Chart):
         **properties: Any,
     ) -> ObjectId:
         """Build one object and place it in `file` (below `dist/base`). Two objects of one identity are an error."""
-        key = (kind, name, namespace, _key(labels), _key(annotations), _key(properties))
-        manifest = self._cache.manifests.get(key)
-        if manifest is None:
-            # Typed built-in kinds and other kinds take metadata of different classes with the same fields.
-            metadata_class: type[Any] = k8s.ObjectMeta if kind.__module__.startswith("cdk8s_plus") else ApiObjectMetadata
-            metadata = metadata_class(name=name, namespace=namespace, labels=labels or None, annotations=annotations or None)
-            built = kind(scope, f"{kind.__name__}-{namespace}-{name}", metadata=metadata, **properties)
-            manifest = self._cache.manifests[key] = built.to_json()
-        identity = ObjectId.of(manifest)
+        built = manifest(scope, kind, name=name, namespace=namespace, labels=labels, annotations=annotations, **properties)
+        identity = ObjectId.of(built)
         if identity in self._objects:
             raise ValueError(f"{identity} is declared twice: in {self._objects[identity].file} and in {file}")
-        self._objects[identity] = PlacedObject(file, manifest, tuning)
+        self._objects[identity] = PlacedObject(file, built, tuning)
         return identity
 
     def add_config_map(self, name: str, namespace: str, files: Mapping[str, tuple[str, str]]) -> None:
@@ -118,15 +100,3 @@ class Installation(Chart):
     def rendering(self) -> Rendering:
         """All that has been declared, as data."""
         return Rendering(dict(self._objects), dict(self._config_maps), dict(self._files))
-
-
-def _key(value: Any) -> Any:
-    """A hashable image of what an object is built from. jsii structs keep their fields in `_values`; other jsii objects are cached values."""
-    if isinstance(value, dict):
-        return tuple((name, _key(item)) for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return tuple(map(_key, value))
-    fields = getattr(value, "_values", None)
-    if fields is not None:
-        return (type(value), _key(fields))
-    return value

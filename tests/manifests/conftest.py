@@ -10,7 +10,7 @@ from app.compiler import compile_site
 from app.platform import assemble
 from app.settings import read_site
 from app.site import Site
-from kit.installation import Installation, ObjectCache
+from kit.installation import Installation
 from kit.rendering import Rendering
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
@@ -54,8 +54,7 @@ def other_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="session")
 def installations(site: Site) -> dict[str, Installation]:
     """Profile name to what the components have declared."""
-    cache = ObjectCache()
-    return {profile.name: assemble(App(), site, profile, cache) for profile in profiles()}
+    return {profile.name: assemble(App(), site, profile) for profile in profiles()}
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from cdk8s_plus_34 import k8s
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
-from kit.custom import CustomResource
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
+from kit.objects import CustomResource
 from kit.quantities import Bytes, Resources
 from kit.rendering import Tuning
 from kit.secrets import Composed, Fixed, RandomText, SecretSpec
