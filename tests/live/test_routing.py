@@ -337,7 +337,6 @@ BY_HAND = [
     ("POST", "/_matrix/key/v2/query", "federation-reader"),
     ("GET", "/_matrix/key/v2/server", "main"),
     ("GET", "/_matrix/federation/v1/openid/userinfo?access_token=x", "main"),
-    ("GET", "/.well-known/matrix/client", "main"),
     ("GET", "/health", "main"),
     ("GET", "/_matrix/client/unknown", "main"),
 ]

@@ -16,13 +16,17 @@ PROBE_PERIOD = 5
 
 @frozen
 class ProxySpec:
-    """HAProxy as it is deployed. `backends`: the Synapse pods that it calls and asks for their health."""
+    """HAProxy as it is deployed. `backends`: the Synapse pods that it calls and asks for their health.
+
+    `server_name`: the host of the server name, where `routing.well_known` is published.
+    """
 
     routing: HAProxySpec
     replicas: int
     resources: Resources
     host: Host
     backends: tuple[Endpoint, ...]
+    server_name: Host | None = None
 
 
 class HAProxy(Component):
@@ -57,3 +61,6 @@ class HAProxy(Component):
         self.connect(self.pods, *spec.backends)
         paths = ("/_matrix", "/_synapse/client")
         self.expose(Exposure("matrix", spec.host, self.public, "main-instance/01-synapse/ingress.yaml", paths))
+        if spec.server_name:
+            well_known = ("/.well-known/matrix",)
+            self.expose(Exposure("well-known", spec.server_name, self.public, "main-instance/03-haproxy/ingress.yaml", well_known))

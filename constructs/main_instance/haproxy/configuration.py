@@ -18,6 +18,7 @@ from attrs.validators import and_, ge, le, matches_re
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kit.quantities import Bytes
+from main_instance.haproxy.well_known import WellKnown
 from main_instance.synapse.worker_type import Balance, Route, When, WorkerType
 
 _MAIN = "main"
@@ -129,6 +130,8 @@ class HAProxySpec:
     """Address ranges from which the ingress controller connects: of its X-Forwarded-For only the last address is believed, which it has
     seen itself. `0.0.0.0/0` where a network policy lets nobody else connect."""
     federation: bool = False
+    well_known: WellKnown | None = None
+    """None where another web server answers for the server name."""
     main_max_connections: int = field(default=250, validator=ge(1))
     synapse_port: int = field(default=8008, validator=_PORT)
     synapse_health_port: int = field(default=8080, validator=_PORT)
@@ -189,6 +192,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
     if len(set(names)) < len(names):
         raise ValueError(f"two backends have one name: {', '.join(names)}")
     main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main, spec.synapse_port),))
+    well_known = spec.well_known.files if spec.well_known else {}
     template = _ENVIRONMENT.get_template("haproxy.cfg.j2")
     return {
         "haproxy.cfg": template.render(
@@ -202,6 +206,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             fallback_depth=max((_depth(name, fallbacks) for name in fallbacks), default=0),
             access_log=_ACCESS_LOG,
             errors=_ERRORS,
+            well_known=well_known,
             pools=[main, *(_backend(pool, spec.synapse_port) for pool in routed.values())],
             upstreams=[_upstream(upstream, spec.max_connections) for upstream in spec.upstreams],
         ),
@@ -209,6 +214,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
         "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
         "subjects.map": "".join(rf"{pattern} \1" + "\n" for pattern in _SUBJECTS),
         **{f"{status}.http": error.response for status, error in _ERRORS.items()},
+        **{f"well-known-{name}.json": text for name, text in well_known.items()},
     }
 
 

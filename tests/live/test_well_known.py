@@ -1,0 +1,81 @@
+"""`/.well-known/matrix/` as HAProxy answers it: to clients, browsers and other servers, with no Synapse behind it."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kit.quantities import mib
+from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
+from main_instance.haproxy.well_known import Contact, WellKnown
+from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running
+from tests.live.test_routing import haproxy  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.live
+
+WELL_KNOWN = WellKnown(
+    "https://matrix.example.com",
+    "matrix.example.com:443",
+    "https://rtc.example.com/livekit/jwt",
+    (Contact("m.role.security", "security@example.com"),),
+)
+
+
+@pytest.fixture(scope="module")
+def port(haproxy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:  # noqa: F811
+    """The public port of a HAProxy whose Synapse is not there."""
+    folder, ports = tmp_path_factory.mktemp("haproxy"), Ports(*free_ports(4))
+    spec = HAProxySpec(
+        pools=(), main="main-0.absent.", max_upload=mib(1), trusted_proxies=(), ports=ports, listen_address=LOOPBACK, well_known=WELL_KNOWN
+    )
+    for name, text in configuration(spec).items():
+        (folder / name).write_text(text, newline="")
+    with running([haproxy, "-W", "-db", "-f", folder / "haproxy.cfg"], name="haproxy") as program:
+        program.ready(lambda: accepts_connections(ports.public), 10)
+        yield ports.public
+
+
+def ask(port: int, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=10)) as connection:
+        connection.request(method, path, headers={"Host": "example.com", "Origin": "https://client.example.org"})
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+@pytest.mark.parametrize("name", WELL_KNOWN.documents)
+def test_every_document_is_json_that_any_website_may_read_and_keep_for_an_hour(port: int, name: str) -> None:
+    status, headers, body = ask(port, "GET", f"/.well-known/matrix/{name}")
+    assert (status, json.loads(body)) == (200, WELL_KNOWN.documents[name])
+    assert headers["content-type"] == "application/json"
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["cache-control"] == "public, max-age=3600"
+
+
+def test_a_query_does_not_matter(port: int) -> None:
+    assert ask(port, "GET", "/.well-known/matrix/client?x=1")[0] == 200
+
+
+def test_the_head_of_a_document_is_to_be_had_alone(port: int) -> None:
+    status, headers, body = ask(port, "HEAD", "/.well-known/matrix/client")
+    assert (status, body, headers["content-length"]) == (200, b"", str(len(WELL_KNOWN.files["client"])))
+
+
+def test_a_browser_that_asks_first_may_ask(port: int) -> None:
+    status, headers, _ = ask(port, "OPTIONS", "/.well-known/matrix/client")
+    assert (status, headers["access-control-allow-origin"]) == (204, "*")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/.well-known/matrix/client"), ("POST", "/.well-known/matrix/server"), ("DELETE", "/.well-known/matrix/support")]
+    + [
+        ("GET", f"/.well-known/{path}")
+        for path in ("matrix/other", "matrix/client/", "matrix/", "matrix/../client", "openid-configuration")
+    ],
+)
+def test_nothing_else_is_well_known(port: int, method: str, path: str) -> None:
+    status, headers, body = ask(port, method, path)
+    assert (status, json.loads(body)["errcode"], headers["access-control-allow-origin"]) == (404, "M_UNRECOGNIZED", "*")

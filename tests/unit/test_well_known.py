@@ -1,0 +1,76 @@
+"""What a server name says of itself: the documents of the Matrix specification, and nothing that is not so."""
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.quantities import mib
+from main_instance.haproxy.configuration import HAProxySpec, configuration
+from main_instance.haproxy.well_known import Contact, WellKnown
+
+CLOSED = WellKnown("https://matrix.example.com")
+TEXTS = st.text(min_size=1, max_size=30)
+CONTACTS = st.builds(Contact, st.sampled_from(["m.role.admin", "m.role.security"]), TEXTS, st.none() | TEXTS)
+SPECS = st.builds(WellKnown, TEXTS, st.none() | TEXTS, st.none() | TEXTS, st.lists(CONTACTS, max_size=2).map(tuple), st.none() | TEXTS)
+SPEC = HAProxySpec(pools=(), main="main-0.synapse.matrix.svc.", max_upload=mib(1), trusted_proxies=())
+
+
+def test_a_closed_server_says_only_where_its_homeserver_is() -> None:
+    assert CLOSED.documents == {"client": {"m.homeserver": {"base_url": "https://matrix.example.com"}}}
+
+
+def test_other_servers_are_sent_to_the_homeserver_only_with_federation() -> None:
+    assert attrs.evolve(CLOSED, delegated_to="matrix.example.com:443").documents["server"] == {"m.server": "matrix.example.com:443"}
+
+
+def test_clients_learn_where_calls_are() -> None:
+    document = attrs.evolve(CLOSED, livekit_service_url="https://rtc.example.com/livekit/jwt").documents["client"]
+    assert document["org.matrix.msc4143.rtc_foci"] == [{"type": "livekit", "livekit_service_url": "https://rtc.example.com/livekit/jwt"}]
+
+
+def test_people_learn_whom_to_write_to() -> None:
+    admin = Contact("m.role.admin", email_address="admin@example.com")
+    security = Contact("m.role.security", matrix_id="@security:example.com")
+    spec = attrs.evolve(CLOSED, contacts=(admin, security), support_page="https://example.com/help")
+    assert spec.documents["support"] == {
+        "contacts": [
+            {"role": "m.role.admin", "email_address": "admin@example.com"},
+            {"role": "m.role.security", "matrix_id": "@security:example.com"},
+        ],
+        "support_page": "https://example.com/help",
+    }
+
+
+def test_a_support_page_without_contacts_is_enough() -> None:
+    assert attrs.evolve(CLOSED, support_page="https://example.com/help").documents["support"] == {
+        "support_page": "https://example.com/help"
+    }
+
+
+def test_a_contact_without_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs an e-mail address or a Matrix id"):
+        Contact("m.role.admin")
+
+
+@given(SPECS)
+def test_every_document_is_json_of_its_own_and_none_is_empty(spec: WellKnown) -> None:
+    assert {name: json.loads(text) for name, text in spec.files.items()} == spec.documents
+    assert all(spec.documents.values())
+    assert spec.documents.keys() <= {"client", "server", "support"}
+
+
+@given(SPECS)
+def test_haproxy_answers_with_each_document_and_with_no_other(spec: WellKnown) -> None:
+    files = configuration(attrs.evolve(SPEC, well_known=spec))
+    answers = [line for line in files["haproxy.cfg"].splitlines() if "well-known-" in line]
+    assert [line.partition(" file ")[2].split()[0] for line in answers] == [f"well-known-{name}.json" for name in spec.documents]
+    assert {name: files[f"well-known-{name}.json"] for name in spec.documents} == spec.files
+
+
+def test_where_another_web_server_answers_haproxy_has_nothing_to_say() -> None:
+    files = configuration(SPEC)
+    assert not [name for name in files if name.startswith("well-known")]
+    assert "well-known-" not in files["haproxy.cfg"]
