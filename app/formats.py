@@ -184,6 +184,7 @@ HttpsUrl = Annotated[
         read=_port_in_range,
     ),
 ]
+UserId = Annotated[str, Text("a Matrix user id", rf"@[!-9;-~]+:{_HOST}(:{_PORT})?", "@admin:example.com", max_length=255, read=_port_in_range)]
 Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
 
 

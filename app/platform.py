@@ -1,5 +1,6 @@
 """The whole system in one file: which components exist, and what each is given."""
 
+from attrs import fields
 from cdk8s import App
 
 from app import site as site_options
@@ -22,6 +23,7 @@ from kit.network import Host
 from kit.quantities import Resources
 from main_instance.haproxy.component import HAProxy, ProxySpec
 from main_instance.haproxy.configuration import HAProxySpec, Pool
+from main_instance.haproxy.well_known import Contact, WellKnown
 from main_instance.synapse import configuration as synapse
 from main_instance.synapse import process
 from main_instance.synapse.component import SERVICE, Synapse, SynapseSpec
@@ -75,11 +77,13 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
                 trusted_proxies=site.ingress.trusted_proxies,
                 ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
                 federation=site.features.federation,
+                well_known=_well_known(site, homeserver),
             ),
             replicas=profile.haproxy.replicas,
             resources=profile.haproxy.resources,
             host=_host(site, "matrix"),
             backends=(messaging.http, messaging.health),
+            server_name=_host(site, "well_known") if site.well_known.publish else None,
         ),
     )
     generator, fetched = providers(installation.declared.secrets, site.secrets.provider, site.secrets.store)
@@ -111,8 +115,25 @@ def _facts(site: Site) -> Facts:
 
 def _host(site: Site, host: str) -> Host:
     """One of `hosts`, or `well_known`: the server name itself."""
+    if host == "well_known":
+        # It may be one of the others, and has that one's certificate then.
+        host = next((other.name for other in fields(type(site.hosts)) if getattr(site.hosts, other.name) == site.domain), host)
     name = site.domain if host == "well_known" else getattr(site.hosts, host)
     return Host(name, getattr(site.tls.secret_names, host))
+
+
+def _well_known(site: Site, homeserver: synapse.HomeserverSpec) -> WellKnown | None:
+    if not site.well_known.publish:
+        return None
+    support = site.well_known.support
+    contacts = {"m.role.admin": support.admin, "m.role.security": support.security}
+    return WellKnown(
+        homeserver=f"https://{site.hosts.matrix}",
+        delegated_to=f"{site.hosts.matrix}:443" if site.features.federation else None,
+        livekit_service_url=homeserver.calls.livekit_service_url if homeserver.calls else None,
+        contacts=tuple(Contact(role, who.email, who.matrix_id) for role, who in contacts.items() if who.email or who.matrix_id),
+        support_page=support.page,
+    )
 
 
 def _ingress(site: Site) -> IngressSpec:

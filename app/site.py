@@ -28,6 +28,7 @@ from app.formats import (
     Schedule,
     ServerName,
     Url,
+    UserId,
     VolumeSize,
 )
 from app.options import OnlyWith, option, required, section
@@ -308,6 +309,35 @@ class Federation:
 
 
 @frozen(kw_only=True)
+class Contact:
+    """Somebody to write to."""
+
+    email: Email | None = option(None, "E-mail address.")
+    matrix_id: UserId | None = option(None, "Matrix user id.")
+
+
+@frozen(kw_only=True)
+class Support:
+    """Whom people of other servers may write to about this one (`/.well-known/matrix/support`); not published without an entry."""
+
+    page: HttpsUrl | None = option(None, "A page that says how to get help.")
+    admin: Contact = section(Contact)
+    security: Contact = section(Contact)
+
+
+@frozen(kw_only=True)
+class WellKnown:
+    """What the server name says of itself: where its homeserver is, and who runs it."""
+
+    publish: bool = option(
+        True,
+        "Whether the platform answers for `https://<server name>/.well-known/matrix`. If another web server is there, that one must: "
+        "docs/01-DEPLOYMENT-GUIDE.md says what.",
+    )
+    support: Support = section(Support, only_with=OnlyWith("well_known.publish", True))
+
+
+@frozen(kw_only=True)
 class Media:
     """Files that users send."""
 
@@ -356,6 +386,7 @@ class Site:
     secrets: Secrets = section(Secrets)
     object_storage: ObjectStorage = section(ObjectStorage)
     federation: Federation = section(Federation, only_with=OnlyWith("features.federation", True))
+    well_known: WellKnown = section(WellKnown)
     media: Media = section(Media)
     registration: Registration = section(Registration)
     backups: Backups = section(Backups)
@@ -373,7 +404,7 @@ class Site:
 RESERVED = frozenset(
     {
         *(f"hosts.{name}" for name in ("element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
-        *(f"tls.secret_names.{name}" for name in ("well_known", "element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
+        *(f"tls.secret_names.{name}" for name in ("element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
         *(f"features.{name}" for name in ("calls", "antivirus", "monitoring", "push")),
         "cluster.node_cidrs",
         "cluster.service_cidrs",

@@ -66,6 +66,7 @@ GOOD_TEXTS += [
     "ops@example.com",
 ]
 GOOD_TEXTS += [
+    "@admin:example.com",
     "1Ki",
     "512Mi",
     "1024Mi",
