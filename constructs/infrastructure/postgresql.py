@@ -31,6 +31,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.quantities import Bytes, Cpu, Resources, mib, millicores
 from kit.rendering import Tuning
+from kit.secrets import Fixed, RandomText, Recipe, SecretSpec
 
 SQL = Port("postgresql", 5432)
 BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
@@ -69,7 +70,8 @@ class PostgresSpec:
 class Database:
     """How a client in the cluster's namespace reaches a database. `host` is the name that stands in the password file.
 
-    `password_secret` and `authority_secret` are the operator's Secrets that hold the password file and the CA.
+    `password_secret` holds the `password`, and for the database that the cluster is made with also the password file `pgpass`;
+    `authority_secret` is the operator's, with the CA.
     """
 
     endpoint: Endpoint
@@ -109,6 +111,32 @@ class PostgresCluster(Component):
         self.connect(self.pods, self.sql, status, spec.backups.bucket.peer)
         self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
         self.calls_api_server(self.pods)
+        self._named = named
+
+    def add_database(self, name: str, file: str) -> Database:
+        """Another database in the same cluster, with an owner of the same name: backed up and restored with the first.
+
+        Taken away again, both stay in the cluster with all they hold. The owner may not create anything in other databases.
+        """
+        resource = f"{self.name}-{name.replace('_', '-')}"
+        keys: dict[str, Recipe] = {"username": Fixed(name), "password": RandomText(48)}
+        self.secret(SecretSpec(resource, self.namespace, keys, type="kubernetes.io/basic-auth"))
+        role = cnpg.DatabaseRoleSpec(
+            cluster=cnpg.DatabaseRoleSpecCluster(name=self.name),
+            name=name,
+            login=True,
+            password_secret=cnpg.DatabaseRoleSpecPasswordSecret(name=resource),
+            database_role_reclaim_policy=cnpg.DatabaseRoleSpecDatabaseRoleReclaimPolicy.RETAIN,
+        )
+        database = cnpg.DatabaseSpec(
+            cluster=cnpg.DatabaseSpecCluster(name=self.name),
+            name=name,
+            owner=name,
+            database_reclaim_policy=cnpg.DatabaseSpecDatabaseReclaimPolicy.RETAIN,
+        )
+        self.add(file, cnpg.DatabaseRole, resource, spec=role)
+        self.add(file, cnpg.Database, resource, spec=database)
+        return Database(self.sql, self._named, name, name, resource, f"{self.name}-ca")
 
     def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
         facts = self.installation.facts

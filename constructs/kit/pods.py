@@ -188,6 +188,10 @@ class Container:
     readiness: Probe | None = None
     liveness: Probe | None = None
     pre_stop: tuple[str, ...] = ()
+    """A command that runs before the signal to stop."""
+    linger_seconds: int = 0
+    """How long the kubelet waits before the signal to stop: for programs that refuse connections at once, while others still find the pod
+    behind its Service. For images without a shell to sleep in."""
     added_capabilities: tuple[str, ...] = ()
     sidecar: bool = False
     """An init container that goes on beside the others (restartPolicy Always)."""
@@ -210,13 +214,18 @@ class Container:
             startup_probe=self.startup.render() if self.startup else None,
             readiness_probe=self.readiness.render() if self.readiness else None,
             liveness_probe=self.liveness.render() if self.liveness else None,
-            lifecycle=k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop))))
-            if self.pre_stop
-            else None,
+            lifecycle=self._lifecycle(),
             restart_policy="Always" if self.sidecar else None,
             resources=_resources(self.resources),
             security_context=_container_security(self.added_capabilities),
         )
+
+    def _lifecycle(self) -> k8s.Lifecycle | None:
+        if self.pre_stop:
+            return k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=list(self.pre_stop))))
+        if self.linger_seconds:
+            return k8s.Lifecycle(pre_stop=k8s.LifecycleHandler(sleep=k8s.SleepAction(seconds=self.linger_seconds)))
+        return None
 
 
 @frozen
