@@ -1,7 +1,7 @@
 """NetworkPolicies: nothing may talk to anything, except as the components have declared."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 from cdk8s_plus_34 import k8s
@@ -26,13 +26,15 @@ _API_SERVER = (Port("https", 443), Port("apiserver", 6443))
 class NetworkPoliciesSpec:
     """`namespaces`: those of the platform, each closed by default. `ingress_namespace`: where the ingress controller runs.
 
-    `api_server_cidrs`: where the API server's endpoints are; empty for any address, on its ports alone.
+    `api_server_cidrs`: where the API server's endpoints are; empty for any address, on its ports alone. `node_cidrs`: where the nodes are,
+    whose addresses pods in their network have.
     `names`: a group of pods to the name of its policy, where that is not the group's own.
     """
 
     namespaces: tuple[str, ...]
     ingress_namespace: str
     api_server_cidrs: tuple[str, ...] = ()
+    node_cidrs: tuple[str, ...] = ()
     names: Mapping[str, str] = field(factory=dict)
 
 
@@ -49,7 +51,7 @@ class NetworkPolicies(Component):
         declared = installation.declared
         ingress, egress = _ingress(declared, spec), _egress(declared, spec)
         for pods in dict.fromkeys([*ingress, *egress]):
-            if pods.namespace in spec.namespaces:
+            if pods.namespace in spec.namespaces and not pods.host_network:
                 self._policy(pods, ingress.get(pods, []), egress.get(pods, []))
 
     def _policy(self, pods: Pods, ingress: list[k8s.NetworkPolicyIngressRule], egress: list[k8s.NetworkPolicyEgressRule]) -> None:
@@ -77,7 +79,7 @@ def _ingress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, li
         sources[exposure.endpoint.pods][exposure.endpoint.target].append(Pods("ingress", spec.ingress_namespace, ()))
     return {
         target: [
-            k8s.NetworkPolicyIngressRule(from_=[_peer(source, target) for source in dict.fromkeys(peers)], ports=[_port(port)])
+            k8s.NetworkPolicyIngressRule(from_=_peers(dict.fromkeys(peers), target, spec), ports=[_port(port)])
             for port, peers in ports.items()
         ]
         for target, ports in sources.items()
@@ -91,7 +93,9 @@ def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, lis
         targets[connection.source][connection.target].append(connection.port)
     for source, peers in targets.items():
         for target, ports in peers.items():
-            rules[source].append(k8s.NetworkPolicyEgressRule(to=[_peer(target, source)], ports=[_port(p) for p in dict.fromkeys(ports)]))
+            rules[source].append(
+                k8s.NetworkPolicyEgressRule(to=_peers((target,), source, spec), ports=[_port(p) for p in dict.fromkeys(ports)])
+            )
     for source, external in declared.outside:
         ports = [Port("", number, external.protocol) for number in external.ports]
         rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=[_port(p) for p in ports]))
@@ -102,6 +106,18 @@ def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, lis
         dns = k8s.NetworkPolicyPeer(namespace_selector=_namespace(_DNS_NAMESPACE))
         rules[source].append(k8s.NetworkPolicyEgressRule(to=[dns, _block(_NODE_LOCAL_DNS)], ports=[_port(p) for p in _DNS]))
     return rules
+
+
+def _peers(groups: Iterable[Pods], seen_from: Pods, spec: NetworkPoliciesSpec) -> list[k8s.NetworkPolicyPeer]:
+    """The peers of one rule. Pods in the network of their nodes are those nodes. Raises ValueError where nobody has said where these are."""
+    groups = tuple(groups)
+    nodes = [pods for pods in groups if pods.host_network]
+    if nodes and not spec.node_cidrs:
+        raise ValueError(
+            f"cluster.node_cidrs: {nodes[0].name} runs in the network of its nodes, and no policy can admit it to {seen_from.name}, or the "
+            "other way round, without their addresses"
+        )
+    return [_peer(pods, seen_from) for pods in groups if not pods.host_network] + [_block(cidr) for cidr in spec.node_cidrs if nodes]
 
 
 def _peer(pods: Pods, seen_from: Pods) -> k8s.NetworkPolicyPeer:

@@ -11,7 +11,7 @@ from cdk8s_plus_34 import k8s
 from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
-from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port
+from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
 from kit.objects import Kind
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
@@ -19,6 +19,9 @@ from kit.rendering import Tuning
 from kit.secrets import SecretSpec
 
 PART_OF = "matrix-platform"
+
+NODE_PORTS = (PortRange(30_000, 32_767), PortRange(30_000, 32_767, "UDP"))
+"""What the API server gives to Services of type NodePort (kube-apiserver, --service-node-port-range)."""
 
 
 class Priority(Enum):
@@ -38,7 +41,7 @@ class Workload:
     pods: Pods
     ports: Mapping[str, Port]
     replicas: int | None
-    """None where an autoscaler sets it."""
+    """None where an autoscaler or the number of nodes sets it."""
 
 
 @frozen
@@ -65,13 +68,15 @@ class Component(Construct):
 
     folder: ClassVar[str]
     priority: ClassVar[Priority | None] = None
+    host_network: ClassVar[bool] = False
+    """Whether its pods are in the network of their nodes: for programs of which clients need to reach thousands of ports."""
 
     def __init__(self, installation: Installation, name: str, namespace: str) -> None:
         super().__init__(installation, f"{namespace}.{name}")
         self.installation = installation
         self.name = name
         self.namespace = namespace
-        self.pods = Pods(name, namespace, (("app.kubernetes.io/name", name),))
+        self.pods = Pods(name, namespace, (("app.kubernetes.io/name", name),), self.host_network)
         """All pods of the component."""
         self._has_service_account = False
 
@@ -164,6 +169,18 @@ class Component(Construct):
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
         return self._deployed("Deployment", name, pod, part, replicas, None)
 
+    def daemon_set(self, file: str, name: str, pod: PodSpec, *, part: str) -> Workload:
+        """One pod on each node that has the pod's labels. An update takes one pod away at a time."""
+        spec = k8s.DaemonSetSpec(
+            selector=k8s.LabelSelector(match_labels=self._selector(part)),
+            update_strategy=k8s.DaemonSetUpdateStrategy(
+                type="RollingUpdate", rolling_update=k8s.RollingUpdateDaemonSet(max_unavailable=int_or_string(1))
+            ),
+            template=self._template(pod, part, spread=False),
+        )
+        self.add(file, k8s.KubeDaemonSet, name, part=part, spec=spec)
+        return Workload("DaemonSet", name, self.namespace, self.pods_of(part), _ports(pod), None)
+
     def job(self, file: str, name: str, pod: PodSpec, *, part: str, backoff_limit: int = 6, give_up_on: tuple[int, ...] = ()) -> Workload:
         """Pods that run to completion. A finished Job stays: were it deleted, a GitOps tool would make it anew for ever.
 
@@ -182,7 +199,7 @@ class Component(Construct):
         """The pods of one workload. A component's only workload is called like the component, and its pods are all of them."""
         if part == self.name:
             return self.pods
-        return Pods(f"{self.name}-{part}", self.namespace, tuple(self._selector(part).items()))
+        return Pods(f"{self.name}-{part}", self.namespace, tuple(self._selector(part).items()), self.host_network)
 
     def service(
         self,
@@ -240,13 +257,27 @@ class Component(Construct):
         """The component answers for a host itself, without the ingress: it mounts the host's certificate from its own namespace."""
         self.installation.declared.tls_hosts.append((host, self.namespace))
 
+    def takes_node_ports(self, *ranges: PortRange) -> None:
+        """The component's pods listen on these ports of their nodes. ValueError when another component's do, or Kubernetes itself."""
+        declared = self.installation.declared.node_ports
+        others = [(owner, taken) for owner, taken in declared if owner != self.name] + [
+            ("NodePort Services", taken) for taken in NODE_PORTS
+        ]
+        for wanted in ranges:
+            for owner, taken in others:
+                if wanted.overlaps(taken):
+                    raise ValueError(f"{self.name} would listen on {wanted} of its nodes, and {taken} is for {owner}")
+            declared.append((self.name, wanted))
+
     # -- what the kit does for every workload
 
     def _selector(self, part: str) -> dict[str, str]:
         return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/component": part}
 
-    def _template(self, pod: PodSpec, part: str) -> k8s.PodTemplateSpec:
+    def _template(self, pod: PodSpec, part: str, *, spread: bool = True) -> k8s.PodTemplateSpec:
         facts = self.installation.facts
+        if self.host_network:
+            self.takes_node_ports(*(PortRange(port.number, port.number, port.protocol) for port in _ports(pod).values()))
         images: dict[str, Image] = {container.image.name: container.image for container in pod.all_containers}
         references = {name: facts.pulls(image) for name, image in images.items()}
         context = PodContext(
@@ -256,6 +287,8 @@ class Component(Construct):
             priority_class=self.priority.value if self.priority else None,
             pull_secrets=facts.pull_secrets,
             zones=facts.zones,
+            host_network=self.host_network,
+            spread=spread,
         )
         return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part)), spec=pod.render(context))
 

@@ -8,7 +8,7 @@ from cdk8s import App, Chart
 
 from constructs import Construct
 from kit.images import Image
-from kit.network import Connection, Exposure, External, Host, Pods
+from kit.network import Connection, Exposure, External, Host, Pods, PortRange
 from kit.objects import Kind, manifest
 from kit.pods import ConfigMap
 from kit.rendering import ObjectId, PlacedObject, Rendering, Tuning
@@ -48,6 +48,8 @@ class Declarations:
     exposures: list[Exposure] = Factory(list)
     tls_hosts: list[tuple[Host, str]] = Factory(list)
     """Hosts whose certificate a component mounts, and its namespace."""
+    node_ports: list[tuple[str, PortRange]] = Factory(list)
+    """Component, and ports that it takes of the nodes that it runs on."""
     secrets: list[tuple[str, str, SecretSpec]] = Factory(list)
     """Folder and name of the component, and what it needs."""
 

@@ -13,12 +13,35 @@ class Port:
 
 
 @frozen
+class PortRange:
+    """Ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+    protocol: str = "TCP"
+
+    def overlaps(self, other: "PortRange") -> bool:
+        """Whether a port is in both."""
+        return self.protocol == other.protocol and self.first <= other.last and other.first <= self.last
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}/{self.protocol}" if self.first < self.last else f"{self.first}/{self.protocol}"
+
+
+@frozen
 class Pods:
-    """A set of pods, chosen by labels within one namespace: what a policy selects."""
+    """A set of pods, chosen by labels within one namespace: what a policy selects.
+
+    `host_network`: they are in the network of their nodes, where no policy selects them; to others they are addresses of nodes.
+    """
 
     name: str
     namespace: str
     labels: tuple[tuple[str, str], ...]
+    host_network: bool = False
 
 
 @frozen

@@ -49,12 +49,14 @@ class ConfigMap:
 class SecretFiles:
     """Keys of a Secret as files: `items` maps key to file name (all keys under their own names where empty).
 
-    `mode`: the group of the pod may read them (the kubelet gives the files to root and the pod's fsGroup).
+    `mode`: the group of the pod may read them (the kubelet gives the files to root and the pod's fsGroup). `optional`: the pod starts
+    without those that are not there.
     """
 
     secret: str
     items: tuple[tuple[str, str], ...] = ()
     mode: int = 0o440
+    optional: bool = False
 
     @property
     def volume_name(self) -> str:
@@ -64,9 +66,10 @@ class SecretFiles:
     def volume(self) -> k8s.Volume:
         """The typed volume."""
         items = [k8s.KeyToPath(key=key, path=path) for key, path in self.items]
-        return k8s.Volume(
-            name=self.volume_name, secret=k8s.SecretVolumeSource(secret_name=self.secret, default_mode=self.mode, items=items or None)
+        source = k8s.SecretVolumeSource(
+            secret_name=self.secret, default_mode=self.mode, items=items or None, optional=True if self.optional else None
         )
+        return k8s.Volume(name=self.volume_name, secret=source)
 
 
 @frozen
@@ -196,8 +199,8 @@ class Container:
     sidecar: bool = False
     """An init container that goes on beside the others (restartPolicy Always)."""
 
-    def render(self, image_reference: str) -> k8s.Container:
-        """The typed container; `image_reference` is the image as this site pulls it."""
+    def render(self, image_reference: str, *, host_ports: bool = False) -> k8s.Container:
+        """The typed container; `image_reference` is the image as this site pulls it. `host_ports`: its ports are ports of the node."""
         return k8s.Container(
             name=self.name,
             image=image_reference,
@@ -205,7 +208,13 @@ class Container:
             command=list(self.command) or None,
             args=list(self.args) or None,
             ports=[
-                k8s.ContainerPort(name=p.name, container_port=p.number, protocol=None if p.protocol == "TCP" else p.protocol)
+                k8s.ContainerPort(
+                    name=p.name,
+                    container_port=p.number,
+                    # Said, not left to the API server: the scheduler then keeps two pods with one port off one node.
+                    host_port=p.number if host_ports else None,
+                    protocol=None if p.protocol == "TCP" else p.protocol,
+                )
                 for p in self.ports
             ]
             or None,
@@ -232,7 +241,8 @@ class Container:
 class PodContext:
     """What a pod gets from its component and site.
 
-    `references`: image name to what this site pulls; `selector`: the labels that tell these pods from all others.
+    `references`: image name to what this site pulls; `selector`: the labels that tell these pods from all others. `host_network`: in the
+    node's network. `spread`: over nodes, where the workload does not say itself how many each node has.
     """
 
     references: Mapping[str, str]
@@ -241,6 +251,8 @@ class PodContext:
     priority_class: str | None
     pull_secrets: tuple[str, ...]
     zones: bool
+    host_network: bool = False
+    spread: bool = True
 
 
 @frozen
@@ -255,6 +267,10 @@ class PodSpec:
     mounts_token: bool = False
     one_per_node: bool = False
     """Never two on one node: for quorums. Otherwise pods are spread as evenly as the nodes allow."""
+    nodes: tuple[tuple[str, str], ...] = ()
+    """Labels that a node must have; empty for any node."""
+    tolerated_taint: str | None = None
+    """The key of the taint by which an operator keeps other pods off those nodes."""
     restart_policy: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -287,6 +303,10 @@ class PodSpec:
             enable_service_links=False,
             # Full names have four dots: with the default of five, every look-up would first try the whole search list.
             dns_config=k8s.PodDnsConfig(options=[k8s.PodDnsConfigOption(name="ndots", value="2")]),
+            host_network=True if context.host_network else None,
+            dns_policy="ClusterFirstWithHostNet" if context.host_network else None,
+            node_selector=dict(self.nodes) or None,
+            tolerations=[k8s.Toleration(key=self.tolerated_taint, operator="Exists")] if self.tolerated_taint else None,
             priority_class_name=context.priority_class,
             termination_grace_period_seconds=self.grace_seconds,
             restart_policy=self.restart_policy,
@@ -300,9 +320,9 @@ class PodSpec:
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
             affinity=_never_two_on_a_node(same_pods) if self.one_per_node else None,
-            topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None else None,
-            init_containers=[container.render(references[container.image.name]) for container in self.init] or None,
-            containers=[container.render(references[container.image.name]) for container in self.containers],
+            topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None and context.spread else None,
+            init_containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.init] or None,
+            containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.containers],
             volumes=[volume.volume() for volume in self.volumes() if not isinstance(volume, Claim)] or None,
         )
 
