@@ -17,7 +17,7 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format minio bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live lint format minio kubernetes bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the 
 .tools/minio/minio:
 	mkdir -p $(@D)
 	tools/fetch-minio $(@D)
+
+kubernetes: .tools/kubernetes/kubernetes ## Build a control plane of Kubernetes with Go, for the optional tests against it (about ten minutes)
+
+.tools/kubernetes/kubernetes: tools/kubernetes/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
+	mkdir -p $(@D)
+	cd tools/kubernetes && nice -n 10 go build -p 1 -trimpath -ldflags '-s -w' -o $(abspath $@) .
 
 bench: setup ## Time the compiler against an empty cdk8s app
 	$(PY) -m bench.synth

@@ -1,0 +1,208 @@
+"""A real API server accepts what is rendered: every size, one over the other, without a warning; and the pods of it are admitted.
+
+Field validation, defaulting, immutable fields, Pod Security, quotas and rights are Kubernetes' own here. Custom resources are accepted as
+they are: their definitions belong to the operators, and tests/manifests checks against those.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.compiler import compile_site
+from app.settings import read_site
+from overlays import profiles
+from tests.kustomize import ROOT, build, write
+from tests.live.control_plane import ControlPlane, control_plane
+from tests.live.processes import LOOPBACK, wait_for
+from tests.live.synapse_site import synapse_python
+
+pytestmark = [pytest.mark.live, pytest.mark.optional]
+
+NAMES = [profile.name for profile in profiles()]
+BUILT_IN = {"v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
+BUILT_IN |= {"scheduling.k8s.io/v1"}
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "node", "labels": {"kubernetes.io/hostname": "node"}},
+}
+
+
+def definition(api_version: str, kind: str) -> dict[str, Any]:
+    """A CustomResourceDefinition that accepts every object of a kind."""
+    group, version = api_version.split("/")
+    plural = kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "s")
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": kind, "plural": plural},
+            "scope": "Cluster" if kind.startswith("Cluster") and group == "cert-manager.io" else "Namespaced",
+            "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    write(folder, compile_site(read_site(ROOT / "site.yaml"), profiles()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that knows the kinds of the operators, with one node and nothing else in it."""
+    folder = tmp_path_factory.mktemp("control-plane")
+    with control_plane(folder) as plane:
+        kinds = {(o["apiVersion"], o["kind"]) for name in NAMES for o in build(dist / "overlays" / name)}
+        custom = [definition(*kind) for kind in sorted(kinds) if kind[0] not in BUILT_IN]
+        plane.apply([*custom, NODE], folder)
+        for crd in custom:
+            plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd['metadata']['name']}")
+        yield plane
+
+
+def differences(cluster: ControlPlane, overlay: Path) -> tuple[str, ...]:
+    """What applying an overlay would still change."""
+    return cluster.kubectl("diff", "--server-side", "--kustomize", overlay, codes=(0, 1)).lines
+
+
+def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_the_end(cluster: ControlPlane, dist: Path) -> None:
+    for name in [*NAMES, *reversed(NAMES[:-1])]:
+        overlay = dist / "overlays" / name
+        applied = cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
+        assert applied.warnings == (), name
+        assert differences(cluster, overlay) == (), f"{name}: a GitOps tool would apply it for ever"
+
+
+def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
+    """Workload to the pods that its controller makes at once: a workload that is autoscaled starts with one."""
+    found = {
+        f"{o['kind']}/{o['metadata']['name']}": o["spec"].get("replicas", 1) for o in objects if o["kind"] in {"StatefulSet", "Deployment"}
+    }
+    return found | {f"Job/{o['metadata']['name']}": 1 for o in objects if o["kind"] == "Job"}
+
+
+def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path) -> None:
+    for name in NAMES:
+        overlay = dist / "overlays" / name
+        cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
+        wait_for_pods(cluster, wanted(build(overlay)), name)
+        refused = [event["message"] for event in cluster.objects("events") if event["reason"] == "FailedCreate"]
+        assert refused == []
+
+
+def wait_for_pods(cluster: ControlPlane, expected: dict[str, int], name: str) -> None:
+    try:
+        wait_for(lambda: pods(cluster) >= expected.items(), 90, name)
+    except TimeoutError:
+        missing = sorted(expected.items() - pods(cluster))
+        events = [event["message"] for event in cluster.objects("events") if event["type"] == "Warning"]
+        pytest.fail(f"{name}: not there: {missing}; {events}")
+
+
+def pods(cluster: ControlPlane) -> set[tuple[str, int]]:
+    """Workload to the number of its pods, as pairs."""
+    counts: dict[str, int] = {}
+    owners = {o["metadata"]["name"]: o["metadata"]["ownerReferences"][0]["name"] for o in cluster.objects("replicasets")}
+    for pod in cluster.objects("pods"):
+        owner = pod["metadata"]["ownerReferences"][0]
+        workload = f"Deployment/{owners[owner['name']]}" if owner["kind"] == "ReplicaSet" else f"{owner['kind']}/{owner['name']}"
+        counts[workload] = counts.get(workload, 0) + 1
+    return set(counts.items())
+
+
+def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "intruder", "namespace": "matrix"},
+        "spec": {
+            "containers": [{"name": "intruder", "image": "example.org/image:1", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]
+        },
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+    with pytest.raises(AssertionError, match='violates PodSecurity "restricted:latest"'):
+        cluster.kubectl("apply", "--server-side", "--filename", tmp_path / "pod.json")
+
+
+OPERATORS_SECRETS = {
+    "postgresql-main-app": {
+        "username": "synapse",
+        "password": "secret-of-the-operator",
+        "pgpass": "postgresql-main-rw:5432:synapse:synapse:x\n",
+    },
+}
+
+
+def run_generator(cluster: ControlPlane, objects: list[dict[str, Any]], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The program of the rendered Job, with its files, as its service account."""
+    (job,) = (o for o in objects if o["kind"] == "Job" and o["metadata"]["name"].startswith("secret-generator"))
+    spec = job["spec"]["template"]["spec"]
+    maps = {o["metadata"]["name"]: o["data"] for o in objects if o["kind"] == "ConfigMap"}
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume.get("configMap", {}).get("name") for volume in spec["volumes"]}
+    for mount in container["volumeMounts"]:
+        for file, text in maps.get(volumes[mount["name"]] or "", {}).items():
+            path = folder / mount["mountPath"].lstrip("/") / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    account = folder / "account"
+    account.mkdir(exist_ok=True)
+    namespace, name = job["metadata"]["namespace"], spec["serviceAccountName"]
+    (account / "token").write_text(cluster.kubectl("create", "token", name, "--namespace", namespace).lines[0])
+    (account / "ca.crt").write_bytes((cluster.certificates / "apiserver.crt").read_bytes())
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    environment["PYTHONPATH"] = f"{folder}{environment['PYTHONPATH']}"
+    where = {"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": str(cluster.port), "PATH": os.environ["PATH"]}
+    words = [word if not word.startswith("/") else f"{folder}{word}" for word in container["command"][1:]]
+    return subprocess.run(
+        [synapse_python(), *words, "--account", str(account), "--time-limit", "60"],
+        env=environment | where,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd="/",
+    )
+
+
+def test_the_generator_makes_every_secret_with_the_rights_that_it_is_given_and_a_second_run_changes_nothing(
+    cluster: ControlPlane, dist: Path, tmp_path: Path
+) -> None:
+    overlay = dist / "overlays" / NAMES[0]
+    objects = build(overlay)
+    cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
+    for name, content in OPERATORS_SECRETS.items():
+        cluster.apply(
+            [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "matrix"}, "stringData": content}], tmp_path
+        )
+    first = run_generator(cluster, objects, tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    made = {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in cluster.objects("secrets", "matrix")}
+    mounted = {
+        volume["secret"]["secretName"]
+        for o in objects
+        if o["kind"] in {"StatefulSet", "Deployment", "Job"} and o["metadata"]["namespace"] == "matrix"
+        for volume in o["spec"]["template"]["spec"].get("volumes", ())
+        if "secret" in volume
+    }
+    of_operators = {name for name in mounted if name.startswith("postgresql-main-") and name.endswith(("-ca", "-app"))}
+    assert mounted - of_operators <= made.keys()
+    second = run_generator(cluster, objects, tmp_path)
+    assert second.returncode == 0
+    assert {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in cluster.objects("secrets", "matrix")} == made
+    assert not any(value in first.stdout + first.stderr for o in cluster.objects("secrets", "matrix") for value in o["data"].values())
+    account = "system:serviceaccount:matrix:secret-generator"
+    for verb, what in (("list", "secrets"), ("delete", "secrets"), ("get", "pods"), ("get", "secrets/minio-operator")):
+        answer = cluster.kubectl("auth", "can-i", verb, what, "--as", account, "--namespace", "matrix", codes=(0, 1))
+        assert answer.lines == ("no",), f"it may {verb} {what}"
