@@ -1,5 +1,6 @@
 """Every choice of a site compiles to a tree that Kustomize builds, with what the choice promises."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ SITES = {
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
+    "another web server at the server name": "well_known: {publish: false}\n",
+    "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
+    "one host": "hosts: {matrix: example.com}\n",
 }
 
 
@@ -62,8 +66,9 @@ def test_with_external_storage_no_minio_is_deployed(built: dict[str, dict[Object
 def test_a_gateway_takes_the_place_of_every_ingress(built: dict[str, dict[ObjectId, Any]]) -> None:
     objects = built["gateway"]
     assert "Ingress" not in _kinds(objects)
-    (route,) = (o for key, o in objects.items() if key.kind == "HTTPRoute")
-    assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
+    parents = [o["spec"]["parentRefs"] for key, o in objects.items() if key.kind == "HTTPRoute"]
+    assert {key.name for key in objects if key.kind == "HTTPRoute"} >= {"matrix", "well-known"}
+    assert parents == [[{"name": "public", "namespace": "gateways"}]] * len(parents)
     assert ObjectId("Certificate", "gateways", "matrix-tls") in objects
 
 
@@ -91,6 +96,32 @@ def test_each_provider_of_secrets_makes_what_it_needs(built: dict[str, dict[Obje
     assert jobs("external secrets") == jobs("manual secrets") == []
     fetched = {key.name for key in built["external secrets"] if key.kind == "ExternalSecret"}
     assert {"synapse", "redis", "minio-main-root"} <= fetched
+
+
+def test_the_server_name_is_answered_for_unless_another_web_server_does(built: dict[str, dict[ObjectId, Any]]) -> None:
+    def published(site: str) -> dict[str, Any]:
+        (files,) = (o["data"] for key, o in built[site].items() if key.kind == "ConfigMap" and "routes.map" in o["data"])
+        return {name: json.loads(text) for name, text in files.items() if name.startswith("well-known-")}
+
+    assert published("minimal") == {"well-known-client.json": {"m.homeserver": {"base_url": "https://matrix.example.com"}}}
+    assert published("federation")["well-known-server.json"] == {"m.server": "matrix.example.com:443"}
+    contact = {"role": "m.role.security", "matrix_id": "@security:example.com"}
+    assert published("contacts")["well-known-support.json"] == {"contacts": [contact], "support_page": "https://example.com/help"}
+    assert published("another web server at the server name") == {}
+    assert ObjectId("Ingress", "matrix", "well-known") not in built["another web server at the server name"]
+
+
+def test_a_homeserver_may_have_the_server_name_for_its_host(built: dict[str, dict[ObjectId, Any]]) -> None:
+    objects = built["one host"]
+    paths = {
+        path["path"]: rule["host"]
+        for name in ("matrix", "well-known")
+        for rule in objects[ObjectId("Ingress", "matrix", name)]["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    assert paths == dict.fromkeys(("/_matrix", "/_synapse/client", "/.well-known/matrix"), "example.com")
+    certificates = [o["spec"]["dnsNames"] for key, o in objects.items() if key.kind == "Certificate"]
+    assert certificates.count(["example.com"]) == 1
 
 
 def _kinds(objects: dict[ObjectId, Any]) -> set[str]:

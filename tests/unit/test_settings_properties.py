@@ -132,6 +132,7 @@ def test_defaults_read_back_as_themselves() -> None:
     document: Document = {"server_name": "example.com", "images": {"registry": "registry.example.com"}}
     site = parse_site(BASE)
     for key, option in OPTIONS.items():
-        if option.default and attribute(site, key) is not None:
+        has_effect = not option.only_with or attribute(site, option.only_with.key) == option.only_with.value
+        if option.default and has_effect and attribute(site, key) is not None:
             put(document, key, yaml_value(option.kind, option.default))
     assert parse_site(yaml_flow(document).replace("<server_name>", "example.com")) == site
