@@ -94,6 +94,8 @@ class OnlyWith:
     key: str
     value: str | bool
     needed: bool = False
+    idle: bool = True
+    """Whether it has no effect with any other value. If not, the rule says only when it is needed."""
 
 
 @frozen

@@ -72,7 +72,7 @@ def _only_with(key: str, rule: OnlyWith, options: Mapping[str, Option]) -> list[
     chosen = _at(rule.key, {"const": plain(rule.value)})
     if options[rule.key].default == rule.value:
         chosen = {"anyOf": [chosen, {"not": _at(rule.key, {"not": {"type": "null"}})}]}
-    return [{"if": given, "then": chosen}, *([{"if": chosen, "then": given}] if rule.needed else [])]
+    return [*([{"if": given, "then": chosen}] if rule.idle else []), *([{"if": chosen, "then": given}] if rule.needed else [])]
 
 
 def _at(key: str, schema: Schema) -> Schema:

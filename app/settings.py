@@ -284,13 +284,14 @@ class _Reader:
                 continue
             given = self.found.get(key)
             here, there = f"{rule.key}: {written(value)}", f"{rule.key}: {written(rule.value)}"
-            if given and value != rule.value:
+            if given and value != rule.value and rule.idle:
                 where = self.line(selector.node) if selector else "the default"
                 self.problem(given.key_node, key, f"has no effect with {here} ({where}); remove it, or write {there}")
             elif rule.needed and selector and not given and value == rule.value:
                 parent = key.rpartition(".")[0]
-                where = self.line(self.found[parent].key_node)
-                self.problem(selector.node, rule.key, f"{written(value)} needs {key}, which {parent} ({where}) lacks; {_wanted(option)}")
+                section = self.found.get(parent)
+                lacks = f"which {parent} ({self.line(section.key_node)}) lacks" if section else "which is missing"
+                self.problem(selector.node, rule.key, f"{written(value)} needs {key}, {lacks}; {_wanted(option)}")
 
     def check_distinct(self) -> None:
         """Note values that must differ from another one of their section and do not."""
@@ -416,6 +417,8 @@ def _wanted(option: Option) -> str:
         case Section() as section:
             required = ", ".join(part.name for part in section.options if part.required)
             return f"add {option.name}: with at least {required} below it"
+        case Items(Text() as kind):
+            return f"list them, each {kind.noun}, e.g. {option.name}: [{kind.example}]"
         case _:
             return f"add {option.name}"
 

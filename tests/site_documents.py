@@ -72,6 +72,8 @@ GOOD_TEXTS += [
     "1024Mi",
     "100Gi",
     "2Ti",
+    "50000-54999",
+    "10.0.0.5",
     "30d",
     "2w",
     "6m",
@@ -126,7 +128,7 @@ def right_documents(draw: st.DrawFn) -> Document:
         if rule.needed and at(document, key) is None and at(document, rule.key) == rule.value:
             cut(document, rule.key)
     for key, rule in rules.items():
-        if not chosen(document, rule):
+        if rule.idle and not chosen(document, rule):
             cut(document, key)
     return document
 
@@ -197,7 +199,7 @@ def document_of(site: Site) -> Document:
     idle: list[str] = []
     for key, option in OPTIONS.items():
         value, rule = attribute(site, key), option.only_with
-        if (rule and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
+        if (rule and rule.idle and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
             idle.append(f"{key}.")
         elif value is not None and not isinstance(option.kind, Section):
             put(document, key, yaml_value(option.kind, value))

@@ -266,7 +266,7 @@ class Component(Construct):
         for wanted in ranges:
             for owner, taken in others:
                 if wanted.overlaps(taken):
-                    raise ValueError(f"{self.name} would listen on {wanted} of its nodes, and {taken} is for {owner}")
+                    raise ValueError(f"{self.name} would listen on {wanted}/{wanted.protocol} of its nodes, and {taken} is for {owner}")
             declared.append((self.name, wanted))
 
     # -- what the kit does for every workload

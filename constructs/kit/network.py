@@ -28,7 +28,7 @@ class PortRange:
         return self.last - self.first + 1
 
     def __str__(self) -> str:
-        return f"{self.first}-{self.last}/{self.protocol}" if self.first < self.last else f"{self.first}/{self.protocol}"
+        return f"{self.first}-{self.last}" if self.first < self.last else f"{self.first}"
 
 
 @frozen
