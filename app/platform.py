@@ -20,16 +20,18 @@ from infrastructure.redis.component import RedisSentinel, SentinelSpec
 from infrastructure.secret_provider import ExternalSecrets, SecretGenerator
 from kit.installation import Facts, Installation
 from kit.network import Host
-from kit.quantities import Resources
-from main_instance.haproxy.component import HAProxy, ProxySpec
-from main_instance.haproxy.configuration import HAProxySpec, Pool
+from kit.quantities import Resources, gib, mib, millicores
+from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
+from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
+from main_instance.haproxy.component import HAProxy, ProxySpec, internal_endpoint
+from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream
 from main_instance.haproxy.well_known import Contact, WellKnown
 from main_instance.synapse import configuration as synapse
 from main_instance.synapse import process
-from main_instance.synapse.component import SERVICE, Synapse, SynapseSpec
+from main_instance.synapse.component import SERVICE, Authentication, Synapse, SynapseSpec
 from main_instance.synapse.topology import topology
-from main_instance.synapse.worker_type import Load, Scaling
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.worker_type import Load
+from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import ErasureSize, Profile
 
 
@@ -45,11 +47,13 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
 
     postgresql = PostgresCluster(installation, _postgresql(site, profile, backups))
     redis = RedisSentinel(installation, main, SentinelSpec(profile.redis, profile.redis_memory, storage_class=site.storage_classes.default))
-    workers = topology({kind.name: profile.workers.count(kind.name, kind.scaling.value) for kind in WORKER_TYPES} | profile.workers.named)
+    authentication = _authentication_service(installation, site, profile, postgresql) if site.features.authentication_service else None
+    kinds = worker_types(authentication_service=site.features.authentication_service)
+    workers = topology({kind.name: profile.workers.count(kind.name, kind.scaling.value) for kind in kinds} | profile.workers.named, kinds)
     counts = {name: len(instances) for name, instances in workers.instances.items()}
-    ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in WORKER_TYPES if kind.scaling is Scaling.ELASTIC}
+    ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in kinds if kind.autoscaled}
     profile.check_connections(1 + sum((counts | ceilings).values()))
-    homeserver = _homeserver(site, profile, postgresql.database, redis, media)
+    homeserver = _homeserver(site, profile, postgresql.database, redis, media, authentication)
     messaging = Synapse(
         installation,
         main,
@@ -63,6 +67,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             redis_endpoint=redis.primary,
             redis_secret=redis.password.name,
             media=media,
+            authentication=Authentication(authentication.http, authentication.secret_name, SHARED_SECRET) if authentication else None,
         ),
     )
     domain = installation.facts.service_host(SERVICE, main) + "."
@@ -71,10 +76,11 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
         main,
         ProxySpec(
             routing=HAProxySpec(
-                pools=tuple(Pool(kind, (counts | ceilings)[kind.name], domain) for kind in WORKER_TYPES),
+                pools=tuple(Pool(kind, (counts | ceilings)[kind.name], domain) for kind in kinds),
                 main=messaging.address(MAIN) + ".",
                 max_upload=site.media.max_upload_size,
                 trusted_proxies=site.ingress.trusted_proxies,
+                upstreams=(_login(authentication),) if authentication else (),
                 ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
                 federation=site.features.federation,
                 well_known=_well_known(site, homeserver),
@@ -82,7 +88,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             replicas=profile.haproxy.replicas,
             resources=profile.haproxy.resources,
             host=_host(site, "matrix"),
-            backends=(messaging.http, messaging.health),
+            backends=(messaging.http, messaging.health, *((authentication.http, authentication.health) if authentication else ())),
             server_name=_host(site, "well_known") if site.well_known.publish else None,
         ),
     )
@@ -131,6 +137,7 @@ def _well_known(site: Site, homeserver: synapse.HomeserverSpec) -> WellKnown | N
         homeserver=f"https://{site.hosts.matrix}",
         delegated_to=f"{site.hosts.matrix}:443" if site.features.federation else None,
         livekit_service_url=homeserver.calls.livekit_service_url if homeserver.calls else None,
+        issuer=f"https://{site.hosts.auth}/" if site.features.authentication_service else None,
         contacts=tuple(Contact(role, who.email, who.matrix_id) for role, who in contacts.items() if who.email or who.matrix_id),
         support_page=support.page,
     )
@@ -208,13 +215,53 @@ def _postgresql(site: Site, profile: Profile, backups: Bucket) -> PostgresSpec:
         memory=size.memory,
         storage=site.storage_sizes.database or size.storage,
         wal=site.storage_sizes.write_ahead_log or size.wal,
-        max_connections=size.max_connections,
+        max_connections=size.max_connections + (_authentication_connections(profile) if site.features.authentication_service else 0),
         storage_class=site.storage_classes.database,
         backups=Backups(backups, site.backups.schedule, site.backups.retention),
     )
 
 
-def _homeserver(site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket) -> synapse.HomeserverSpec:
+def _authentication_connections(profile: Profile) -> int:
+    """What all replicas of the authentication service may open, and one more that comes as another goes."""
+    return profile.synapse.database_connections * (profile.haproxy.replicas + 1)
+
+
+def _authentication_service(installation: Installation, site: Site, profile: Profile, postgresql: PostgresCluster) -> AuthenticationService:
+    main, host = site.namespaces.main, _host(site, "auth")
+    homeserver = internal_endpoint(installation, main)
+    return AuthenticationService(
+        installation,
+        main,
+        AuthenticationSpec(
+            configuration=ServiceSpec(
+                server_name=site.server_name,
+                host=host.name,
+                homeserver_url=f"http://{homeserver.address}/",
+                database=postgresql.add_database("authentication_service", "authentication-service.yaml"),
+                database_connections=profile.synapse.database_connections,
+                registration=site.registration.enabled,
+                # The ingress controller stands in the pods' network, and HAProxy too.
+                trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
+            ),
+            host=host,
+            homeserver=homeserver,
+            replicas=profile.haproxy.replicas,
+            # A password that is being checked takes 19 MiB (argon2id).
+            resources=Resources(millicores(100), mib(128), gib(1)),
+            additions=site.authentication_service.additions,
+            identity_provider_cidrs=site.authentication_service.identity_provider_cidrs,
+        ),
+    )
+
+
+def _login(authentication: AuthenticationService) -> Upstream:
+    http, health = authentication.http, authentication.health
+    return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port)
+
+
+def _homeserver(
+    site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket, authentication: AuthenticationService | None
+) -> synapse.HomeserverSpec:
     lifetimes = {"local_media_lifetime": site.media.local_lifetime, "remote_media_lifetime": site.media.remote_lifetime}
     retention = {name: lifetime for name, lifetime in lifetimes.items() if lifetime}
     return synapse.HomeserverSpec(
@@ -238,6 +285,9 @@ def _homeserver(site: Site, profile: Profile, database: Database, redis: RedisSe
         ),
         cache_factor=profile.synapse.cache_factor,
         federation=synapse.Federation(domains=site.federation.allowed_domains or None) if site.features.federation else None,
-        registration=site.registration.enabled,
+        registration=site.registration.enabled and not authentication,
+        authentication=synapse.AuthenticationService(f"http://{authentication.http.address}/", process.AUTHENTICATION_SECRET)
+        if authentication
+        else None,
         extra={"media_retention": retention} if retention else {},
     )

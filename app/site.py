@@ -81,6 +81,7 @@ class Hosts:
     element: HostName = option("element.<server_name>", "Element Web.")
     admin: HostName = option("admin.<server_name>", "Administration of the homeserver.")
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
+    auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
     turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
     matrix_li: HostName = option("matrix-li.<server_name>", "Client API of the lawful-interception homeserver.")
     element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.")
@@ -201,6 +202,7 @@ class TlsSecretNames:
     element: Name = option("element-tls", "Of `hosts.element`.")
     admin: Name = option("admin-tls", "Of `hosts.admin`.")
     rtc: Name = option("rtc-tls", "Of `hosts.rtc`.")
+    auth: Name = option("auth-tls", "Of `hosts.auth`.")
     turn: Name = option("turn-tls", "Of `hosts.turn`.")
     matrix_li: Name = option("matrix-li-tls", "Of `hosts.matrix_li`.")
     element_li: Name = option("element-li-tls", "Of `hosts.element_li`.")
@@ -298,6 +300,11 @@ class Features:
     monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).")
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
     li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
+    authentication_service: bool = option(
+        False,
+        "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "
+        "(`main-instance/09-matrix-authentication-service`). Where there are accounts already, they must be migrated as it is turned on.",
+    )
     federation: bool = option(False, "Exchange with other Matrix servers: routes, workers and connections to the outside.")
 
 
@@ -360,6 +367,18 @@ class Registration:
 
 
 @frozen(kw_only=True)
+class AuthenticationService:
+    """The Matrix Authentication Service."""
+
+    additions: bool = option(
+        False,
+        "Whether you give it further configuration, such as identity providers (`upstream_oauth2`): `config.yaml` in the Secret "
+        "`matrix-authentication-service-additions`. It may then call port 443 of any address on the internet.",
+    )
+    identity_provider_cidrs: tuple[Cidr, ...] = option((), "Addresses of identity providers in place of any on the internet.")
+
+
+@frozen(kw_only=True)
 class Backups:
     """Backups of the databases, beside the continuous archive of their write-ahead logs."""
 
@@ -389,6 +408,9 @@ class Site:
     well_known: WellKnown = section(WellKnown)
     media: Media = section(Media)
     registration: Registration = section(Registration)
+    authentication_service: AuthenticationService = section(
+        AuthenticationService, only_with=OnlyWith("features.authentication_service", True)
+    )
     backups: Backups = section(Backups)
 
     def __attrs_post_init__(self) -> None:

@@ -66,7 +66,7 @@ class AuthenticationService(Component):
     def __init__(self, installation: Installation, namespace: str, spec: AuthenticationSpec) -> None:
         super().__init__(installation, NAME, namespace)
         self.secret_name = self.secret(_secret(namespace)).name
-        files = self.config(NAME, {"config.yaml": (f"{NAME}/config.yaml", yaml_text(service_config(spec.configuration)))})
+        files = self.config(f"{NAME}-config", {"config.yaml": (f"{NAME}/config.yaml", yaml_text(service_config(spec.configuration)))})
         database = spec.configuration.database
         mounts = [
             Mount(files, CONFIGURATION.rpartition("/")[0]),
@@ -80,7 +80,8 @@ class AuthenticationService(Component):
             additions = self.secret(_additions(namespace)).name
             mounts.append(_file(additions, "config.yaml", f"{ADDITIONS_FOLDER}/config.yaml"))
             paths.append(f"{ADDITIONS_FOLDER}/config.yaml")
-            self.connect(self.pods, External("identity-providers", (443,), spec.identity_provider_cidrs, public=True))
+            cidrs = spec.identity_provider_cidrs
+            self.connect(self.pods, External("identity-providers", (443,), cidrs, public=not cidrs))
         container = Container(
             name=NAME,
             image=image(NAME),

@@ -5,10 +5,10 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, Host, Port
+from kit.network import Endpoint, Exposure, Host, Pods, Port
 from kit.pods import Container, Mount, PodSpec, Probe
 from kit.quantities import Resources
-from main_instance.haproxy.configuration import HAProxySpec, configuration
+from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
 
 PROBE_PERIOD = 5
 """Seconds. It must fit several times into the grace period in which `/ready` says that the pod stops."""
@@ -27,6 +27,13 @@ class ProxySpec:
     host: Host
     backends: tuple[Endpoint, ...]
     server_name: Host | None = None
+
+
+def internal_endpoint(installation: Installation, namespace: str) -> Endpoint:
+    """Synapse with its administration, for the platform's own services: known before the proxy is, which has to know some of them."""
+    pods = Pods("haproxy", namespace, (("app.kubernetes.io/name", "haproxy"),))
+    number = Ports().internal
+    return Endpoint(pods, installation.facts.service_host("haproxy", namespace), number, Port("internal", number))
 
 
 class HAProxy(Component):

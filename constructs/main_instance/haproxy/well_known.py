@@ -36,12 +36,14 @@ class WellKnown:
     """What is published of one server name.
 
     `homeserver`: the base URL for clients. `delegated_to`: `host:port` for other servers; None where none may come.
-    `livekit_service_url`: where clients get their token for calls; None without calls.
+    `livekit_service_url`: where clients get their token for calls; None without calls. `issuer`: the URL of the OAuth 2.0 server
+    where people log in; None where the homeserver itself logs them in.
     """
 
     homeserver: str
     delegated_to: str | None = None
     livekit_service_url: str | None = None
+    issuer: str | None = None
     contacts: tuple[Contact, ...] = ()
     support_page: str | None = None
 
@@ -53,6 +55,9 @@ class WellKnown:
             foci = [{"type": "livekit", "livekit_service_url": self.livekit_service_url}]
             # MSC4143; clients that ask the homeserver itself (/rtc/transports) do not need it.
             documents["client"]["org.matrix.msc4143.rtc_foci"] = foci
+        if self.issuer:
+            # MSC2965 in its first form; clients that ask the homeserver itself (/auth_metadata) do not need it.
+            documents["client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
         if self.delegated_to:
             documents["server"] = {"m.server": self.delegated_to}
         support: Document = {"contacts": [contact.document for contact in self.contacts]} if self.contacts else {}

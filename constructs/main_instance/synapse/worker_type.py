@@ -128,6 +128,8 @@ class WorkerType:
     """Top-level keys of this worker's own configuration file, beyond its name and listeners."""
     max_connections: int = 500
     """Concurrent requests that the proxy sends to one instance; more wait in the proxy's queue."""
+    grows: bool = True
+    """Whether more users make so much more work that an autoscaler is of use, where the type is elastic."""
     queue_timeout_seconds: int = 60
     server_timeout_seconds: int = 180
     termination_grace_seconds: int = 60
@@ -140,6 +142,11 @@ class WorkerType:
                 )
         if self.scaling is Scaling.ELASTIC and (self.writes or self.duties):
             raise ValueError(f"{self.name}: the shared configuration names its instances, so an autoscaler must not change their number")
+
+    @property
+    def autoscaled(self) -> bool:
+        """Whether an autoscaler sets the number of its instances."""
+        return self.scaling is Scaling.ELASTIC and self.grows
 
     @property
     def replicates(self) -> bool:

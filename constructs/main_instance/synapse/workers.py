@@ -238,6 +238,7 @@ MAS_HELPER = WorkerType(
     # The second is a client's first question: who logs people in here.
     routes=_routes("^/_synapse/mas/", rf"{_CLIENT}/(?:v1|unstable/org\.matrix\.msc2965)/auth_metadata$"),
     fallback=MAIN,
+    grows=False,
 )
 
 # --- Federation.
