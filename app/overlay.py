@@ -26,7 +26,7 @@ _SCALABLE = {"Deployment", "StatefulSet"}
 def overlay_files(base: Rendering, target: Rendering) -> Files:
     """The files of one overlay by path below its folder; applied to the base, they make exactly the target."""
     added: dict[str, list[Any]] = defaultdict(list)
-    patches: dict[str, Any] = {}
+    changes: dict[ObjectId, dict[str, Any]] = {}
     counts: list[dict[str, Any]] = []
     names = _scalable_names(base)
     for key, placed in target.objects.items():
@@ -38,10 +38,9 @@ def overlay_files(base: Rendering, target: Rendering) -> Files:
         if count is not None and names.count(key.name) == 1:
             counts.append({"name": key.name, "count": count})
         elif change:
-            patches[_patch_file(key, placed.file)] = {**identity(placed.manifest), **change}
-    for key, placed in base.objects.items():
-        if key not in target.objects:
-            patches[_patch_file(key, placed.file)] = {**identity(placed.manifest), "$patch": "delete"}
+            changes[key] = change
+    changes |= {key: {"$patch": "delete"} for key in base.objects if key not in target.objects}
+    patches = _patches(base, changes)
     generators, files = _config_maps(base, target)
     kustomization = {
         **KUSTOMIZATION,
@@ -108,9 +107,17 @@ def _scalable_names(rendering: Rendering) -> list[str]:
     return [key.name for key in rendering.objects if key.kind in {*_SCALABLE, "ReplicaSet", "ReplicationController"}]
 
 
-def _patch_file(key: ObjectId, file: str) -> str:
-    folder = file.rpartition("/")[0] or "cluster"
-    return f"patches/{folder}/{slug(key)}.yaml"
+def _patches(base: Rendering, changes: Mapping[ObjectId, Mapping[str, Any]]) -> dict[str, Any]:
+    """Each change in a file of its own: path to patch."""
+    patches: dict[str, Any] = {}
+    for key, change in changes.items():
+        placed = base.objects[key]
+        folder = placed.file.rpartition("/")[0] or key.namespace or "cluster"
+        path = f"patches/{folder}/{slug(key)}.yaml"
+        if path in patches:
+            path = f"patches/{folder}/{slug(key)}-{key.namespace}.yaml"
+        patches[path] = {**identity(placed.manifest), **change}
+    return patches
 
 
 def _config_maps(base: Rendering, target: Rendering) -> tuple[list[dict[str, Any]], dict[str, str]]:
