@@ -468,13 +468,14 @@ async def reading(cast: Cast) -> Facts:
     await bob.ask("GET", f"{V3}/capabilities")
     await bob.ask("GET", "/_matrix/client/versions")
     await bob.ask("GET", f"{V3}/login")
-    await bob.ask("GET", f"{V3}/events?timeout=0")
+    point = (await bob.ask("GET", f"{V3}/events?timeout=0"))["end"]
+    await bob.ask("GET", f"{V3}/events?timeout=0&from={segment(point)}")
     await bob.ask("GET", f"{V3}/rooms/{room}/initialSync")
     return {"messages": len(back.chunk)}
 
 
 async def membership(cast: Cast) -> Facts:
-    """Alice puts the bot out of a room and lets it in again; it knocks, leaves and forgets."""
+    """Alice names a room, puts the bot out of it and lets it in again; it knocks, leaves and forgets."""
     alice, _, bot = cast.people
     created = done(
         await alice.client.room_create(
@@ -483,6 +484,7 @@ async def membership(cast: Cast) -> Facts:
     )
     room = created.room_id
     done(await bot.client.join(room))
+    await alice.ask("PUT", f"{V3}/rooms/{segment(room)}/state/m.room.topic", {"topic": "Who may come in"})
     done(await alice.client.room_kick(room, bot.id))
     done(await alice.client.room_ban(room, bot.id))
     refused = await bot.client.join(room)
@@ -490,7 +492,7 @@ async def membership(cast: Cast) -> Facts:
     done(await alice.client.room_unban(room, bot.id))
     done(await bot.client.room_knock(room))
     done(await alice.client.room_invite(room, bot.id))
-    done(await bot.client.join(room))
+    await bot.ask("POST", f"{V3}/rooms/{segment(room)}/join", {})
     done(await bot.client.room_leave(room))
     done(await bot.client.room_forget(room))
     return {"room": room}
@@ -569,6 +571,8 @@ async def federation(cast: Cast) -> Facts:
     version = await alice.ask("GET", "/_matrix/federation/v1/version", token=False)
     transaction = await alice.call("PUT", "/_matrix/federation/v1/send/1", {"origin": "other.example.org", "pdus": []}, token=False)
     expect(transaction.status == 401, "an unsigned transaction is refused", (transaction.status, transaction.body))
+    profile = await alice.call("GET", f"/_matrix/federation/v1/query/profile?user_id={segment(alice.id)}", token=False)
+    expect(profile.status == 401, "nor is a profile told to a stranger", (profile.status, profile.body))
     return {"version": version["server"]["version"], "unsigned": transaction.json.get("errcode")}
 
 
