@@ -99,6 +99,8 @@ def quotas(manifests: Iterable[Manifest], nodes: int = MOST_NODES) -> tuple[Quot
     for found in pod_sets(objects, nodes):
         total[found.namespace] += found.each * found.most
         pods[found.namespace] += found.most
+    for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
+        total[claim["metadata"]["namespace"]] += _volume(claim["spec"])
     spare = Share(UNDECLARED.cpu, UNDECLARED.memory, UNDECLARED.memory_limit) * SPARE_PODS
     return tuple(
         Quota(name, pods[name] + SPARE_PODS, taken.cpu, taken.memory, taken.memory_limit, taken.storage, taken.volumes)
@@ -141,8 +143,6 @@ def pod_sets(manifests: Iterable[Manifest], nodes: int) -> Iterator[PodSet]:
                 for pool in spec["pools"]:
                     drives = _volume(pool["volumeClaimTemplate"]["spec"]) * pool["volumesPerServer"]
                     yield _pod_set(o, pool["servers"], pool["servers"], _share(pool["resources"]) + sidecars + drives)
-            case "PersistentVolumeClaim":
-                yield _pod_set(o, 0, 1, _volume(spec))
 
 
 def _pod_set(o: Manifest, least: int, most: int, each: Share) -> PodSet:

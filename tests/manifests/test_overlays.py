@@ -188,7 +188,7 @@ def _rendering(manifests: Any) -> Rendering:
     objects = {}
     for number, manifest in enumerate(manifests):
         if manifest is not None:
-            named = {**manifest, "metadata": {"name": f"o{number}", "namespace": "n"}}
+            named = {**manifest, "metadata": {"name": f"o{number // 2}", "namespace": "nm"[number % 2]}}
             objects[ObjectId.of(named)] = PlacedObject(f"folder/{manifest['kind'].lower()}.yaml", named)
     return Rendering(objects, {}, {})
 

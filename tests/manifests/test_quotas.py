@@ -1,0 +1,132 @@
+"""A namespace admits what is declared in it, in the middle of an update too, and not much more."""
+
+from typing import Any
+
+import pytest
+
+from app.budget import quotas
+from overlays import Profile, profiles
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, remove
+from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
+from tests.manifests.rules.quotas import admitted, daemons, limit_range_problems, quota_problems
+
+HEADROOM = 1.5
+"""All quotas together, as a share of the envelope: autoscalers at their ceiling, updates, Jobs, a restored database, and people's pods."""
+
+
+@pytest.mark.parametrize("rule", [quota_problems, limit_range_problems], ids=lambda rule: rule.__name__)
+def test_every_declared_pod_is_admitted(rule: Rule, trees: dict[str, Objects]) -> None:
+    assert_kept(rule, trees)
+
+
+@pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
+def test_the_quotas_are_not_much_more_than_the_envelope(profile: Profile, built: dict[str, Objects]) -> None:
+    assert excess(profile, built[profile.name]) == []
+
+
+def excess(profile: Profile, objects: Objects) -> list[str]:
+    allowed, on_every_node, envelope = admitted(objects), daemons(objects), profile.envelope
+    limits = {
+        "requests.cpu": envelope.cpu.millicores / 1000,
+        "requests.memory": envelope.memory.count,
+        "requests.storage": envelope.storage.count,
+    }
+    taken = {key: allowed[key] - on_every_node[key] for key in limits}
+    return [f"{profile.name}: {key}: {taken[key]:g} of {most:g}" for key, most in limits.items() if taken[key] > HEADROOM * most]
+
+
+def test_a_quota_far_beyond_the_envelope_is_noticed(built: dict[str, Objects]) -> None:
+    profile = profiles()[0]
+    for key, amount in (("requests.cpu", "13"), ("requests.memory", "25Gi"), ("requests.storage", "1Ti")):
+        change: Break = lambda o, k=key, a=amount: quota(o).update({k: a})  # type: ignore[misc]  # noqa: E731
+        assert_noticed(lambda objects: excess(profile, objects), built[profile.name], change, key)
+
+
+def quota(objects: Objects) -> dict[str, str]:
+    """What the main namespace allows."""
+    hard: dict[str, str] = next(
+        o["spec"]["hard"] for o in objects if o["kind"] == "ResourceQuota" and o["metadata"]["namespace"] == "matrix"
+    )
+    return hard
+
+
+def defaults(objects: Objects) -> dict[str, dict[str, str]]:
+    limits: dict[str, dict[str, str]] = pick(objects, "LimitRange", "platform")["spec"]["limits"][0]
+    return limits
+
+
+MUTATIONS: list[tuple[Rule, Break, str]] = [
+    (quota_problems, lambda o: remove(o, "ResourceQuota", "platform"), "has 0 quotas"),
+    (quota_problems, lambda o: quota(o).pop("requests.storage"), "no limit of requests.storage"),
+    (quota_problems, lambda o: quota(o).update({"limits.cpu": "4"}), "has a limit of limits.cpu"),
+    (quota_problems, lambda o: quota(o).update({"pods": "40"}), "admits pods"),
+    (quota_problems, lambda o: quota(o).update({"persistentvolumeclaims": "14"}), "admits persistentvolumeclaims"),
+    (quota_problems, lambda o: pick(o, "HorizontalPodAutoscaler", "synchrotron")["spec"].update(maxReplicas=40), "admits pods"),
+    (
+        quota_problems,
+        lambda o: pick(o, "Deployment", "haproxy")["spec"]["strategy"]["rollingUpdate"].update(maxSurge=20),
+        "admits pods",
+    ),
+    (quota_problems, lambda o: pick(o, "Cluster", "postgresql-main")["spec"].update(instances=4), "admits requests.storage"),
+    (
+        quota_problems,
+        lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].update(servers=10),
+        "admits persistentvolumeclaims",
+    ),
+    (
+        quota_problems,
+        lambda o: container(o, "Job", "secret-generator")["resources"]["requests"].update(cpu="4"),
+        "admits requests.cpu",
+    ),
+    (
+        quota_problems,
+        lambda o: container(o, "StatefulSet", "redis")["resources"]["limits"].update(memory="16Gi"),
+        "admits limits.memory",
+    ),
+    (quota_problems, lambda o: defaults(o)["default"].update(memory="8Gi"), "admits limits.memory"),
+    (limit_range_problems, lambda o: remove(o, "LimitRange", "platform"), "has 0 ranges"),
+    (limit_range_problems, lambda o: defaults(o)["default"].update(cpu="1"), "gives"),
+    (limit_range_problems, lambda o: defaults(o)["defaultRequest"].pop("cpu"), "gives"),
+    (limit_range_problems, lambda o: defaults(o).update(max={"memory": "1Gi"}), "limits containers by"),
+    (limit_range_problems, lambda o: defaults(o)["default"].update(memory="32Mi"), "more memory than it allows"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "mention"), MUTATIONS, ids=[f"{number}-{mention[:24]}" for number, (_, _, mention) in enumerate(MUTATIONS)]
+)
+def test_a_namespace_that_refuses_a_pod_is_noticed(rule: Rule, change: Break, mention: str, built: dict[str, Objects]) -> None:
+    assert_noticed(rule, built["100-ccu"], change, mention)
+
+
+def test_a_quota_is_right_for_a_namespace_that_can_be_added_up_by_hand() -> None:
+    resources = {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "200Mi"}}
+    template = {"metadata": {}, "spec": {"containers": [{"name": "a", "resources": resources}]}}
+    claim = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+    strategy = {"rollingUpdate": {"maxSurge": "25%"}}
+
+    def named(kind: str, spec: object) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": kind, "metadata": {"name": kind.lower(), "namespace": "n"}, "spec": spec}
+
+    target = {"kind": "Deployment", "name": "deployment"}
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}},
+        named("Deployment", {"template": template, "strategy": strategy}),
+        named("HorizontalPodAutoscaler", {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 6}),
+        named("StatefulSet", {"replicas": 3, "template": template, "volumeClaimTemplates": [claim]}),
+        named("DaemonSet", {"template": template}),
+        named("CronJob", {"jobTemplate": {"spec": {"template": template}}}),
+        named("Job", {"template": template}),
+        named("PersistentVolumeClaim", claim["spec"]),
+    ]
+    (found,) = quotas(objects, nodes=5)
+    # Six replicas and two more of an update, three with a volume, one on each of five nodes, two overlapping runs and a Job; and ten to spare.
+    assert (found.pods, found.cpu.millicores, found.volumes) == (19 + 10, 19 * 100 + 10 * 25, 4)
+    assert found.memory.count == (19 * 100 + 10 * 64) * 2**20
+    assert found.memory_limit.count == (19 * 200 + 10 * 256) * 2**20
+    assert found.storage.count == 8 * 2**30
+
+
+def test_there_is_a_quota_for_every_namespace(everything: Objects) -> None:
+    names = {o["metadata"]["name"] for o in of_kind(everything, "Namespace")}
+    assert {o["metadata"]["namespace"] for o in of_kind(everything, "ResourceQuota")} == names >= {"matrix", "matrix-li"}
