@@ -3,13 +3,13 @@
 import re
 from urllib.parse import parse_qs
 
-from main_instance.synapse.worker_type import Route, When
+from main_instance.synapse.worker_type import Route, When, WorkerType
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
 
 
-def route(method: str, path: str, query: str = "", *, federation: bool = True) -> str:
+def route(method: str, path: str, query: str = "", *, federation: bool = True, types: tuple[WorkerType, ...] = WORKER_TYPES) -> str:
     """Name the worker type, or `main`, that takes a request. `path`: as it comes over the wire, without the query."""
-    for kind in WORKER_TYPES:
+    for kind in types:
         if any(_matches(candidate, method, path, query, federation) for candidate in kind.routes):
             return kind.name
     return MAIN
