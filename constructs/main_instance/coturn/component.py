@@ -1,0 +1,74 @@
+"""coturn: relays the media of calls between two people whose networks do not let them reach each other."""
+
+from attrs import frozen
+
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Host, Port, PortRange
+from kit.pods import Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
+from kit.quantities import Resources, mib
+from kit.secrets import KeyRef, RandomText, SecretSpec
+from main_instance.coturn.configuration import CoturnSpec, configuration
+
+NODES = (("matrix-platform/coturn", "true"),)
+"""The label of the nodes that run it: those that clients reach under the host's name."""
+TAINT = "matrix-platform/calls"
+SECRET = "coturn"
+_FILES = "/etc/coturn"
+_GRACE_SECONDS = 3600
+"""How long a call may go on over a pod that is being stopped."""
+
+
+@frozen
+class RelaySpec:
+    """coturn as it is deployed. `certified`: whether the platform has a certificate made for `host`; else the Secret is there already."""
+
+    settings: CoturnSpec
+    resources: Resources
+    host: Host
+    certified: bool
+
+
+class Coturn(Component):
+    """One on each labelled node, in the node's network: a Service cannot stand for thousands of UDP ports."""
+
+    folder = "main-instance/06-coturn"
+    priority = Priority.MESSAGING
+    host_network = True
+
+    def __init__(self, installation: Installation, namespace: str, spec: RelaySpec) -> None:
+        super().__init__(installation, "coturn", namespace)
+        settings, ports = spec.settings, spec.settings.ports
+        self.secret(SecretSpec(SECRET, namespace, {"shared_secret": RandomText(64)}))
+        self.shared_secret = KeyRef(namespace, SECRET, "shared_secret")
+        files = self.config("coturn", {name: (f"coturn/{name}", text) for name, text in configuration(settings).items()})
+        mounts = [
+            Mount(files, _FILES),
+            Mount(SecretFiles(SECRET, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"),
+            Mount(Scratch("run", mib(8), in_memory=True), settings.run),
+        ]
+        listening = [Port("turn", ports.turn), Port("turn-udp", ports.turn, "UDP"), Port("metrics", ports.metrics)]
+        if settings.tls:
+            listening.append(Port("turns", ports.turns))
+            mounts.append(Mount(SecretFiles(spec.host.tls_secret, items=(("tls.crt", "tls.crt"), ("tls.key", "tls.key"))), "/secrets/tls"))
+            if spec.certified:
+                self.serves_tls(spec.host)
+        container = Container(
+            name="coturn",
+            image=image("coturn"),
+            command=("/bin/sh", f"{_FILES}/start.sh"),
+            ports=tuple(listening),
+            mounts=tuple(mounts),
+            env={"HOST_IP": PodField("status.hostIP")},
+            # Its program file carries this capability, and could not be executed without (docker/coturn/debian/Dockerfile, setcap).
+            added_capabilities=("NET_BIND_SERVICE",),
+            readiness=Probe(http=("/", "metrics")),
+            liveness=Probe(http=("/", "metrics"), failures=6),
+            pre_stop=("/bin/sh", f"{_FILES}/stop.sh"),
+            resources=spec.resources,
+        )
+        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=TAINT)
+        relays = self.daemon_set("daemonset.yaml", "coturn", pod, part="coturn")
+        self.takes_node_ports(PortRange(settings.relay.first, settings.relay.last, "UDP"))
+        self.metrics = self.service("service.yaml", "coturn", relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")

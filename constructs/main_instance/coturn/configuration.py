@@ -1,0 +1,120 @@
+"""coturn's settings: a pure function of a specification. Written for coturn 4.17 (github.com/coturn/coturn, examples/etc/turnserver.conf)."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+from attrs import field, frozen
+from attrs.validators import ge
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from kit.network import PortRange
+from main_instance.node_addresses import SCRIPT, NodeAddresses
+
+NOT_PUBLIC = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
+    *("192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4"),
+    *("::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16"),
+    *("fc00::/7", "fe80::/10"),
+)
+"""Addresses that are nobody's on the internet, or lead to such (IANA's registries of special-purpose addresses; multicast is an option of
+its own). Synapse's docs/setup/turn/coturn.md says why a relay must refuse them."""
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen
+class Ports:
+    """Where coturn listens: `turn` for UDP and TCP, `turns` for TLS."""
+
+    turn: int = 3478
+    turns: int = 5349
+    metrics: int = 9641
+
+
+@frozen
+class Certificate:
+    """The files of a certificate and its key."""
+
+    certificate: str = "/secrets/tls/tls.crt"
+    key: str = "/secrets/tls/tls.key"
+
+
+@frozen
+class CoturnSpec:
+    """One TURN server. Raises ValueError when it has fewer ports than it may hand out.
+
+    `cluster`: the cluster's own networks, to which nobody is relayed. `peers`: private networks of clients, to which everybody is.
+    `total_quota`: relayed addresses on one node at a time, each of which takes a port of `relay`.
+    """
+
+    realm: str
+    relay: PortRange
+    total_quota: int = field(validator=ge(1))
+    cluster: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    nodes: NodeAddresses = field(factory=NodeAddresses)
+    tls: Certificate | None = None
+    user_quota: int = field(default=12, validator=ge(1))
+    ports: Ports = Ports()
+    run: str = "/run/coturn"
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.relay) < self.total_quota:
+            raise ValueError(
+                f"coturn: {self.total_quota} relayed addresses on one node, and the relay ports {self.relay} are only {len(self.relay)}"
+            )
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """What Synapse tells clients. UDP first: it is what media wants; TCP and TLS get through where it does not."""
+        plain = (f"turn:{self.realm}:{self.ports.turn}?transport=udp", f"turn:{self.realm}:{self.ports.turn}?transport=tcp")
+        return plain + ((f"turns:{self.realm}:{self.ports.turns}?transport=tcp",) if self.tls else ())
+
+
+def configuration(spec: CoturnSpec) -> dict[str, str]:
+    """What the pods mount at one path, by file name: settings and scripts. No secret."""
+    allowed = [*_without(spec.peers, spec.cluster), *(ip_network(public) for _, public in spec.nodes.public)]
+    settings = _ENVIRONMENT.get_template("turnserver.conf.j2").render(
+        spec=spec,
+        denied=[_range(network) for network in _collapsed([*NOT_PUBLIC, *spec.cluster])],
+        allowed=[_range(network) for network in allowed],
+    )
+    return {"turnserver.conf": settings, SCRIPT: spec.nodes.script, "start.sh": _text("start.sh"), "stop.sh": _text("stop.sh")}
+
+
+def _collapsed(cidrs: Iterable[str]) -> list[Network]:
+    networks = [ip_network(cidr) for cidr in cidrs]
+    version_4 = [network for network in networks if isinstance(network, IPv4Network)]
+    version_6 = [network for network in networks if isinstance(network, IPv6Network)]
+    return [*collapse_addresses(version_4), *collapse_addresses(version_6)]
+
+
+def _without(cidrs: Iterable[str], holes: Iterable[str]) -> list[Network]:
+    """What is left of networks when others are cut out of them: coturn would take what is allowed and denied for allowed."""
+    left = _collapsed(cidrs)
+    for hole in _collapsed(holes):
+        left = [part for network in left for part in _cut(network, hole)]
+    return left
+
+
+def _cut(network: Network, hole: Network) -> list[Network]:
+    if not network.overlaps(hole):
+        return [network]
+    if isinstance(network, IPv4Network) and isinstance(hole, IPv4Network) and hole.prefixlen > network.prefixlen:
+        return sorted(network.address_exclude(hole))
+    if isinstance(network, IPv6Network) and isinstance(hole, IPv6Network) and hole.prefixlen > network.prefixlen:
+        return sorted(network.address_exclude(hole))
+    return []
+
+
+def _range(network: Network) -> str:
+    """A network as coturn writes it."""
+    return f"{network[0]}-{network[-1]}" if network.num_addresses > 1 else str(network[0])
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text()
+
+
+_ENVIRONMENT = Environment(loader=FunctionLoader(_text), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)

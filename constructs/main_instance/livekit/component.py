@@ -1,0 +1,81 @@
+"""LiveKit: the media server of group calls."""
+
+from attrs import frozen
+
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, Exposure, Host, Port, PortRange
+from kit.pods import Container, Mount, PodField, PodSpec, Probe, SecretFiles
+from kit.quantities import Resources
+from kit.secrets import KeyRef, SecretSpec, Shared
+from main_instance.livekit.configuration import LiveKitSpec, configuration
+
+NODES = (("matrix-platform/livekit", "true"),)
+"""The label of the nodes that run it: those that clients reach by UDP."""
+TAINT = "matrix-platform/calls"
+SECRET = "livekit"
+_FILES = "/etc/livekit"
+_GRACE_SECONDS = 18_000
+"""How long calls may go on over a pod that is being stopped: LiveKit waits for the last participant (livekit-helm has as much)."""
+
+
+@frozen
+class MediaServerSpec:
+    """LiveKit as it is deployed. `api_secret`: the Secret with its key file. `redis`: servers and Sentinels. `webhook`: who is told of calls."""
+
+    settings: LiveKitSpec
+    replicas: int
+    resources: Resources
+    host: Host
+    api_secret: str
+    redis: tuple[Endpoint, ...]
+    redis_password: KeyRef
+    webhook: Endpoint
+
+
+class LiveKit(Component):
+    """One on a node, in the node's network: each call is on one of them, and its media go straight to that node's address.
+
+    Signalling may come to any of them by the ingress; they find each other by Redis.
+    """
+
+    folder = "main-instance/04-livekit"
+    priority = Priority.MESSAGING
+    host_network = True
+
+    def __init__(self, installation: Installation, namespace: str, spec: MediaServerSpec) -> None:
+        super().__init__(installation, "livekit", namespace)
+        settings, ports = spec.settings, spec.settings.ports
+        self.secret(SecretSpec(SECRET, namespace, {"redis-password": Shared(spec.redis_password)}))
+        files = self.config("livekit", {name: (f"livekit/{name}", text) for name, text in configuration(settings).items()})
+        container = Container(
+            name="livekit",
+            image=image("livekit"),
+            command=("/bin/sh", f"{_FILES}/start.sh"),
+            ports=(Port("http", ports.http), Port("media", ports.media), Port("metrics", ports.metrics)),
+            mounts=(
+                Mount(files, _FILES),
+                Mount(SecretFiles(spec.api_secret, items=(("keys.yaml", "keys.yaml"),)), "/secrets/livekit"),
+                Mount(SecretFiles(SECRET, items=(("redis-password", "password"),)), "/secrets/redis"),
+            ),
+            env={"HOST_IP": PodField("status.hostIP")},
+            # The answer says whether it has written its own state to Redis in the last seconds.
+            readiness=Probe(http=("/", "http"), failures=3),
+            # Calls that go on need no Redis: it is not restarted for a failover, nor for an outage that people can mend.
+            liveness=Probe(tcp="http", failures=6),
+            resources=spec.resources,
+        )
+        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=TAINT)
+        servers = self.stateful_set(
+            "statefulset.yaml", "livekit", pod, part="livekit", replicas=spec.replicas, governing_service="livekit-nodes"
+        )
+        self.takes_node_ports(PortRange(settings.media.first, settings.media.last, "UDP"))
+        self.metrics = self.service(
+            "service.yaml", "livekit-nodes", servers, {"metrics": ports.metrics}, headless=True, publish_not_ready=True
+        ).endpoint("metrics")
+        self.http = self.service("service.yaml", "livekit", servers, {"http": ports.http}).endpoint("http")
+        # Signalling of clients, and the part of the API that the authorisation service uses, which has LiveKit's public URL alone.
+        paths = ("/rtc", "/twirp/livekit.RoomService")
+        self.expose(Exposure("livekit", spec.host, self.http, f"{self.folder}/ingress.yaml", paths))
+        self.connect(self.pods, *spec.redis, spec.webhook)

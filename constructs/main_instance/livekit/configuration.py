@@ -1,0 +1,80 @@
+"""LiveKit's settings: a pure function of a specification.
+
+LiveKit refuses a file with an option that it does not know. Options: github.com/livekit/livekit, pkg/config/config.go, of 1.13.5.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+from attrs import field, frozen
+
+from kit.network import PortRange
+from kit.text import yaml_text
+from main_instance.node_addresses import SCRIPT, NodeAddresses
+
+
+@frozen
+class Ports:
+    """Where LiveKit listens, all TCP: `http` for signalling and its API, `media` for those whose network lets no UDP through."""
+
+    http: int = 7880
+    media: int = 7881
+    metrics: int = 6789
+
+
+@frozen
+class Sentinels:
+    """A Redis set as LiveKit finds it: the Sentinels' addresses (`host:port`) and what they call the set."""
+
+    addresses: tuple[str, ...]
+    group: str
+    database: int = 1
+    """Synapse's is 0."""
+
+
+@frozen
+class LiveKitSpec:
+    """LiveKit on several nodes that know of each other by Redis.
+
+    `media`: UDP ports of a node, of which each participant takes two. `webhooks`: who is told what happens in rooms, signed with `api_key`.
+    """
+
+    media: PortRange
+    redis: Sentinels
+    api_key: str
+    webhooks: tuple[str, ...]
+    nodes: NodeAddresses = field(factory=NodeAddresses)
+    key_file: str = "/secrets/livekit/keys.yaml"
+    ports: Ports = Ports()
+
+
+def configuration(spec: LiveKitSpec) -> dict[str, str]:
+    """What the pods mount at one path, by file name: settings and the start script. No secret."""
+    start = (files(__package__) / "start.sh").read_text()
+    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: spec.nodes.script, "start.sh": start}
+
+
+def settings(spec: LiveKitSpec) -> dict[str, Any]:
+    """What all nodes share. Where a node listens, by what address it is reached and the password of Redis come from the start script."""
+    return {
+        "port": spec.ports.http,
+        "prometheus": {"port": spec.ports.metrics},
+        "rtc": {
+            "tcp_port": spec.ports.media,
+            "port_range_start": spec.media.first,
+            "port_range_end": spec.media.last,
+            # No server of somebody else's is asked for this node's address.
+            "use_external_ip": False,
+        },
+        "redis": {
+            "sentinel_master_name": spec.redis.group,
+            "sentinel_addresses": list(spec.redis.addresses),
+            "db": spec.redis.database,
+        },
+        "key_file": spec.key_file,
+        # A room is made by the authorisation service alone, for people of this homeserver.
+        "room": {"auto_create": False},
+        "webhook": {"api_key": spec.api_key, "urls": list(spec.webhooks)},
+        "turn": {"enabled": False},
+        "logging": {"level": "info", "json": True},
+    }

@@ -1,0 +1,32 @@
+"""Where clients reach a node: the part of the start scripts of LiveKit and coturn that knows the addresses of their node."""
+
+from ipaddress import ip_address
+
+from attrs import field, frozen
+
+SCRIPT = "addresses.sh"
+"""The file that the start scripts read, beside themselves."""
+
+
+def _addresses(_: object, _attribute: object, public: tuple[tuple[str, str], ...]) -> None:
+    for address in (address for pair in public for address in pair):
+        ip_address(address)
+
+
+@frozen
+class NodeAddresses:
+    """Nodes behind a router that translates addresses, or with a public address beside their own: own address to public address.
+
+    A node's own address is the one that Kubernetes calls it by (`status.hostIP` of its pods). Of a node that is not named, clients
+    reach that one.
+    """
+
+    public: tuple[tuple[str, str], ...] = field(default=(), validator=_addresses)
+
+    @property
+    def script(self) -> str:
+        """Shell that sets ADDRESS, the node's own address, which comes in HOST_IP, and PUBLIC, where clients reach it."""
+        lines = ["# shellcheck shell=sh disable=SC2034", "ADDRESS=$HOST_IP", "PUBLIC=$ADDRESS"]
+        if self.public:
+            lines += ["case $ADDRESS in", *(f"    '{own}') PUBLIC={public} ;;" for own, public in self.public), "esac"]
+        return "\n".join(lines) + "\n"
