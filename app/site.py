@@ -375,7 +375,9 @@ class AuthenticationService:
         "Whether you give it further configuration, such as identity providers (`upstream_oauth2`): `config.yaml` in the Secret "
         "`matrix-authentication-service-additions`. It may then call port 443 of any address on the internet.",
     )
-    identity_provider_cidrs: tuple[Cidr, ...] = option((), "Addresses of identity providers in place of any on the internet.")
+    identity_provider_cidrs: tuple[Cidr, ...] = option(
+        (), "Addresses of identity providers in place of any on the internet.", only_with=OnlyWith("authentication_service.additions", True)
+    )
 
 
 @frozen(kw_only=True)
