@@ -581,7 +581,7 @@ async def nothing_is_lost(cast: Cast) -> Facts:
     missing: dict[str, list[str]] = {}
     for person in cast.people:
         for room, accepted in cast.events.items():
-            seen = await history(person, room)
+            seen = [event["event_id"] for event in await history(person, room)]
             lost = [event_id for event_id in accepted if seen.count(event_id) != 1]
             if lost:
                 missing[f"{person.name} in {room}"] = lost
@@ -589,18 +589,18 @@ async def nothing_is_lost(cast: Cast) -> Facts:
     return {"accepted": sum(map(len, cast.events.values())), "members": len(cast.people)}
 
 
-async def history(person: Person, room: str) -> list[str]:
-    """The ids of all events of a room that a member may see, newest first, as the server tells when asked page by page."""
-    ids: list[str] = []
+async def history(person: Person, room: str) -> list[Facts]:
+    """All events of a room that a member may see, newest first, as the server tells when asked page by page."""
+    events: list[Facts] = []
     start: str | None = None
     while True:
         page = await person.ask(
             "GET", f"{V3}/rooms/{segment(room)}/messages?dir=b&limit=100" + (f"&from={segment(start)}" if start else "")
         )
-        ids += [event["event_id"] for event in page["chunk"]]
+        events += page["chunk"]
         start = page.get("end")
         if not start:
-            return ids
+            return events
 
 
 Scenario: TypeAlias = Callable[[Cast], Awaitable[Facts]]

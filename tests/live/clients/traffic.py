@@ -7,10 +7,11 @@ waits for news by sync, or by sliding sync, and starts again where it was when a
     {"at": 12.4, "kind": "read", "by": "bob", "event": "$e", "how": "sync"}
     {"at": 12.5, "kind": "refused", "by": "alice", "what": "send", "why": "502 ..."}
     {"at": 12.6, "kind": "ready"}                                        # everybody is in all rooms, and the traffic begins
-    {"at": 99.9, "kind": "history", "by": "bob", "room": "!r", "events": ["$e", ...]}   # after SIGTERM: what a member is shown
+    {"at": 99.9, "kind": "history", "asked": 99.7, "by": "bob", "room": "!r", "texts": {"$e": "alice 1"}}   # what a member is shown
 
-`at`: seconds of the machine's monotonic clock, which all processes share. SIGUSR1 asks for the histories while the traffic goes on, then a line
-{"kind": "checked"}; SIGTERM lets what is under way come to its end, asks for them a last time and ends the program.
+`at`: seconds of the machine's monotonic clock, which all processes share. No text is sent twice, unless as the same message.
+SIGUSR1 asks for the histories while the traffic goes on, then comes a line {"kind": "checked"}; SIGTERM lets what is under way come to its
+end, asks for them a last time and ends the program.
 """
 
 import asyncio
@@ -25,13 +26,15 @@ from typing import Any
 
 import aiohttp
 import nio
-from attrs import define, field
+from attrs import define
 
 from tests.live.clients.people import Person, UnmetError, Wire, done, segment
 from tests.live.clients.scenarios import SLIDING_SYNC, V3, history
 
 _RETRY_SECONDS = 0.25
 """Clients wait longer; a shorter pause shows a gap as it is."""
+_QUESTIONS = 20
+"""How often a history is asked for that is refused."""
 _LAST_SECONDS = 60.0
 """What a request that is under way at the end may take."""
 
@@ -50,8 +53,6 @@ class Traffic:
     """Seconds between two messages of a sender."""
     going: bool = True
     reading: bool = True
-    waiting: set[str] = field(factory=set)
-    """The accepted events that some reader has not read."""
 
     async def send(self, person: Person) -> None:
         """Until the end: a message, a pause."""
@@ -112,13 +113,14 @@ class Traffic:
         """Tell what every member is shown of every room."""
         for person in people:
             for room in self.rooms:
-                events = None
-                for _ in range(20):
+                texts, asked = None, time.monotonic()
+                for _ in range(_QUESTIONS):
                     with suppress(UnmetError, aiohttp.ClientError, TimeoutError, OSError):
                         events = await history(person, room)
+                        texts = {event["event_id"]: event["content"]["body"] for event in events if event["type"] == "m.room.message"}
                         break
                     await asyncio.sleep(0.5)
-                say("history", by=person.name, room=room, events=events)
+                say("history", asked=round(asked, 3), by=person.name, room=room, texts=texts)
         say("checked")
 
 

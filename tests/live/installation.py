@@ -1,0 +1,67 @@
+"""The installation that the live tests use: a site with everything on that runs here, compiled as an operator does, and its people."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from app.compiler import compile_site
+from app.settings import read_site
+from overlays import profiles
+from tests.kustomize import ROOT, build, write
+from tests.live.cluster import INGRESS, Client, Cluster
+from tests.live.report import Report
+
+SERVER_NAME = "example.com"
+NAMESPACE = "matrix"
+PUBLIC = f"http://haproxy.{NAMESPACE}.svc.cluster.local:8008"
+"""What the ingress controller calls."""
+
+REPORT = pytest.StashKey[Report]()
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {"features": {"federation": True}}
+"""What the site of the tests has beyond the site.yaml of the repository."""
+
+
+def compile_live_site(folder: Path) -> None:
+    """Write `dist/` of the tests' site to a folder."""
+    yaml = YAML()
+    document = yaml.load(ROOT / "site.yaml")
+    for section, options in CHANGES.items():
+        document.setdefault(section, {}).update(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    yaml.dump(document, folder / "site.yaml")
+    write(folder, compile_site(read_site(folder / "site.yaml"), profiles()))
+
+
+@cache
+def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
+    """What `kubectl kustomize` prints for a profile of a compiled site."""
+    return build(folder / "overlays" / profile)
+
+
+def register(cluster: Cluster, *names: str) -> dict[str, str]:
+    """Make accounts as the deployment guide says, by the shared secret that only the pod of main has. Returns passwords by name."""
+    passwords = {name: secrets.token_urlsafe(12) for name in names}
+    secret = "/secrets/synapse/registration_shared_secret"
+    command = " && ".join(
+        f'register_new_matrix_user -u {name} -p {password} --no-admin -k "$(cat {secret})" http://localhost:8008'
+        for name, password in passwords.items()
+    )
+    cluster.exec("synapse-0", ["sh", "-c", command]).check()
+    return passwords
+
+
+def haproxy_logs(cluster: Cluster) -> list[str]:
+    """The output of every HAProxy in front of Synapse."""
+    return [cluster.logs(pod.name) for pod in cluster.pods("haproxy")]
+
+
+def launch(cluster: Cluster, command: str, given: Mapping[str, Any]) -> Client:
+    """Start `python -m tests.live.clients <command>` where the ingress controller is."""
+    return cluster.launch(["python", "-m", "tests.live.clients", command], INGRESS, given=json.dumps(given))
