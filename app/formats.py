@@ -184,7 +184,19 @@ HttpsUrl = Annotated[
         read=_port_in_range,
     ),
 ]
-UserId = Annotated[str, Text("a Matrix user id", rf"@[!-9;-~]+:{_HOST}(:{_PORT})?", "@admin:example.com", max_length=255, read=_port_in_range)]
+Line = Annotated[
+    str,
+    Text(
+        "one line of text",
+        r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\x00-\x20\x7f-\xa0\u2028\u2029]",
+        "Element",
+        max_length=100,
+        read=_encodable,
+    ),
+]
+UserId = Annotated[
+    str, Text("a Matrix user id", rf"@[!-9;-~]+:{_HOST}(:{_PORT})?", "@admin:example.com", max_length=255, read=_port_in_range)
+]
 Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
 
 

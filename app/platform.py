@@ -23,6 +23,8 @@ from kit.network import Host
 from kit.quantities import Resources, gib, mib, millicores
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
+from main_instance.element_web.component import ElementWeb, ElementWebSpec
+from main_instance.element_web.configuration import ClientSpec, Theme
 from main_instance.haproxy.component import HAProxy, ProxySpec, internal_endpoint
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream
 from main_instance.haproxy.well_known import Contact, WellKnown
@@ -92,6 +94,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             server_name=_host(site, "well_known") if site.well_known.publish else None,
         ),
     )
+    ElementWeb(installation, main, _element_web(site, homeserver))
     generator, fetched = providers(installation.declared.secrets, site.secrets.provider, site.secrets.store)
     if generator:
         SecretGenerator(installation, main, generator)
@@ -126,6 +129,24 @@ def _host(site: Site, host: str) -> Host:
         host = next((other.name for other in fields(type(site.hosts)) if getattr(site.hosts, other.name) == site.domain), host)
     name = site.domain if host == "well_known" else getattr(site.hosts, host)
     return Host(name, getattr(site.tls.secret_names, host))
+
+
+def _element_web(site: Site, homeserver: synapse.HomeserverSpec) -> ElementWebSpec:
+    options = site.element
+    client = ClientSpec(
+        url=f"https://{site.hosts.element}",
+        homeserver=f"https://{site.hosts.matrix}",
+        server_name=site.server_name,
+        brand=options.brand,
+        theme=Theme(options.theme.value),
+        help_url=options.help_url,
+        custom_homeservers=options.custom_homeservers,
+        registration=site.registration.enabled,
+        federation=site.features.federation,
+        calls=homeserver.calls is not None,
+        login_elsewhere=homeserver.authentication is not None,
+    )
+    return ElementWebSpec(client, _host(site, "element"))
 
 
 def _well_known(site: Site, homeserver: synapse.HomeserverSpec) -> WellKnown | None:

@@ -21,6 +21,7 @@ from app.formats import (
     HttpsUrl,
     Image,
     Label,
+    Line,
     MediaAge,
     Name,
     Region,
@@ -315,6 +316,24 @@ class Federation:
     allowed_domains: tuple[ServerName, ...] = option((), "Server names. Empty: every server.")
 
 
+class Theme(StrEnum):
+    """What users of Element Web see who have chosen no theme."""
+
+    SYSTEM = "system"
+    LIGHT = "light"
+    DARK = "dark"
+
+
+@frozen(kw_only=True)
+class Element:
+    """Element Web, the client for the browser."""
+
+    brand: Line = option("Element", "What it calls itself.")
+    theme: Theme = option(Theme.SYSTEM, "For users who have chosen none; `system`: what their device prefers.")
+    help_url: HttpsUrl | None = option(None, "Where its help leads.", otherwise="Element's own pages")
+    custom_homeservers: bool = option(False, "Whether people may use it to log in to other homeservers.")
+
+
 @frozen(kw_only=True)
 class Contact:
     """Somebody to write to."""
@@ -408,6 +427,7 @@ class Site:
     object_storage: ObjectStorage = section(ObjectStorage)
     federation: Federation = section(Federation, only_with=OnlyWith("features.federation", True))
     well_known: WellKnown = section(WellKnown)
+    element: Element = section(Element)
     media: Media = section(Media)
     registration: Registration = section(Registration)
     authentication_service: AuthenticationService = section(
@@ -427,8 +447,8 @@ class Site:
 
 RESERVED = frozenset(
     {
-        *(f"hosts.{name}" for name in ("element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
-        *(f"tls.secret_names.{name}" for name in ("element", "admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
+        *(f"hosts.{name}" for name in ("admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
+        *(f"tls.secret_names.{name}" for name in ("admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
         *(f"features.{name}" for name in ("calls", "antivirus", "monitoring", "push")),
         "cluster.node_cidrs",
         "cluster.service_cidrs",

@@ -165,7 +165,7 @@ def _password_file_line(cluster: Object) -> tuple[str, int, str, str]:
 _PATH = re.compile(r"(?<![\w./*$}\])>])/(?:etc|secrets|run|media|data|opt)(?:/[\w.@-]+)*")
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 # What images bring along.
-IN_IMAGES = ("/etc/ssl/certs", "/etc/resolv.conf", "/etc/passwd", "/etc/hosts")
+IN_IMAGES = ("/etc/ssl/certs", "/etc/resolv.conf", "/etc/passwd", "/etc/hosts", "/etc/nginx/mime.types")
 
 
 def named_paths(texts: Iterable[str]) -> set[str]:
