@@ -27,6 +27,8 @@ SITES = {
     "external secrets": "secrets: {provider: external, store: {name: vault}}\n",
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
+    "authentication service": "features: {authentication_service: true}\n",
+    "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.manifests.rules.objects import Objects, config_maps, namespace_of, of_kind, title, workloads
+from tests.manifests.rules.objects import Objects, config_maps, mounted_texts, namespace_of, of_kind, structured, title, workloads
 from tests.manifests.rules.processes import homeservers
 
 CONNECTION_SHARE = 0.85
@@ -113,10 +113,24 @@ def connection_problems(objects: Objects) -> list[str]:
         arguments = everyone[0].settings["database"]["args"]
         cluster = clusters[namespace, arguments["host"].split(".")[0]]
         wanted = sum(process.workload.most for process in everyone) * arguments["cp_max"]
-        most = CONNECTION_SHARE * int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+        accepted = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+        most = CONNECTION_SHARE * (accepted - _other_connections(objects, namespace, arguments["host"]))
         if wanted > most:
             found.append(f"{title(cluster)}: Synapse may want {wanted} connections, more than {most:.0f}")
     return found
+
+
+def _other_connections(objects: Objects, namespace: str, host: str) -> int:
+    """What the Matrix Authentication Service may open to a host, with one pod more while it is updated."""
+    wanted = 0
+    for workload in workloads(objects):
+        for container in workload.serving if workload.namespace == namespace else ():
+            for path, text in mounted_texts(workload, container, objects).items():
+                settings = structured(path, text)
+                database = settings.get("database") if isinstance(settings, dict) else None
+                if isinstance(database, dict) and database.get("host") == host and "max_connections" in database:
+                    wanted += database["max_connections"] * (workload.most + 1)
+    return wanted
 
 
 def postgresql_problems(objects: Objects) -> list[str]:

@@ -88,6 +88,8 @@ def secret_references(objects: Objects) -> Iterator[tuple[str, str, str, set[str
             *([configuration["endpointCA"]] if "endpointCA" in configuration else []),
         ]:
             yield title(store), namespace_of(store), reference["name"], {reference["key"]}
+    for role in of_kind(objects, "DatabaseRole"):
+        yield title(role), namespace_of(role), role["spec"]["passwordSecret"]["name"], {"username", "password"}
     for tenant in of_kind(objects, "Tenant"):
         yield title(tenant), namespace_of(tenant), tenant["spec"]["configuration"]["name"], {"config.env"}
     for ingress in of_kind(objects, "Ingress"):

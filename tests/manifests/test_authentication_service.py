@@ -1,0 +1,169 @@
+"""A site whose people log in with the Matrix Authentication Service: who reaches it, what it replaces, and that every size has room for it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import evolve
+
+from app.compiler import compile_site
+from app.reach import WORLD, Cluster, can_reach, read_cluster
+from app.site import AuthenticationService, Site
+from overlays import profiles
+from tests.kustomize import build, write
+from tests.manifests.rules import budget, consistency, processes, references
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, replace_text
+from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind, workloads
+from tests.manifests.test_network_policies import OTHERS
+
+NAME = "matrix-authentication-service"
+
+
+@pytest.fixture(scope="module")
+def sizes(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
+    """Profile name to the objects of the shipped site with the service, as `kubectl kustomize` prints them."""
+    chosen = evolve(site, features=evolve(site.features, authentication_service=True))
+    folder: Path = tmp_path_factory.mktemp("authentication")
+    write(folder, compile_site(chosen, profiles()))
+    return {profile.name: build(folder / "overlays" / profile.name) for profile in profiles()}
+
+
+@pytest.fixture(scope="module")
+def small(sizes: dict[str, Objects]) -> Objects:
+    return sizes["100-ccu"]
+
+
+@pytest.fixture(scope="module")
+def cluster(small: Objects) -> Cluster:
+    return read_cluster([*small, *OTHERS], pod_network=["10.42.0.0/16"])
+
+
+RULES: list[Rule] = [
+    budget.connection_problems,
+    budget.limit_problems,
+    budget.postgresql_problems,
+    consistency.service_problems,
+    consistency.probe_problems,
+    consistency.budget_problems,
+    processes.listener_problems,
+    processes.instance_problems,
+    references.config_map_problems,
+    references.path_problems,
+    references.host_problems,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_size_holds_together_with_the_service(rule: Rule, sizes: dict[str, Objects]) -> None:
+    assert_kept(rule, sizes)
+
+
+@pytest.mark.parametrize("profile", [profile.name for profile in profiles()])
+def test_it_has_two_pods_or_more_in_every_size(profile: str, sizes: dict[str, Objects]) -> None:
+    assert pick(sizes[profile], "Deployment", NAME)["spec"]["replicas"] >= 2
+    assert len(processes.processes(sizes[profile])) == 23
+
+
+MUTATIONS: list[tuple[Rule, Break, str]] = [
+    (
+        budget.connection_problems,
+        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", "max_connections: 5", "max_connections: 25"),
+        "connections",
+    ),
+    (
+        references.host_problems,
+        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", ":8009/", ":8010/"),
+        "on 8010",
+    ),
+    (
+        references.path_problems,
+        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", "authentication-service/rsa.pem", "authentication-service/rsa.key"),
+        "rsa.key",
+    ),
+    (consistency.probe_problems, lambda o: container(o, "Deployment", NAME)["ports"].pop(), NAME),
+]
+
+
+@pytest.mark.parametrize(("rule", "change", "mention"), MUTATIONS, ids=[mention for _, _, mention in MUTATIONS])
+def test_a_slip_in_its_configuration_is_noticed(rule: Rule, change: Break, mention: str, small: Objects) -> None:
+    assert_noticed(rule, small, change, mention)
+
+
+OPEN = [
+    ("traefik/traefik", f"matrix/{NAME}", 8080),
+    ("matrix/haproxy", f"matrix/{NAME}", 8080),
+    ("matrix/haproxy", f"matrix/{NAME}", 8081),
+    ("matrix/synapse", f"matrix/{NAME}", 8080),
+    ("matrix/synchrotron", f"matrix/{NAME}", 8080),
+    ("matrix/mas-helper", f"matrix/{NAME}", 8080),
+    (f"matrix/{NAME}", "matrix/haproxy", 8009),
+    (f"matrix/{NAME}", "matrix/postgresql-main", 5432),
+    ("matrix/haproxy", "matrix/mas-helper", 8008),
+]
+CLOSED = [
+    ("traefik/traefik", f"matrix/{NAME}", 8081),
+    ("traefik/traefik", "matrix/mas-helper", 8008),
+    ("default/stranger", f"matrix/{NAME}", 8080),
+    ("matrix/redis", f"matrix/{NAME}", 8080),
+    # Through HAProxy alone, which knows who answers.
+    (f"matrix/{NAME}", "matrix/mas-helper", 8008),
+    (f"matrix/{NAME}", "matrix/synapse", 8008),
+    (f"matrix/{NAME}", "matrix/haproxy", 8405),
+    (f"matrix/{NAME}", "matrix/redis-proxy", 6379),
+    (f"matrix/{NAME}", "matrix/minio-main-pool-0", 9000),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "port", "expected"), [(*row, True) for row in OPEN] + [(*row, False) for row in CLOSED])
+def test_who_has_business_with_it_reaches_it_and_nobody_else(cluster: Cluster, source: str, target: str, port: int, expected: bool) -> None:
+    pairs = [(a, b) for a in cluster.workloads[source].pods for b in cluster.workloads[target].pods]
+    assert pairs
+    assert all(can_reach(cluster, a, b, port, "TCP") is expected for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("choices", "world"),
+    [
+        (AuthenticationService(), False),
+        (AuthenticationService(additions=True), True),
+        (AuthenticationService(additions=True, identity_provider_cidrs=("198.51.100.0/24",)), False),
+    ],
+)
+def test_it_calls_the_internet_only_where_the_site_names_identity_providers_there(
+    site: Site, choices: AuthenticationService, world: bool, tmp_path: Path
+) -> None:
+    features = evolve(site.features, authentication_service=True)
+    write(tmp_path, compile_site(evolve(site, features=features, authentication_service=choices), profiles()[:1]))
+    objects = build(tmp_path / "base")
+    cluster = read_cluster(objects)
+    (pod, *_) = cluster.workloads[f"matrix/{NAME}"].pods
+    assert can_reach(cluster, pod, WORLD, 443, "TCP") is world
+    assert not can_reach(cluster, pod, WORLD, 80, "TCP")
+    names = [item["value"] for item in container(objects, "Deployment", NAME)["env"]]
+    assert [len(value.split(":")) for value in names] == [2 if choices.additions else 1]
+
+
+def test_synapse_and_the_service_share_one_secret_and_no_other_key_of_it(small: Objects) -> None:
+    mounted: dict[str, set[str]] = {}
+    for workload in workloads(small):
+        for volume in workload.pod.get("volumes", []):
+            if volume.get("secret", {}).get("secretName") == NAME:
+                mounted[workload.name] = {item["key"] for item in volume["secret"]["items"]}
+    assert mounted.pop(NAME) == {"encryption", "rsa.pem", "homeserver"}
+    assert len(mounted) == 23
+    assert set(map(frozenset, mounted.values())) == {frozenset({"homeserver"})}
+
+
+def test_the_database_is_its_own_and_stays_when_the_service_goes(small: Objects) -> None:
+    (database,), (role,) = of_kind(small, "Database"), of_kind(small, "DatabaseRole")
+    config: dict[str, Any] = yaml.safe_load(pick(small, "ConfigMap", f"{NAME}-config")["data"]["config.yaml"])
+    assert database["spec"]["name"] == config["database"]["database"]
+    assert database["spec"]["owner"] == role["spec"]["name"] == config["database"]["username"]
+    assert database["spec"]["cluster"] == role["spec"]["cluster"] == {"name": "postgresql-main"}
+    assert database["spec"]["databaseReclaimPolicy"] == role["spec"]["databaseRoleReclaimPolicy"] == "retain"
+
+
+def test_the_site_without_the_service_has_nothing_of_it(built: dict[str, Objects]) -> None:
+    for objects in built.values():
+        assert not [o for o in objects if NAME in o["metadata"]["name"] or "mas-helper" in o["metadata"]["name"]]
