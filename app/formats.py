@@ -4,6 +4,7 @@ import re
 from typing import Annotated
 
 from app.options import Entries, Text
+from kit.network import PortRange
 from kit.quantities import Bytes, parse_bytes
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
@@ -46,6 +47,26 @@ def _network(text: str) -> str:
     except ValueError:
         raise ValueError("is not a network; give an address and a prefix length, e.g. 10.0.0.0/8 or fd00::/8") from None
     raise ValueError(f"has bits set beyond its prefix; write {network}")
+
+
+def _address(text: str) -> str:
+    """An IP address in its shortest form. Raises ValueError when it is none."""
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("is no IP address") from None
+
+
+def _udp_ports(text: str) -> PortRange:
+    """A range of UDP ports that any user may open. Raises ValueError for another."""
+    first, last = map(int, text.split("-"))
+    if first > last:
+        raise ValueError("ends before it begins; write the smaller port first")
+    if first < 1024 or last > 65_535:
+        raise ValueError("has ports below 1024 or above 65535")
+    return PortRange(first, last, "UDP")
 
 
 _MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
@@ -133,6 +154,14 @@ Cidr = Annotated[
         read=_network,
     ),
 ]
+AddressMap = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("an IP address", "[0-9a-fA-F.:]+", "10.0.0.5", max_length=39, read=_address),
+        value=Text("an IP address", "[0-9a-fA-F.:]+", "192.0.2.5", max_length=39, read=_address),
+    ),
+]
+UdpPorts = Annotated[PortRange, Text("a range of ports", "[1-9][0-9]{0,4}-[1-9][0-9]{0,4}", "50000-54999", read=_udp_ports)]
 Repository = Annotated[
     str,
     Text(

@@ -268,6 +268,11 @@ class _Reader:
         for name, (key_node, value_node) in self.pairs(node, key).items():
             if not kind.key.accepts(name):
                 self.problem(key_node, key, f"{_quoted(name)} is not {kind.key.noun}, e.g. {kind.key.example}")
+            else:
+                try:
+                    name = str(kind.key.read(name))
+                except ValueError as error:
+                    self.problem(key_node, key, f"{_quoted(name)} {error}")
             values.append((name, self.read(kind.value, key_node, value_node, f"{key}[{_quoted(name)}]")))
         return None if len(self.problems) > before else tuple(values)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import Factory, evolve, fields, frozen
 
 from app.formats import (
+    AddressMap,
     Annotations,
     BackupAge,
     Bucket,
@@ -28,11 +29,13 @@ from app.formats import (
     Repository,
     Schedule,
     ServerName,
+    UdpPorts,
     Url,
     UserId,
     VolumeSize,
 )
 from app.options import OnlyWith, option, required, section
+from kit.network import PortRange
 from kit.quantities import mib
 
 
@@ -95,6 +98,7 @@ class Namespaces:
 
     main: Label = option("matrix", "The platform.")
     li: Label = option("matrix-li", "The lawful-interception instance, apart from everything else.")
+    rtc: Label = option("matrix-rtc", "Calls. Its pods may be in the network of their nodes, which no other namespace allows.")
 
 
 @frozen(kw_only=True)
@@ -109,7 +113,10 @@ class Cluster:
         (), "Addresses of the API server's endpoints. Empty: who needs it may reach ports 443 and 6443 of any address."
     )
     node_cidrs: tuple[Cidr, ...] = option(
-        (), "Addresses of the nodes: pods in the node's network come from them, and TURN does not relay to them."
+        (),
+        "Addresses of the nodes, of their tunnels too where the network plugin has some (such as `flannel.1`): pods in the network of a "
+        "node come from them, and TURN does not relay to them.",
+        only_with=OnlyWith("features.calls", True, needed=True, idle=False),
     )
     pod_cidrs: tuple[Cidr, ...] = option((), "Addresses of the pods, to which TURN does not relay.")
     service_cidrs: tuple[Cidr, ...] = option((), "Addresses of the Services, to which TURN does not relay.")
@@ -310,6 +317,30 @@ class Features:
 
 
 @frozen(kw_only=True)
+class Calls:
+    """Voice and video. The nodes that carry it have the labels `matrix-platform/livekit` and `matrix-platform/coturn`, or one of them."""
+
+    public_addresses: AddressMap = option(
+        (),
+        "Of each of these nodes that clients do not reach by its own address (the node's InternalIP): its own address, and the one "
+        "that they reach.",
+        otherwise="`{}`",
+    )
+    media_ports: UdpPorts = option(PortRange(50_000, 54_999, "UDP"), "UDP ports for the media of group calls, two for each participant.")
+    relay_ports: UdpPorts = option(PortRange(55_000, 59_999, "UDP"), "UDP ports from which TURN relays, one for each relayed address.")
+    relay_to: tuple[Cidr, ...] = option(
+        (), "Private networks to which TURN relays all the same: those of the users in an intranet. The cluster's own are left out."
+    )
+    turn_tls: bool | None = option(
+        None,
+        "Whether TURN is served by TLS too, on port 5349. With `tls.source: acme` you provide the certificate, in the Secret "
+        "`tls.secret_names.turn`: the host leads to nodes, and the platform's issuer can prove the possession of those alone that lead "
+        "to the ingress.",
+        otherwise="`true`, and `false` with `tls.source: acme`",
+    )
+
+
+@frozen(kw_only=True)
 class Federation:
     """Which other Matrix servers may talk to this one."""
 
@@ -425,6 +456,7 @@ class Site:
     tls: Tls = section(Tls)
     secrets: Secrets = section(Secrets)
     object_storage: ObjectStorage = section(ObjectStorage)
+    calls: Calls = section(Calls, only_with=OnlyWith("features.calls", True))
     federation: Federation = section(Federation, only_with=OnlyWith("features.federation", True))
     well_known: WellKnown = section(WellKnown)
     element: Element = section(Element)
@@ -447,11 +479,9 @@ class Site:
 
 RESERVED = frozenset(
     {
-        *(f"hosts.{name}" for name in ("admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
-        *(f"tls.secret_names.{name}" for name in ("admin", "rtc", "turn", "matrix_li", "element_li", "admin_li")),
-        *(f"features.{name}" for name in ("calls", "antivirus", "monitoring", "push")),
-        "cluster.node_cidrs",
-        "cluster.service_cidrs",
+        *(f"hosts.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
+        *(f"tls.secret_names.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
+        *(f"features.{name}" for name in ("antivirus", "monitoring", "push")),
         "storage_classes.media_cache",
         "ingress.admin_source_ranges",
         "ingress.li_source_ranges",

@@ -26,7 +26,35 @@ MISTAKES = {
         BASE + "endpoint: https://s3.example.com\n",
         ['4:1: unknown key "endpoint"; did you mean "object_storage.external.endpoint"?'],
     ),
-    "a key like no other": (BASE + "namespaces: {zzz: 1}\n", ['4:14: namespaces: unknown key "zzz"; known here: main, li']),
+    "a key like no other": (BASE + "namespaces: {zzz: 1}\n", ['4:14: namespaces: unknown key "zzz"; known here: main, li, rtc']),
+    "calls of nodes that nobody has named": (
+        BASE + "features: {calls: true}\n",
+        [
+            "4:19: features.calls: true needs cluster.node_cidrs, which is missing; "
+            "list them, each a network in CIDR notation, e.g. node_cidrs: [10.0.0.0/8]"
+        ],
+    ),
+    "calls in a cluster whose nodes nobody has named": (
+        BASE + "cluster: {multi_zone: true}\nfeatures: {calls: true}\n",
+        [
+            "5:19: features.calls: true needs cluster.node_cidrs, which cluster (line 4) lacks; "
+            "list them, each a network in CIDR notation, e.g. node_cidrs: [10.0.0.0/8]"
+        ],
+    ),
+    "ports that are no range": (
+        BASE + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {media_ports: 6000-5000, relay_ports: 60000-70000}\n",
+        [
+            '6:22: calls.media_ports: "6000-5000" ends before it begins; write the smaller port first',
+            '6:46: calls.relay_ports: "60000-70000" has ports below 1024 or above 65535',
+        ],
+    ),
+    "addresses that are none": (
+        BASE + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.0.0: 1.2.3.4.5}}\n",
+        [
+            '6:28: calls.public_addresses: "10.0.0" is no IP address',
+            '6:36: calls.public_addresses["10.0.0"]: "1.2.3.4.5" is no IP address',
+        ],
+    ),
     "a key given twice": (
         BASE + "tls: {source: acme, source: existing}\nserver_name: other.example.com\n",
         [
@@ -58,7 +86,7 @@ MISTAKES = {
     "a section that is none": (
         BASE + "namespaces: [a]\ntls: acme\n",
         [
-            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li",
+            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li, rtc",
             '5:6: tls: "acme", where a mapping is needed; put its options below it, each on its line: '
             "source, acme, cluster_issuer, cert_manager_namespace, secret_names",
         ],

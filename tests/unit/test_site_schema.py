@@ -22,6 +22,7 @@ from tests.site_documents import BAD_TEXTS, OPTIONS, Document, documents, readab
 from tests.site_mistakes import BASE, MISTAKES
 
 ROOT = Path(__file__).parents[2]
+_CALLS = "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/8]}\n"
 ONLY_THE_READER_TELLS = {
     "they must differ": "namespaces: {li: matrix}",
     "has bits set beyond its prefix": "cluster: {node_cidrs: [10.0.0.1/8]}",
@@ -29,6 +30,8 @@ ONLY_THE_READER_TELLS = {
     "ports end at 65535": "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com:99999'}}",
     'has the tag "latest"': "object_storage: {minio: {image: 'quay.io/minio/minio:latest'}}",
     "ends before it begins": "backups: {schedule: 0 0 5-3 * * *}",
+    "has ports below 1024 or above 65535": _CALLS + "calls: {media_ports: 1000-2000}",
+    "is no IP address": _CALLS + "calls: {public_addresses: {10.0.0: 10.0.0.1}}",
     "half a surrogate pair": 'ingress: {annotations: {a: "\\ud800"}}',
 }
 """What no JSON Schema can say, with an example of each."""
