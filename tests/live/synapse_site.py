@@ -26,7 +26,7 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.worker_type import Scaling
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
 from overlays import Profile
 
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
@@ -74,16 +74,17 @@ class SynapseFiles:
 
 def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -> SynapseFiles:
     """Write configuration, secrets and names of all processes below `folder`."""
-    site = topology(counts)
+    types = worker_types(authentication_service=spec.authentication is not None)
+    site = topology(counts, types)
     secrets = folder / "secrets"
     secrets.mkdir(parents=True, exist_ok=True)
-    for name in (*SHARED_SECRETS, *MAIN_SECRETS, "redis_password", "turn"):
+    for name in (*SHARED_SECRETS, *MAIN_SECRETS, "redis_password", "turn", "authentication"):
         (secrets / name).write_text(f"not-so-secret-{name}")
     (secrets / "signing_key").write_text(f"ed25519 a_1 {base64.b64encode(os.urandom(32)).decode().rstrip('=')}\n")
     _write(folder / "log.yaml", log_config())
     shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
     files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
-    for kind in WORKER_TYPES:
+    for kind in types:
         own = _write(folder / f"{kind.name}.yaml", worker_config(kind, spec))
         for name in site.instances[kind.name]:
             files[name] = (*shared, own, _write(folder / f"name-{name}.yaml", {"worker_name": name}))

@@ -18,6 +18,7 @@ from main_instance.synapse.configuration import (
     HEALTH_PORT,
     METRICS_PORT,
     REPLICATION_PORT,
+    AuthenticationService,
     Federation,
     HomeserverSpec,
     MatrixRtc,
@@ -25,14 +26,15 @@ from main_instance.synapse.configuration import (
     UrlPreviews,
 )
 from main_instance.synapse.worker_type import Duty, Scaling
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
 from overlays import Profile, profiles
 from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, synapse_python, write_files
 
 pytestmark = pytest.mark.live
 
 ONES = {kind.name: 1 for kind in WORKER_TYPES}
-TYPE_OF = {f"{kind.name}-{ordinal}": kind for kind in WORKER_TYPES for ordinal in range(100)}
+DELEGATED = {kind.name: 1 for kind in worker_types(authentication_service=True)}
+TYPE_OF = {f"{kind.name}-{ordinal}": kind for kind in (*WORKER_TYPES, MAS_HELPER) for ordinal in range(100)}
 
 # A duty that Synapse's parser does not turn into a yes or no: the media repository compares names when it starts.
 NOT_ANSWERED = Duty.MEDIA_BACKGROUND_JOBS
@@ -149,6 +151,40 @@ AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0"
 def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[HomeserverSpec], HomeserverSpec], tmp_path: Path) -> None:
     files = write_files(tmp_path, change(homeserver_spec(tmp_path)), ONES)
     assert_understood(files, read(files, AFFECTED))
+
+
+def with_authentication_service(spec: HomeserverSpec) -> HomeserverSpec:
+    service = AuthenticationService("http://matrix-authentication-service:8080/", f"{spec.secrets}/authentication")
+    return evolve(spec, authentication=service)
+
+
+def test_every_process_understands_that_another_service_logs_people_in(read: Reader, tmp_path: Path) -> None:
+    files = write_files(tmp_path, with_authentication_service(homeserver_spec(tmp_path)), DELEGATED)
+    answers = read(files, files.by_process)
+    assert len(answers) == 23
+    assert_understood(files, answers)
+
+
+# synapse/config/mas.py refuses each of these beside the service: were one left on, nothing would start.
+LOGINS_OF_ITS_OWN: dict[str, tuple[dict[str, Any], str]] = {
+    "passwords": ({"password_config": {"enabled": True}}, "Password auth cannot be enabled"),
+    "registration": ({"enable_registration": True, "registration_requires_token": True}, "Registration cannot be enabled"),
+    "changes of addresses": ({"enable_3pid_changes": True}, "enable_3pid_changes cannot be enabled"),
+    "a secret in the file": ({"matrix_authentication_service": {"secret": "x", "secret_path": None}}, "in-line secret"),
+    "no secret": ({"matrix_authentication_service": {"secret_path": None}}, "Could not validate Matrix Authentication Service"),
+    "QR codes without the service": (
+        {"matrix_authentication_service": {"enabled": False}},
+        "MSC4108 requires matrix_authentication_service",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), LOGINS_OF_ITS_OWN.values(), ids=LOGINS_OF_ITS_OWN)
+def test_a_login_of_synapses_own_beside_the_service_is_refused(read: Reader, changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    files = write_files(tmp_path, with_authentication_service(homeserver_spec(tmp_path)), DELEGATED)
+    spoil(files, "homeserver.yaml", changes)
+    answer = read(files, ["mas-helper-0"])["mas-helper-0"]
+    assert reason in answer.get("error", ""), answer
 
 
 @pytest.mark.parametrize(
