@@ -95,7 +95,7 @@ CLASSES: tuple[RouteClass, ...] = (
         for what in ("threads", "hierarchy", "timestamp_to_event")
     ),
     RouteClass("the summary of a room", "client-reader", f"{_V1}/room_summary/*", "GET"),
-    RouteClass("an alias", "client-reader", f"{_C}/directory/room/*", "GET"),
+    RouteClass("an alias", "client-reader", f"{_C}/directory/room/*"),
     RouteClass("asking for keys", "client-reader", f"{_C}/keys/query", "POST"),
     RouteClass("changed keys", "client-reader", f"{_C}/keys/changes", "GET"),
     RouteClass("claiming keys", "client-reader", f"{_C}/keys/claim", "POST"),
@@ -115,7 +115,6 @@ CLASSES: tuple[RouteClass, ...] = (
     RouteClass("profiles for other servers", "federation-reader", f"{_FEDERATION}/v1/query/*", "GET"),
     # Main.
     RouteClass("logout", MAIN, f"{_C}/logout", "POST"),
-    RouteClass("changing an alias", MAIN, f"{_C}/directory/room/*", "PUT DELETE"),
     RouteClass("forgetting a room", MAIN, f"{_ROOM}/forget", "POST"),
     RouteClass("reporting an event", MAIN, f"{_ROOM}/report/*", "POST"),
     RouteClass("pushers", MAIN, f"{_C}/pushers", "GET"),

@@ -499,7 +499,7 @@ async def membership(cast: Cast) -> Facts:
 
 
 async def only_main(cast: Cast) -> Facts:
-    """What no worker serves: a device that logs out, a new alias, an OpenID token, a report to the administrators."""
+    """A device that logs out, a new alias, an OpenID token, a report to the administrators."""
     alice, bob, _ = cast.people
     identifier = {"type": "m.id.user", "user": bob.id}
     second = await bob.ask(
