@@ -5,7 +5,7 @@ from cdk8s import App
 
 from app import site as site_options
 from app.secrets import providers
-from app.site import Site
+from app.site import Site, TlsSource
 from infrastructure.access import OperatorAccess
 from infrastructure.foundation import Foundation, Namespace
 from infrastructure.ingress import CertificateSource, Gateway, Ingress, IngressSpec
@@ -23,11 +23,17 @@ from kit.network import Host
 from kit.quantities import Resources, gib, mib, millicores
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
+from main_instance.coturn.component import Coturn, RelaySpec
+from main_instance.coturn.configuration import Certificate, CoturnSpec
 from main_instance.element_web.component import ElementWeb, ElementWebSpec
 from main_instance.element_web.configuration import ClientSpec, Theme
 from main_instance.haproxy.component import HAProxy, ProxySpec, internal_endpoint
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream
 from main_instance.haproxy.well_known import Contact, WellKnown
+from main_instance.livekit.component import LiveKit, MediaServerSpec
+from main_instance.livekit.configuration import LiveKitSpec, Sentinels
+from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
+from main_instance.node_addresses import NodeAddresses
 from main_instance.synapse import configuration as synapse
 from main_instance.synapse import process
 from main_instance.synapse.component import SERVICE, Authentication, Synapse, SynapseSpec
@@ -41,8 +47,8 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
     installation = Installation(app, profile.name, _facts(site))
     main = site.namespaces.main
-    namespaces = (main, site.namespaces.li) if site.features.li else (main,)
-    Foundation(installation, tuple(map(Namespace, namespaces)))
+    namespaces = _namespaces(site)
+    Foundation(installation, namespaces)
     OperatorAccess(installation, main)
 
     media, backups = _object_storage(installation, site, profile)
@@ -55,6 +61,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     counts = {name: len(instances) for name, instances in workers.instances.items()}
     ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in kinds if kind.autoscaled}
     profile.check_connections(1 + sum((counts | ceilings).values()))
+    turn = _coturn(installation, site, profile) if site.features.calls else None
     homeserver = _homeserver(site, profile, postgresql.database, redis, media, authentication)
     messaging = Synapse(
         installation,
@@ -70,10 +77,11 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             redis_secret=redis.password.name,
             media=media,
             authentication=Authentication(authentication.http, authentication.secret_name, SHARED_SECRET) if authentication else None,
+            turn_secret=turn.shared_secret if turn else None,
         ),
     )
     domain = installation.facts.service_host(SERVICE, main) + "."
-    HAProxy(
+    proxy = HAProxy(
         installation,
         main,
         ProxySpec(
@@ -94,6 +102,8 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             server_name=_host(site, "well_known") if site.well_known.publish else None,
         ),
     )
+    if site.features.calls:
+        _group_calls(installation, site, profile, redis, proxy)
     ElementWeb(installation, main, _element_web(site, homeserver))
     generator, fetched = providers(installation.declared.secrets, site.secrets.provider, site.secrets.store)
     if generator:
@@ -103,7 +113,8 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     NetworkPolicies(
         installation,
         NetworkPoliciesSpec(
-            namespaces=namespaces,
+            namespaces=tuple(namespace.name for namespace in namespaces),
+            node_cidrs=site.cluster.node_cidrs,
             ingress_namespace=site.ingress.controller_namespace,
             api_server_cidrs=site.cluster.api_server_cidrs,
             names={"postgresql-main": "postgresql-access"},
@@ -120,6 +131,16 @@ def _facts(site: Site) -> Facts:
         cluster_domain=site.cluster.domain,
         zones=site.cluster.multi_zone,
     )
+
+
+def _namespaces(site: Site) -> tuple[Namespace, ...]:
+    names = site.namespaces
+    calls = Namespace(
+        names.rtc,
+        "privileged",
+        "LiveKit and coturn are in the network of their nodes, because clients reach thousands of their UDP ports; they have no other rights.",
+    )
+    return Namespace(names.main), *([Namespace(names.li)] if site.features.li else []), *([calls] if site.features.calls else [])
 
 
 def _host(site: Site, host: str) -> Host:
@@ -156,7 +177,8 @@ def _well_known(site: Site, homeserver: synapse.HomeserverSpec) -> WellKnown | N
     contacts = {"m.role.admin": support.admin, "m.role.security": support.security}
     return WellKnown(
         homeserver=f"https://{site.hosts.matrix}",
-        delegated_to=f"{site.hosts.matrix}:443" if site.features.federation else None,
+        # The authorisation service of calls finds the homeserver as another server would.
+        delegated_to=f"{site.hosts.matrix}:443" if site.features.federation or site.features.calls else None,
         livekit_service_url=homeserver.calls.livekit_service_url if homeserver.calls else None,
         issuer=f"https://{site.hosts.auth}/" if site.features.authentication_service else None,
         contacts=tuple(Contact(role, who.email, who.matrix_id) for role, who in contacts.items() if who.email or who.matrix_id),
@@ -280,6 +302,70 @@ def _login(authentication: AuthenticationService) -> Upstream:
     return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port)
 
 
+def _turn_settings(site: Site, profile: Profile) -> CoturnSpec:
+    cluster, calls = site.cluster, site.calls
+    tls = calls.turn_tls if calls.turn_tls is not None else site.tls.source is not TlsSource.ACME
+    return CoturnSpec(
+        realm=site.hosts.turn,
+        relay=calls.relay_ports,
+        total_quota=profile.calls.relayed,
+        cluster=(*cluster.node_cidrs, *cluster.pod_cidrs, *cluster.service_cidrs),
+        peers=calls.relay_to,
+        nodes=NodeAddresses(calls.public_addresses),
+        tls=Certificate() if tls else None,
+    )
+
+
+def _coturn(installation: Installation, site: Site, profile: Profile) -> Coturn:
+    spec = RelaySpec(
+        settings=_turn_settings(site, profile),
+        resources=profile.calls.coturn,
+        host=_host(site, "turn"),
+        certified=site.tls.source is not TlsSource.ACME,
+    )
+    return Coturn(installation, site.namespaces.rtc, spec)
+
+
+def _group_calls(installation: Installation, site: Site, profile: Profile, redis: RedisSentinel, proxy: HAProxy) -> None:
+    namespace, host = site.namespaces.rtc, _host(site, "rtc")
+    password = redis.password.key("password")
+    authorisation = LkJwtService(
+        installation,
+        namespace,
+        AuthorisationSpec(
+            server_name=site.server_name,
+            host=host,
+            homeserver=proxy.public,
+            redis=redis.primary,
+            redis_password=password,
+            ingress_namespace=site.ingress.controller_namespace,
+            other_servers=site.features.federation,
+            private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
+        ),
+    )
+    sentinels = tuple(f"{member.host}:{member.sentinel_port}" for member in redis.spec.members)
+    LiveKit(
+        installation,
+        namespace,
+        MediaServerSpec(
+            settings=LiveKitSpec(
+                media=site.calls.media_ports,
+                redis=Sentinels(sentinels, redis.spec.group),
+                api_key=API_KEY,
+                webhooks=authorisation.webhooks,
+                nodes=NodeAddresses(site.calls.public_addresses),
+            ),
+            replicas=profile.livekit,
+            resources=profile.calls.livekit,
+            host=host,
+            api_secret=API_SECRET,
+            redis=(redis.servers, redis.sentinels),
+            redis_password=password,
+            webhook=authorisation.webhook,
+        ),
+    )
+
+
 def _homeserver(
     site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket, authentication: AuthenticationService | None
 ) -> synapse.HomeserverSpec:
@@ -310,5 +396,7 @@ def _homeserver(
         authentication=synapse.AuthenticationService(f"http://{authentication.http.address}/", process.AUTHENTICATION_SECRET)
         if authentication
         else None,
+        turn=synapse.Turn(_turn_settings(site, profile).uris, process.TURN_SECRET) if site.features.calls else None,
+        calls=synapse.MatrixRtc(f"https://{site.hosts.rtc}", f"wss://{site.hosts.rtc}") if site.features.calls else None,
         extra={"media_retention": retention} if retention else {},
     )

@@ -1,7 +1,7 @@
 """100 concurrent users: everything is there and the data is redundant, at the smallest cost."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores
-from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
 
 PROFILE = Profile(
     concurrent_users=100,
@@ -11,6 +11,7 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
     minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(256)),
     livekit=1,
+    calls=CallSizes(livekit=Resources(millicores(250), mib(256), gib(1)), coturn=Resources(millicores(50), mib(48), mib(256)), relayed=60),
     workers=Workers(
         synchrotron=1,
         event_persister=1,

@@ -1,7 +1,7 @@
 """1000 concurrent users: every elastic worker type has a second instance."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
 
 PROFILE = Profile(
     concurrent_users=1_000,
@@ -11,6 +11,9 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
     minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(256)),
     livekit=2,
+    calls=CallSizes(
+        livekit=Resources(millicores(500), mib(512), gib(2)), coturn=Resources(millicores(100), mib(64), mib(512)), relayed=600
+    ),
     workers=Workers(
         synchrotron=2,
         event_persister=2,

@@ -1,7 +1,7 @@
 """10000 concurrent users."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
 
 PROFILE = Profile(
     concurrent_users=10_000,
@@ -11,6 +11,9 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
     livekit=5,
+    calls=CallSizes(
+        livekit=Resources(millicores(1500), gib(2), gib(6)), coturn=Resources(millicores(400), mib(256), gib(1)), relayed=2_000
+    ),
     workers=Workers(
         synchrotron=8,
         event_persister=4,

@@ -1,7 +1,7 @@
 """20000 concurrent users."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
 
 PROFILE = Profile(
     concurrent_users=20_000,
@@ -11,6 +11,7 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(120), cpu=millicores(250), memory=gib(1)),
     livekit=7,
+    calls=CallSizes(livekit=Resources(cores(2), gib(3), gib(8)), coturn=Resources(millicores(500), mib(256), gib(1)), relayed=3_000),
     workers=Workers(
         synchrotron=16,
         event_persister=8,

@@ -1,7 +1,7 @@
 """5000 concurrent users: every worker type that can be sharded is."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
 
 PROFILE = Profile(
     concurrent_users=5_000,
@@ -11,6 +11,7 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
     minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
     livekit=3,
+    calls=CallSizes(livekit=Resources(cores(1), gib(1), gib(4)), coturn=Resources(millicores(200), mib(128), gib(1)), relayed=1_500),
     workers=Workers(
         synchrotron=4,
         event_persister=2,

@@ -113,6 +113,19 @@ class ProxySize:
 
 
 @frozen
+class CallSizes:
+    """One LiveKit and one coturn. `relayed`: addresses that one coturn relays at a time, at most one port each.
+
+    It is enough for all users if one of two, three, four or five coturns is away, when three of a hundred are in a call between two
+    that needs a relay: each of them takes a few.
+    """
+
+    livekit: Resources
+    coturn: Resources
+    relayed: int = field(validator=ge(1))
+
+
+@frozen
 class Envelope:
     """What the whole platform may request of the cluster."""
 
@@ -132,6 +145,7 @@ class Profile:
     minio: ErasureSize
     minio_li: ErasureSize
     livekit: int
+    calls: CallSizes
     workers: Workers
     synapse: ProcessSize
     haproxy: ProxySize

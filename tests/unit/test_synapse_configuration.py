@@ -93,7 +93,7 @@ def test_federation_can_be_limited_to_partners() -> None:
 
 
 def test_calls_work_without_federation_too_since_main_still_says_who_a_user_is() -> None:
-    spec = evolve(SPEC, calls=MatrixRtc("https://rtc.example.org/livekit/jwt"))
+    spec = evolve(SPEC, calls=MatrixRtc("https://rtc.example.org", "wss://rtc.example.org"))
     assert resources(main_config(spec)["listeners"])[CLIENT_PORT] == ["client", "openid"]
     config = homeserver_config(spec)
     assert config["matrix_rtc"]["transports"] == [{"type": "livekit", "livekit_service_url": "https://rtc.example.org/livekit/jwt"}]
@@ -139,7 +139,7 @@ def test_an_upload_is_answered_only_when_it_is_in_the_bucket() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    spec = evolve(FEDERATING, turn=Turn(("turn:x",), "/secrets/turn/secret"), calls=MatrixRtc("https://rtc.example.org"))
+    spec = evolve(FEDERATING, turn=Turn(("turn:x",), "/secrets/turn/secret"), calls=MatrixRtc("https://rtc.example.org", "wss://rtc.example.org"))
     shards = shard_config(topology({kind.name: 1 for kind in WORKER_TYPES}), str)
     for config in (homeserver_config(spec), shards, main_config(spec), *(worker_config(kind, spec) for kind in WORKER_TYPES)):
         for key, value in options(config):

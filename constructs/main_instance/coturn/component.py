@@ -14,7 +14,7 @@ from main_instance.coturn.configuration import CoturnSpec, configuration
 NODES = (("matrix-platform/coturn", "true"),)
 """The label of the nodes that run it: those that clients reach under the host's name."""
 TAINT = "matrix-platform/calls"
-SECRET = "coturn"
+SECRET = "turn"
 _FILES = "/etc/coturn"
 _GRACE_SECONDS = 3600
 """How long a call may go on over a pod that is being stopped."""

@@ -14,7 +14,7 @@ from main_instance.livekit.configuration import LiveKitSpec, configuration
 NODES = (("matrix-platform/livekit", "true"),)
 """The label of the nodes that run it: those that clients reach by UDP."""
 TAINT = "matrix-platform/calls"
-SECRET = "livekit"
+SECRET = "livekit-redis"
 _FILES = "/etc/livekit"
 _GRACE_SECONDS = 18_000
 """How long calls may go on over a pod that is being stopped: LiveKit waits for the last participant (livekit-helm has as much)."""
@@ -47,7 +47,7 @@ class LiveKit(Component):
     def __init__(self, installation: Installation, namespace: str, spec: MediaServerSpec) -> None:
         super().__init__(installation, "livekit", namespace)
         settings, ports = spec.settings, spec.settings.ports
-        self.secret(SecretSpec(SECRET, namespace, {"redis-password": Shared(spec.redis_password)}))
+        self.secret(SecretSpec(SECRET, namespace, {"password": Shared(spec.redis_password)}))
         files = self.config("livekit", {name: (f"livekit/{name}", text) for name, text in configuration(settings).items()})
         container = Container(
             name="livekit",
@@ -57,10 +57,10 @@ class LiveKit(Component):
             mounts=(
                 Mount(files, _FILES),
                 Mount(SecretFiles(spec.api_secret, items=(("keys.yaml", "keys.yaml"),)), "/secrets/livekit"),
-                Mount(SecretFiles(SECRET, items=(("redis-password", "password"),)), "/secrets/redis"),
+                Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis"),
             ),
             env={"HOST_IP": PodField("status.hostIP")},
-            # The answer says whether it has written its own state to Redis in the last seconds.
+            # The answer says whether a message to itself came back from Redis in the last seconds.
             readiness=Probe(http=("/", "http"), failures=3),
             # Calls that go on need no Redis: it is not restarted for a failover, nor for an outage that people can mend.
             liveness=Probe(tcp="http", failures=6),

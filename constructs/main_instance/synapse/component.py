@@ -12,7 +12,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Port
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import RandomText, SecretSpec, SynapseSigningKey
+from kit.secrets import KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
 from main_instance.synapse import process
 from main_instance.synapse.configuration import (
@@ -41,6 +41,8 @@ METRICS = Port("metrics", METRICS_PORT)
 SERVICE = "synapse"
 """The headless Service that gives every Synapse pod its name: `receipts-0.synapse.<namespace>.svc.<domain>`."""
 SECRET = "synapse"
+TURN = "turn"
+"""The Secret that Synapse shares with the TURN server."""
 
 
 @frozen
@@ -70,6 +72,8 @@ class SynapseSpec:
     media: Bucket
     authentication: Authentication | None = None
     """With it, `homeserver` names its endpoint and `process.AUTHENTICATION_SECRET`."""
+    turn_secret: KeyRef | None = None
+    """What Synapse shares with the TURN server. With it, `homeserver` names `process.TURN_SECRET`."""
     media_cache: Bytes = field(default=gib(10))
 
 
@@ -85,6 +89,8 @@ class Synapse(Component):
         types = worker_types(authentication_service=spec.authentication is not None)
         self.topology = topology(spec.counts, types)
         self.secret(_secret(namespace))
+        if spec.turn_secret:
+            self.secret(SecretSpec(TURN, namespace, {"shared_secret": Shared(spec.turn_secret)}))
         self._homeserver = self.config(
             "synapse-homeserver",
             {
@@ -188,6 +194,8 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
+        if spec.turn_secret:
+            mounts.append(Mount(SecretFiles(TURN, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"))
         if spec.authentication:
             shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))

@@ -137,9 +137,10 @@ class Turn:
 
 @frozen
 class MatrixRtc:
-    """Group calls over LiveKit. `livekit_service_url`: where clients get their token for the SFU (lk-jwt-service)."""
+    """Group calls over LiveKit. `livekit_service_url`: where clients get their token for the SFU (lk-jwt-service); `url`: the SFU itself."""
 
     livekit_service_url: str
+    url: str
     max_event_delay: str = "24h"
 
 
@@ -400,10 +401,12 @@ def _calls(spec: HomeserverSpec) -> Config:
     if spec.calls is None:
         return {}
     return {
-        "matrix_rtc": {"transports": [{"type": "livekit", "livekit_service_url": spec.calls.livekit_service_url}]},
+        # Newer clients read `url`, older ones the other (synapse/config/matrixrtc.py).
+        "matrix_rtc": {"transports": [{"type": "livekit", "url": spec.calls.url, "livekit_service_url": spec.calls.livekit_service_url}]},
         # A client schedules its own "left the call" and puts it off for as long as it lives (MSC4140), a few times a minute.
         "max_event_delay_duration": spec.calls.max_event_delay,
-        "rc_delayed_event_mgmt": {"per_second": 1, "burst_count": 20},
+        # Those who hand this over to lk-jwt-service share a limit: it comes from its address, without their access token.
+        "rc_delayed_event_mgmt": {"per_second": 10, "burst_count": 100},
     }
 
 

@@ -29,6 +29,8 @@ MEDIA_CREDENTIALS = "/secrets/media/credentials"
 ENVIRONMENT = {"LD_PRELOAD": "libjemalloc.so.2"}
 """Beside POD_NAME, for every process."""
 
+TURN_SECRET = "/secrets/turn/shared_secret"
+
 _NAME_FILE = f"{RUN_FOLDER}/name.yaml"
 
 
