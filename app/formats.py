@@ -261,6 +261,17 @@ Schedule = Annotated[
         read=_schedule,
     ),
 ]
+_APP_ID = Text("an app id", "[A-Za-z0-9][-A-Za-z0-9._]{0,63}", "com.example.app.ios")
+AppleId = Annotated[
+    str, Text("an id of ten capital letters and digits", "[A-Z0-9]{10}", "ABCDE12345", mend=lambda text: text.strip().upper())
+]
+Topics = Annotated[
+    tuple[tuple[str, str], ...], Entries(key=_APP_ID, value=Text("a bundle id", "[A-Za-z0-9][-A-Za-z0-9.]{0,154}", "com.example.app"))
+]
+Projects = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(key=_APP_ID, value=Text("the id of a Firebase project", "[a-z][-a-z0-9]{4,28}[a-z0-9]", "example-app", mend=_lower)),
+]
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]
 """`retentionPolicy` of the barman-cloud plugin: d, w, m."""
 MediaAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "90d")]

@@ -34,6 +34,8 @@ from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec, Sentinels
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.node_addresses import NodeAddresses
+from main_instance.sygnal.component import Sygnal, SygnalSpec
+from main_instance.sygnal.configuration import Apns, ApnsApp, FcmApp, PushSpec
 from main_instance.synapse import configuration as synapse
 from main_instance.synapse import process
 from main_instance.synapse.component import SERVICE, Authentication, Synapse, SynapseSpec
@@ -105,6 +107,8 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     if site.features.calls:
         _group_calls(installation, site, profile, redis, proxy)
     ElementWeb(installation, main, _element_web(site, homeserver))
+    if site.features.push:
+        Sygnal(installation, main, SygnalSpec(_push(site), pushers=messaging.pods_of("pusher")))
     generator, fetched = providers(installation.declared.secrets, site.secrets.provider, site.secrets.store)
     if generator:
         SecretGenerator(installation, main, generator)
@@ -168,6 +172,16 @@ def _element_web(site: Site, homeserver: synapse.HomeserverSpec) -> ElementWebSp
         login_elsewhere=homeserver.authentication is not None,
     )
     return ElementWebSpec(client, _host(site, "element"))
+
+
+def _push(site: Site) -> PushSpec:
+    apns = site.push.apns
+    topics = [(apns.apps, False), (apns.sandbox_apps, True)] if apns else []
+    apps = tuple(ApnsApp(app, topic, sandbox) for group, sandbox in topics for app, topic in group)
+    return PushSpec(
+        apns=Apns(apns.key_id, apns.team_id, apps) if apns else None,
+        fcm=tuple(FcmApp(app, project) for app, project in site.push.fcm_apps),
+    )
 
 
 def _well_known(site: Site, homeserver: synapse.HomeserverSpec) -> WellKnown | None:
@@ -398,5 +412,7 @@ def _homeserver(
         else None,
         turn=synapse.Turn(_turn_settings(site, profile).uris, process.TURN_SECRET) if site.features.calls else None,
         calls=synapse.MatrixRtc(f"https://{site.hosts.rtc}", f"wss://{site.hosts.rtc}") if site.features.calls else None,
+        # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
+        reachable_networks=site.cluster.service_cidrs if site.features.push else (),
         extra={"media_retention": retention} if retention else {},
     )

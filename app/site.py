@@ -13,6 +13,7 @@ from attrs import Factory, evolve, fields, frozen
 from app.formats import (
     AddressMap,
     Annotations,
+    AppleId,
     BackupAge,
     Bucket,
     Cidr,
@@ -25,10 +26,12 @@ from app.formats import (
     Line,
     MediaAge,
     Name,
+    Projects,
     Region,
     Repository,
     Schedule,
     ServerName,
+    Topics,
     UdpPorts,
     Url,
     UserId,
@@ -119,7 +122,11 @@ class Cluster:
         only_with=OnlyWith("features.calls", True, needed=True, idle=False),
     )
     pod_cidrs: tuple[Cidr, ...] = option((), "Addresses of the pods, to which TURN does not relay.")
-    service_cidrs: tuple[Cidr, ...] = option((), "Addresses of the Services, to which TURN does not relay.")
+    service_cidrs: tuple[Cidr, ...] = option(
+        (),
+        "Addresses of the Services, to which TURN does not relay. With push Synapse may call them: Sygnal is there.",
+        only_with=OnlyWith("features.push", True, needed=True, idle=False),
+    )
 
 
 _BY_DEFAULT: Final[Any] = Factory(lambda classes: classes.default, takes_self=True)
@@ -366,6 +373,29 @@ class Element:
 
 
 @frozen(kw_only=True)
+class Apns:
+    """Push to Apple's devices. The authentication key goes into the Secret `push-credentials`, as `apns.p8`."""
+
+    key_id: AppleId = required("Id of the authentication key.")
+    team_id: AppleId = required("The team that publishes the apps.")
+    apps: Topics = option((), "App id that each app gives to the homeserver, to its topic: the bundle id.", otherwise="`{}`")
+    sandbox_apps: Topics = option((), "The same for development builds, which Apple reaches by its sandbox.", otherwise="`{}`")
+
+
+@frozen(kw_only=True)
+class Push:
+    """The apps that notifications are pushed to: only who publishes an app can push to it."""
+
+    apns: Apns | None = option(None)
+    fcm_apps: Projects = option(
+        (),
+        "App id of each app that Firebase Cloud Messaging reaches, to its Firebase project. The key of a service account of each project "
+        "goes into the Secret `push-credentials`, as `fcm-<project>.json`.",
+        otherwise="`{}`",
+    )
+
+
+@frozen(kw_only=True)
 class Contact:
     """Somebody to write to."""
 
@@ -460,6 +490,7 @@ class Site:
     federation: Federation = section(Federation, only_with=OnlyWith("features.federation", True))
     well_known: WellKnown = section(WellKnown)
     element: Element = section(Element)
+    push: Push = section(Push, only_with=OnlyWith("features.push", True))
     media: Media = section(Media)
     registration: Registration = section(Registration)
     authentication_service: AuthenticationService = section(
@@ -481,7 +512,7 @@ RESERVED = frozenset(
     {
         *(f"hosts.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
         *(f"tls.secret_names.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
-        *(f"features.{name}" for name in ("antivirus", "monitoring", "push")),
+        *(f"features.{name}" for name in ("antivirus", "monitoring")),
         "storage_classes.media_cache",
         "ingress.admin_source_ranges",
         "ingress.li_source_ranges",

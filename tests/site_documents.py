@@ -67,6 +67,8 @@ GOOD_TEXTS += [
 ]
 GOOD_TEXTS += [
     "@admin:example.com",
+    "ABCDE12345",
+    "example-app",
     "1Ki",
     "512Mi",
     "1024Mi",

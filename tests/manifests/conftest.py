@@ -9,7 +9,7 @@ from cdk8s import App
 from app.compiler import compile_site
 from app.platform import assemble
 from app.settings import read_site
-from app.site import Site
+from app.site import Apns, Push, Site
 from kit.installation import Installation
 from kit.rendering import Rendering
 from overlays import profiles
@@ -40,7 +40,12 @@ def site() -> Site:
 def full_site(site: Site) -> Site:
     """The shipped site with every feature on, in several zones: as many objects as there can be."""
     features = evolve(site.features, **dict.fromkeys((field.name for field in fields(type(site.features))), True))
-    return evolve(site, features=features, cluster=evolve(site.cluster, multi_zone=True))
+    push = Push(
+        apns=Apns(key_id="ABCDE12345", team_id="ABCDE12345", apps=(("com.example.app.ios", "com.example.app"),)),
+        fcm_apps=(("com.example.app.android", "example-app"),),
+    )
+    cluster = evolve(site.cluster, multi_zone=True, service_cidrs=("10.43.0.0/16",))
+    return evolve(site, features=features, cluster=cluster, push=push)
 
 
 @pytest.fixture(scope="session")
