@@ -4,6 +4,7 @@ from attrs import fields
 from cdk8s import App
 
 from app import site as site_options
+from app.budget import quotas
 from app.secrets import providers
 from app.site import Site, TlsSource
 from infrastructure.access import OperatorAccess
@@ -16,6 +17,7 @@ from infrastructure.object_storage.minio import MinioOperatorRelease, MinioSpec,
 from infrastructure.object_storage.policies import BACKUPS, MEDIA, BucketUser, ProvisionedBucket
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql import Backups, Database, PostgresCluster, PostgresSpec
+from infrastructure.quotas import Quotas
 from infrastructure.redis.component import RedisSentinel, SentinelSpec
 from infrastructure.secret_provider import ExternalSecrets, SecretGenerator
 from kit.installation import Facts, Installation
@@ -124,6 +126,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             names={"postgresql-main": "postgresql-access"},
         ),
     )
+    Quotas(installation, quotas(installation.rendering().manifests()))
     return installation
 
 
