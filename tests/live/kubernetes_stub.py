@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 from cryptography import x509
@@ -28,8 +28,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.secrets import Rule
 from tests.live.processes import LOOPBACK
+
+if TYPE_CHECKING:
+    from app.secrets import Rule
 
 TOKEN = "token-of-the-service-account"
 
@@ -70,7 +72,7 @@ class Cluster:
     """The state of the stub: Secrets by namespace and name, and what may go wrong."""
 
     namespaces: set[str]
-    rules: Sequence[Rule] = ()
+    rules: "Sequence[Rule]" = ()
     tokens: set[str] = field(factory=lambda: {TOKEN})
     objects: dict[tuple[str, str], dict[str, Any]] = field(factory=dict)
     log: list[Request] = field(factory=list)
@@ -286,12 +288,12 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(cluster: Cluster, certificate: Path, port: int = 0) -> Iterator[int]:
-    """Serve the cluster on 127.0.0.1 with a certificate (PEM, key included). Yields the port."""
+def serving(cluster: Cluster, certificate: Path, port: int = 0, address: str = LOOPBACK) -> Iterator[int]:
+    """Serve the cluster on an address with a certificate (PEM, key included). Yields the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     handler = type("Handler", (_Handler,), {"cluster": cluster, "tls": context})
-    server = _Server((LOOPBACK, port), handler)
+    server = _Server((address, port), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -303,8 +305,8 @@ def serving(cluster: Cluster, certificate: Path, port: int = 0) -> Iterator[int]
         thread.join(10)
 
 
-def make_certificates(folder: Path) -> None:
-    """Make an authority (`ca.crt`) and a server certificate by it for 127.0.0.1 (`server.pem`, with its key).
+def make_certificates(folder: Path, address: str = LOOPBACK) -> None:
+    """Make an authority (`ca.crt`) and a server certificate by it for an address (`server.pem`, with its key).
 
     Without the extensions that identify keys, like those of older clusters.
     """
@@ -318,7 +320,7 @@ def make_certificates(folder: Path) -> None:
         return valid.add_extension(extension, critical=False).sign(keys["kubernetes"], hashes.SHA256())
 
     authority = certificate("kubernetes", x509.BasicConstraints(ca=True, path_length=None))
-    server = certificate("kube-apiserver", x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]))
+    server = certificate("kube-apiserver", x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]))
     pem = serialization.Encoding.PEM
     (folder / "ca.crt").write_bytes(authority.public_bytes(pem))
     (folder / "server.pem").write_bytes(

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from attrs import asdict, field, frozen
 ROOT = Path(__file__).parents[3]
 TOOLS = ("unshare", "setpriv", "nsenter", "ip", "nft", "bwrap", "mount")
 _START_SECONDS = 30
+
+POD_CIDR, SERVICE_CIDR, NODE_CIDR = "198.18.0.0/17", "198.19.0.0/16", "198.18.240.0/20"
+"""The ranges of pods, of Services, and of nodes and the API server: what a site would set as `cluster.pod_cidrs` and so on."""
 
 
 @frozen
@@ -319,7 +323,12 @@ def node_command() -> list[str]:
 
 @contextlib.contextmanager
 def running_cluster(
-    objects: Sequence[Mapping[str, Any]], *, folder: Path, pod_cidrs: str = "198.18.0.0/17", node_cidrs: str = "198.18.240.0/20"
+    objects: Sequence[Mapping[str, Any]],
+    *,
+    folder: Path,
+    pod_cidr: str = POD_CIDR,
+    node_cidr: str = NODE_CIDR,
+    domain: str = "cluster.local",
 ) -> Iterator[Cluster]:
     """A node that runs these objects, for the time of a `with` block; it is not waited for.
 
@@ -329,20 +338,26 @@ def running_cluster(
     command = node_command()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "node.log"
-    ours, theirs = socket.socketpair()
-    with log.open("wb") as output:
+    with tempfile.TemporaryDirectory(prefix="node-") as scratch, socket.socket(socket.AF_UNIX) as listener, log.open("wb") as output:
+        listener.bind(f"{scratch}/socket")
+        listener.listen(1)
+        listener.settimeout(_START_SECONDS)
         process = subprocess.Popen(
-            [*command, sys.executable, "-m", "tests.live.cluster.node"],
-            stdin=theirs,
+            [*command, sys.executable, "-m", "tests.live.cluster.node", f"{scratch}/socket"],
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'constructs'}", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
         )
-    theirs.close()
+        try:
+            ours, _ = listener.accept()
+        except TimeoutError:
+            process.kill()
+            raise RuntimeError(f"the node did not start\n{log.read_text(errors='replace')}") from None
     cluster = Cluster(ours, process, log)
     try:
-        cluster._call("begin", _START_SECONDS, pod_cidr=pod_cidrs, node_cidr=node_cidrs)
+        cluster._call("begin", _START_SECONDS, pod_cidr=pod_cidr, node_cidr=node_cidr, domain=domain)
         cluster.apply(objects)
         yield cluster
     except BaseException as error:
@@ -351,6 +366,8 @@ def running_cluster(
             error.add_note(f"the output of all containers is in {folder / 'logs'}")
         raise
     finally:
+        with contextlib.suppress(OSError):
+            ours.shutdown(socket.SHUT_RDWR)
         ours.close()
         try:
             process.wait(10)

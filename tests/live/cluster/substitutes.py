@@ -1,0 +1,342 @@
+"""What stands in for a cluster's operators and for container images. Whatever is not listed here runs as it is rendered."""
+
+import base64
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.reach.operators import derived
+from tests.live.cluster.sandbox import Image
+from tests.live.cluster.workloads import Workload
+
+Manifest = Mapping[str, Any]
+
+ROOT = Path(__file__).parents[3]
+
+# --- images ---
+
+
+def _python(environment: str, **settings: Any) -> Image:
+    """A virtual environment of the repository, with the interpreter that it was made from."""
+    folder = ROOT / environment
+    interpreter = Path(os.path.realpath(folder / "bin" / "python")).parents[1]
+    outside = () if interpreter == Path("/usr") else (str(interpreter),)
+    return Image((str(folder), *outside), (str(folder / "bin"),), {"VIRTUAL_ENV": str(folder)}, **settings)
+
+
+def _valkey() -> Image:
+    # Debian 12 has no Valkey. Redis 7 has the same protocol and configuration; its Sentinel does not know FAILOVER COORDINATED, which the
+    # rendered scripts are prepared for.
+    names = ("server", "cli", "sentinel")
+    return Image(aliases={} if shutil.which("valkey-server") else {f"valkey-{name}": f"redis-{name}" for name in names})
+
+
+# The image of a container is the first of these whose name is part of it.
+IMAGES: Mapping[str, Callable[[], Image]] = {
+    "/synapse:": lambda: _python(".venv-live", heavy=True),
+    "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),)),
+    "valkey/valkey:": _valkey,
+    "substitute/postgresql": lambda: _postgresql_image(),
+    "substitute/minio": lambda: _minio_image(),
+    "substitute/moto": lambda: _python(".venv-live"),
+    "substitute/client": lambda: _with_repository(_python(".venv-live")),
+}
+
+
+@cache
+def image(name: str) -> Image:
+    """What stands in for an image. Raises LookupError if nothing does."""
+    for part, make in IMAGES.items():
+        if part in name:
+            return make()
+    raise LookupError(f"nothing stands in for the image {name}: see {Path(__file__).name}")
+
+
+def _with_repository(environment: Image) -> Image:
+    return Image((str(ROOT), *environment.folders[1:]), environment.path, {**environment.environment, "PYTHONPATH": f"{ROOT}"})
+
+
+def not_run(workload: Workload) -> str:
+    """Why a workload does not run here, or nothing if it does."""
+    if workload.kind == "Job" and workload.name.startswith("minio-") and not minio_program():
+        return "moto, which stands in for MinIO where that is not built, has neither users nor policies"
+    return ""
+
+
+# These start before all others: Synapse's workers end at once until the main process has made the tables.
+FIRST = ("synapse",)
+
+
+# --- operators ---
+
+
+def substitutes(objects: Sequence[Manifest], secrets: Callable[[str, str], Mapping[str, bytes] | None]) -> list[Manifest]:
+    """The objects that operators would add to these. `secrets`: those that exist, which are not made again."""
+    operated = derived(objects)
+    # All Services of the operators; of their pods only those below.
+    found: list[Manifest] = [o for o in operated if o["kind"] == "Service"]
+    for o in objects:
+        if o["kind"] == "Cluster" and o["apiVersion"].startswith("postgresql.cnpg.io/"):
+            found += _postgresql(o, operated, secrets)
+        if o["kind"] == "Tenant":
+            found += _object_storage(o, operated, objects)
+    return found
+
+
+# CloudNativePG: one instance, the primary, in place of the operator's instances. Its data is in memory, where fsync does nothing: no test
+# takes the power from it.
+
+# Parameters that PostgreSQL has only since a version: Debian's may be older.
+SINCE = {"sync_replication_slots": 17, "idle_replication_slot_timeout": 18, "io_method": 18}
+
+_START_POSTGRESQL = """\
+umask 077
+if [ ! -f /data/pgdata/PG_VERSION ]; then
+    initdb --pgdata /data/pgdata --username postgres --encoding UTF8 --locale C --data-checksums --auth trust --no-sync >/dev/null
+    {
+        printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$OWNER" "$PASSWORD"
+        printf "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\\n\\n" "$DATABASE" "$OWNER"
+    } | postgres --single -j -D /data/pgdata postgres >/dev/null
+fi
+exec postgres -D /data/pgdata -c config_file=/etc/postgresql/postgresql.conf -c hba_file=/etc/postgresql/pg_hba.conf
+"""
+
+
+@cache
+def postgresql_programs() -> Path:
+    """The folder of the newest PostgreSQL: Debian keeps it off the PATH."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    return folders[-1] if folders else Path(shutil.which("postgres") or "/usr/bin/postgres").parent
+
+
+def _postgresql(
+    cluster: Manifest, operated: Sequence[Manifest], secrets: Callable[[str, str], Mapping[str, bytes] | None]
+) -> Iterator[Manifest]:
+    namespace, name, spec = cluster["metadata"].get("namespace", "default"), cluster["metadata"]["name"], cluster["spec"]
+    first = next(
+        o for o in operated if o["kind"] == "Pod" and o["metadata"]["name"] == f"{name}-1" and o["metadata"]["namespace"] == namespace
+    )
+    bootstrap = spec["bootstrap"]["initdb"]
+    if secrets(namespace, f"{name}-app") is None:
+        yield from _postgresql_secrets(namespace, name, bootstrap["database"], bootstrap["owner"])
+    printed = subprocess.run(
+        [postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
+    ).stdout
+    version = int(re.findall(r"\d+", printed)[0])
+    parameters = {key: value for key, value in spec["postgresql"]["parameters"].items() if SINCE.get(key, 0) <= version}
+    parameters |= {
+        "listen_addresses": "*",
+        "unix_socket_directories": "/run/postgresql",
+        "ssl": "on",
+        "ssl_cert_file": "/tls/tls.crt",
+        "ssl_key_file": "/tls/tls.key",
+        "logging_collector": "off",
+    }
+    if any(key.startswith("pg_stat_statements.") for key in parameters):
+        # As the operator does for its managed extensions (pkg/postgres/configuration.go).
+        parameters["shared_preload_libraries"] = "pg_stat_statements"
+    files = {
+        "postgresql.conf": "".join(f"{key} = '{value}'\n" for key, value in parameters.items()),
+        "pg_hba.conf": "\n".join(["local all all trust", *spec["postgresql"].get("pg_hba", ())]) + "\n",
+    }
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": f"{name}-configuration"}, "data": files}
+    container = {
+        "name": "postgres",
+        "image": "substitute/postgresql",
+        "command": ["/bin/sh", "-euc", _START_POSTGRESQL],
+        "env": [
+            {"name": "OWNER", "value": bootstrap["owner"]},
+            {"name": "DATABASE", "value": bootstrap["database"]},
+            {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": f"{name}-app", "key": "password"}}},
+        ],
+        "ports": [{"name": "postgresql", "containerPort": 5432}],
+        "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run/postgresql", "-d", bootstrap["database"]]}, "periodSeconds": 1},
+        "securityContext": {"capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True},
+        # Fast shutdown, as the operator asks for after smartShutdownTimeout.
+        "lifecycle": {"preStop": {"exec": {"command": ["pg_ctl", "stop", "-D", "/data/pgdata", "-m", "fast", "-W"]}}},
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "run", "mountPath": "/run/postgresql"},
+            {"name": "configuration", "mountPath": "/etc/postgresql", "readOnly": True},
+            {"name": "tls", "mountPath": "/tls", "readOnly": True},
+        ],
+    }
+    pod = {
+        "containers": [container],
+        # The user of the operator's images.
+        "securityContext": {"runAsUser": 26, "runAsGroup": 26, "fsGroup": 26, "runAsNonRoot": True},
+        "terminationGracePeriodSeconds": 30,
+        "volumes": [
+            {"name": "configuration", "configMap": {"name": f"{name}-configuration"}},
+            {"name": "tls", "secret": {"secretName": f"{name}-server", "defaultMode": 0o440}},
+            {"name": "run", "emptyDir": {}},
+        ],
+    }
+    yield _stateful_set(namespace, name, first["metadata"]["labels"], pod, start=1, claims=["data"])
+
+
+def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) -> Iterator[Manifest]:
+    """What the operator writes for applications (pkg/specs/secrets.go) and by its authority (pkg/certs)."""
+    host, password = f"{name}-rw", base64.b32encode(os.urandom(20)).decode()
+    yield _secret(
+        namespace,
+        f"{name}-app",
+        {
+            "username": owner,
+            "user": owner,
+            "password": password,
+            "dbname": database,
+            "host": host,
+            "port": "5432",
+            "pgpass": f"{host}:5432:{database}:{owner}:{password}\n",
+            "uri": f"postgresql://{owner}:{password}@{host}.{namespace}:5432/{database}",
+        },
+    )
+    names = [
+        f"{name}-{service}{suffix}"
+        for service in ("rw", "r", "ro")
+        for suffix in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
+    ]
+    authority, certificate, key = _certificate(name, names)
+    yield _secret(namespace, f"{name}-ca", {"ca.crt": authority})
+    yield _secret(namespace, f"{name}-server", {"tls.crt": certificate, "tls.key": key})
+
+
+def _certificate(name: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """The certificate of an authority, and one by it for these names with its key, in PEM."""
+    now, keys = datetime.datetime.now(datetime.UTC), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {name}")])
+    subjects = (authority, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]))
+    extensions: tuple[x509.ExtensionType, ...] = (
+        x509.BasicConstraints(True, None),
+        x509.SubjectAlternativeName([x509.DNSName(n) for n in names]),
+    )
+    made = [
+        x509.CertificateBuilder(authority, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(extension, critical=False)
+        .sign(keys[0], hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+        .decode()
+        for subject, key, extension in zip(subjects, keys, extensions, strict=True)
+    ]
+    key = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made[0], made[1], key.decode()
+
+
+def _postgresql_image() -> Image:
+    return Image(path=(str(postgresql_programs()),))
+
+
+# The MinIO operator: one server with all the drives of the tenant, or where MinIO has not been built, moto, which takes any key, and has no
+# use for the Job that makes users and policies.
+
+
+@cache
+def minio_program() -> Path | None:
+    """`$MINIO`, `.tools/minio/minio` or `minio` on the PATH."""
+    candidates = (os.environ.get("MINIO"), str(ROOT / ".tools" / "minio" / "minio"), shutil.which("minio"))
+    return next((Path(found) for found in candidates if found and os.access(found, os.X_OK)), None)
+
+
+def _minio_image() -> Image:
+    return Image(files={"/usr/local/bin/minio": str(minio_program())})
+
+
+_START_MOTO = """\
+moto_server --host 0.0.0.0 --port 9000 &
+python - "$@" <<EOF
+import boto3, sys, time
+from botocore.exceptions import EndpointConnectionError
+s3 = boto3.client("s3", endpoint_url="http://127.0.0.1:9000", region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any")
+for name in sys.argv[1:]:
+    while True:
+        try:
+            s3.create_bucket(Bucket=name)
+            break
+        except EndpointConnectionError:
+            time.sleep(0.2)
+EOF
+touch /tmp/ready
+wait
+"""
+
+
+def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Sequence[Manifest]) -> Iterator[Manifest]:
+    namespace, name, spec = tenant["metadata"].get("namespace", "default"), tenant["metadata"]["name"], tenant["spec"]
+    pool = spec["pools"][0]
+    made = next(o for o in operated if o["metadata"]["name"] == f"{name}-{pool['name']}" and o["metadata"]["namespace"] == namespace)
+    drives = pool["servers"] * pool["volumesPerServer"]
+    container: dict[str, Any] = {
+        "name": "minio",
+        "ports": [{"name": "minio-port", "containerPort": 9000}],
+        "securityContext": pool["containerSecurityContext"],
+        "volumeMounts": [{"name": "data", "mountPath": spec["mountPath"]}, {"name": "tmp", "mountPath": "/tmp"}],
+    }
+    volumes: list[Manifest] = [{"name": "tmp", "emptyDir": {}}]
+    if minio_program():
+        container |= {
+            "image": "substitute/minio",
+            "command": ["minio", "server", "--quiet", "--address", ":9000", f"{spec['mountPath']}/drive{{1...{drives}}}"],
+            "env": [
+                *spec["env"],
+                {"name": "MINIO_CONFIG_ENV_FILE", "value": "/tmp/minio/config.env"},
+                # Without this MinIO refuses drives on the file system of the machine itself (cmd/xl-storage.go).
+                {"name": "MINIO_CI_CD", "value": "1"},
+            ],
+            "readinessProbe": {"httpGet": {"path": "/minio/health/cluster", "port": 9000}, "periodSeconds": 1, "timeoutSeconds": 5},
+        }
+        container["volumeMounts"].append({"name": "configuration", "mountPath": "/tmp/minio", "readOnly": True})
+        volumes.append({"name": "configuration", "secret": {"secretName": spec["configuration"]["name"]}})
+    else:
+        container |= {
+            "image": "substitute/moto",
+            "command": ["/bin/bash", "-euc", _START_MOTO, "start", *_buckets(namespace, objects)],
+            "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1},
+        }
+    pod = {"containers": [container], "securityContext": pool["securityContext"], "terminationGracePeriodSeconds": 10, "volumes": volumes}
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    yield _stateful_set(namespace, f"{name}-{pool['name']}", labels, pod, service=f"{name}-hl", claims=["data"])
+
+
+def _buckets(namespace: str, objects: Sequence[Manifest]) -> list[str]:
+    """The buckets that a Job of the namespace would make."""
+    requests = [json.loads(o["data"]["request.json"]) for o in objects if o["kind"] == "ConfigMap" and "request.json" in o.get("data", {})]
+    return [bucket["name"] for request in requests if f"minio.{namespace}." in request.get("endpoint", "") for bucket in request["buckets"]]
+
+
+# --- objects ---
+
+
+def _secret(namespace: str, name: str, values: Mapping[str, str]) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": name}, "stringData": values}
+
+
+def _stateful_set(
+    namespace: str, name: str, labels: Mapping[str, str], pod: Manifest, *, start: int = 0, service: str = "", claims: Sequence[str] = ()
+) -> Manifest:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "replicas": 1,
+            "serviceName": service,
+            "ordinals": {"start": start},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": {"automountServiceAccountToken": False, **pod}},
+            "volumeClaimTemplates": [{"metadata": {"name": claim}} for claim in claims],
+        },
+    }
