@@ -132,7 +132,7 @@ SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "federation": lambda spec: evolve(spec, federation=Federation()),
     "partners": lambda spec: evolve(spec, federation=Federation(("partner.example",), ("keys.example",))),
     "turn": lambda spec: evolve(spec, turn=Turn(("turn:turn.example.org?transport=udp",), f"{spec.secrets}/turn")),
-    "calls": lambda spec: evolve(spec, calls=MatrixRtc("https://rtc.example.org/livekit/jwt")),
+    "calls": lambda spec: evolve(spec, calls=MatrixRtc("https://rtc.example.org/livekit/jwt", "wss://rtc.example.org")),
     "previews": lambda spec: evolve(spec, url_previews=UrlPreviews(("203.0.113.0/24",)), reachable_networks=("10.96.0.0/12",)),
     "retention": lambda spec: evolve(spec, message_lifetime="365d", redaction_retention=None, presence=False, cache_factor=2.5),
     "uploads": lambda spec: evolve(spec, media=evolve(spec.media, max_upload_size=mib(5))),

@@ -13,9 +13,10 @@ from attrs import evolve, frozen
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from main_instance.synapse.configuration import Federation, MatrixRtc, UrlPreviews
+from main_instance.authentication_service.component import LOGIN_ROUTES
+from main_instance.synapse.configuration import AuthenticationService, Federation, HomeserverSpec, MatrixRtc, UrlPreviews
 from main_instance.synapse.worker_type import Route, WorkerType
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
 from tests.live.regular_expressions import examples
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 from tests.routing import route
@@ -61,6 +62,13 @@ LEFT_ON_MAIN = {
 
 # Alternatives of our patterns that this Synapse cannot show: SAML needs the program xmlsec1.
 NOT_SHOWN = {"/_synapse/client/saml2/authn_response"}
+
+# Where the Matrix Authentication Service logs people in, main keeps these besides.
+LEFT_ON_MAIN_TOO = {
+    r"/_synapse/client/(?:pick_idp|pick_username|new_user_consent|sso_register)": "single sign-on of Synapse's own, of which there is none",
+    r"/_synapse/client/rendezvous": "a sign-in by QR code lives in the memory of one process",
+}
+DELEGATED = worker_types(authentication_service=True)
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 SEGMENT = "%21abc%3Aexample.org"
@@ -112,9 +120,25 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     folder = tmp_path_factory.mktemp("servlets")
-    calls = MatrixRtc("https://rtc.example.org")
-    spec = evolve(homeserver_spec(folder), federation=Federation(), calls=calls, url_previews=UrlPreviews(), extra=SINGLE_SIGN_ON)
-    files = write_files(folder, spec, {kind.name: 1 for kind in WORKER_TYPES})
+    return read_servlets(folder, evolve(everything_on(folder), extra=SINGLE_SIGN_ON), WORKER_TYPES)
+
+
+@pytest.fixture(scope="module")
+def delegating(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The same where the Matrix Authentication Service logs people in."""
+    folder = tmp_path_factory.mktemp("delegating")
+    service = AuthenticationService("http://authentication:8080/", f"{folder}/secrets/authentication")
+    return read_servlets(folder, evolve(everything_on(folder), authentication=service), DELEGATED)
+
+
+def everything_on(folder: Path) -> HomeserverSpec:
+    calls = MatrixRtc("https://rtc.example.org", "wss://rtc.example.org")
+    return evolve(homeserver_spec(folder), federation=Federation(), calls=calls, url_previews=UrlPreviews())
+
+
+def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...]) -> Server:
+    """What one process of each type serves, and main."""
+    files = write_files(folder, spec, {kind.name: 1 for kind in types})
     asked = {name.removesuffix("-0"): files.arguments(name) for name in files.by_process}
     command = [synapse_python(), str(Path(__file__).with_name("synapse_servlets.py")), str(folder)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
@@ -211,3 +235,48 @@ def test_synapse_tells_paths_apart_before_it_decodes_them(server: Server) -> Non
     alias = "/_matrix/client/v3/directory/room/%23one%2Fsend%2Ftwo%3Aexample.org"
     assert server.serves("client-reader", "GET", alias) == "ClientDirectoryServer"
     assert server.serves("client-reader", "GET", alias.replace("%2F", "/")) is None
+
+
+# --- Where the Matrix Authentication Service logs people in
+
+
+def test_with_the_authentication_service_what_workers_can_serve_is_given_to_one_that_serves_it(delegating: Server) -> None:
+    def check(servlet: Servlet, method: str, path: str) -> None:
+        taker = route(method, path, "since=1", types=DELEGATED)
+        if left_on_main(servlet) or any(re.search(pattern, path) for pattern in LEFT_ON_MAIN_TOO):
+            assert taker == MAIN, f"{method} {path} is on the list of what is left on main"
+        else:
+            assert taker != MAIN or path.endswith("/"), f"{method} {path} ({servlet.name}) is routed to no worker"
+        assert taker == MAIN or delegating.serves(taker, method, path) == servlet.name, f"{method} {path} goes to {taker}"
+
+    for_every_path(delegating.on_workers, check)
+
+
+def test_with_the_authentication_service_no_route_takes_a_path_that_only_main_serves(delegating: Server) -> None:
+    def check(servlet: Servlet, method: str, path: str) -> None:
+        taker = route(method, path, "since=1", types=DELEGATED)
+        assert delegating.serves(taker, method, path), f"{method} {path} ({servlet.name}) goes to {taker}, which does not serve it"
+
+    for_every_path(delegating.servlets[MAIN], check)
+
+
+def test_nothing_that_the_authentication_service_takes_is_served_by_synapse_any_more(server: Server, delegating: Server) -> None:
+    paths = [path for candidate in LOGIN_ROUTES for path in examples(candidate.pattern, "v3")]
+    assert {"/_matrix/client/v3/login", "/_matrix/client/v3/logout"} <= set(paths)
+    for path, method, process in itertools.product(paths, METHODS, delegating.servlets):
+        assert delegating.serves(process, method, path) is None, f"{process} serves {method} {path}"
+    assert server.serves(MAIN, "POST", "/_matrix/client/v3/login"), "without the service it does"
+
+
+def test_mas_helper_serves_all_that_the_authentication_service_asks_and_main_would_do_the_same(delegating: Server) -> None:
+    # crates/matrix-synapse/src/modern.rs of the service, release 1.22.0.
+    asked = [("GET", name) for name in ("query_user", "is_localpart_available")]
+    asked += [("POST", f"{what}_device") for what in ("upsert", "delete")]
+    asked += [("POST", name) for name in ("provision_user", "update_device_display_name", "sync_devices", "delete_user", "reactivate_user")]
+    asked += [("POST", name) for name in ("set_displayname", "unset_displayname", "allow_cross_signing_reset")]
+    for method, name in asked:
+        path = f"/_synapse/mas/{name}"
+        assert route(method, path, types=DELEGATED) == MAS_HELPER.name
+        assert delegating.serves(MAS_HELPER.name, method, path) == delegating.serves(MAIN, method, path) is not None, path
+    metadata = "/_matrix/client/v1/auth_metadata"
+    assert delegating.serves(MAS_HELPER.name, "GET", metadata) == delegating.serves(MAIN, "GET", metadata) == "AuthMetadataServlet"

@@ -236,7 +236,7 @@ MAS_HELPER = WorkerType(
     summary="In place of `sso-login` where the Matrix Authentication Service logs people in: what that service does to accounts and devices.",
     scaling=Scaling.ELASTIC,
     # The second is a client's first question: who logs people in here.
-    routes=_routes("^/_synapse/mas/", rf"{_CLIENT}/(?:v1|unstable/org\.matrix\.msc2965)/auth_metadata$"),
+    routes=_routes("^/_synapse/mas/", rf"{_CLIENT}/(?:v1|unstable|unstable/org\.matrix\.msc2965)/auth_metadata$"),
     fallback=MAIN,
     grows=False,
 )
