@@ -224,7 +224,16 @@ Line = Annotated[
     ),
 ]
 UserId = Annotated[
-    str, Text("a Matrix user id", rf"@[!-9;-~]+:{_HOST}(:{_PORT})?", "@admin:example.com", max_length=255, read=_port_in_range)
+    str,
+    Text(
+        "a Matrix user id",
+        rf"@[!-9;-~]+:{_HOST}(:{_PORT})?",
+        "@admin:example.com",
+        max_length=255,
+        mistakes={"[^@]+@[^@]+": "is an e-mail address"},
+        mend=lambda text: re.sub("^([^@]+)@([^@]+)$", r"@\1:\2", text.strip().lower()),
+        read=_port_in_range,
+    ),
 ]
 Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
 

@@ -270,6 +270,19 @@ MISTAKES = {
             '7:54: tls.acme.email: "nobody" is not allowed; give an e-mail address, e.g. ops@example.com',
         ],
     ),
+    "people and apps": (
+        BASE + "well_known: {support: {admin: {matrix_id: admin@example.com}}}\nfeatures: {push: true}\n"
+        "push: {apns: {key_id: abcde12345, team_id: x}, fcm_apps: {a b: example-app, c: Example App}}\n",
+        [
+            '4:43: well_known.support.admin.matrix_id: "admin@example.com" is an e-mail address; give a Matrix user id, e.g. @admin:example.com',
+            "5:18: features.push: true needs cluster.service_cidrs, which is missing; "
+            "list them, each a network in CIDR notation, e.g. service_cidrs: [10.0.0.0/8]",
+            '6:23: push.apns.key_id: "abcde12345" is not allowed; give an id of ten capital letters and digits, e.g. ABCDE12345',
+            '6:44: push.apns.team_id: "x" is not allowed; give an id of ten capital letters and digits, e.g. ABCDE12345',
+            '6:59: push.fcm_apps: "a b" is not an app id, e.g. com.example.app.ios',
+            '6:80: push.fcm_apps["c"]: "Example App" is not allowed; give the id of a Firebase project, e.g. example-app',
+        ],
+    ),
     "choices that need another option": (
         BASE
         + "object_storage:\n  backend: external\nsecrets:\n  provider: external\n"
