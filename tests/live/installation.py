@@ -1,5 +1,6 @@
 """The installation that the live tests use: a site with everything on that runs here, compiled as an operator does, and its people."""
 
+import base64
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,27 @@ from app.compiler import compile_site
 from app.settings import read_site
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
-from tests.live.cluster import INGRESS, Client, Cluster
+from tests.live.cluster import INGRESS, Client, Cluster, Place
+from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.report import Report
 
 SERVER_NAME = "example.com"
 NAMESPACE = "matrix"
 PUBLIC = f"http://haproxy.{NAMESPACE}.svc.cluster.local:8008"
 """What the ingress controller calls."""
+INTERNAL = f"http://haproxy.{NAMESPACE}.svc.cluster.local:8009"
+"""With Synapse's administration, for the platform itself and for who may forward a port."""
 
 REPORT = pytest.StashKey[Report]()
 
-CHANGES: Mapping[str, Mapping[str, Any]] = {"features": {"federation": True}}
+PUSH_APP, PUSH_PROJECT = "com.example.app", "example-project"
+PUSH_GATEWAY = f"http://sygnal.{NAMESPACE}.svc.cluster.local:5000/_matrix/push/v1/notify"
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "features": {"federation": True, "push": True},
+    "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
+    "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
+}
 """What the site of the tests has beyond the site.yaml of the repository."""
 
 
@@ -41,16 +52,18 @@ def compile_live_site(folder: Path) -> None:
 
 @cache
 def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
-    """What `kubectl kustomize` prints for a profile of a compiled site."""
-    return build(folder / "overlays" / profile)
+    """What `kubectl kustomize` prints for a profile of a compiled site, and the Secrets that only a site's operator can give."""
+    credentials = {f"fcm-{PUSH_PROJECT}.json": base64.b64encode(b"{}").decode()}
+    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": NAMESPACE}, "data": credentials}
+    return [*build(folder / "overlays" / profile), given]
 
 
-def register(cluster: Cluster, *names: str) -> dict[str, str]:
+def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:
     """Make accounts as the deployment guide says, by the shared secret that only the pod of main has. Returns passwords by name."""
     passwords = {name: secrets.token_urlsafe(12) for name in names}
-    secret = "/secrets/synapse/registration_shared_secret"
+    role, secret = "--admin" if administrators else "--no-admin", "/secrets/synapse/registration_shared_secret"
     command = " && ".join(
-        f'register_new_matrix_user -u {name} -p {password} --no-admin -k "$(cat {secret})" http://localhost:8008'
+        f'register_new_matrix_user -u {name} -p {password} {role} -k "$(cat {secret})" http://localhost:8008'
         for name, password in passwords.items()
     )
     cluster.exec("synapse-0", ["sh", "-c", command]).check()
@@ -62,6 +75,12 @@ def haproxy_logs(cluster: Cluster) -> list[str]:
     return [cluster.logs(pod.name) for pod in cluster.pods("haproxy")]
 
 
-def launch(cluster: Cluster, command: str, given: Mapping[str, Any]) -> Client:
-    """Start `python -m tests.live.clients <command>` where the ingress controller is."""
-    return cluster.launch(["python", "-m", "tests.live.clients", command], INGRESS, given=json.dumps(given))
+def metrics(cluster: Cluster, pod: str) -> str:
+    """What a Synapse process tells Prometheus."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9001/_synapse/metrics', timeout=10).read().decode())"
+    return cluster.exec(pod, ["python", "-c", ask]).check().output
+
+
+def launch(cluster: Cluster, command: str, given: Mapping[str, Any], at: Place = INGRESS) -> Client:
+    """Start `python -m tests.live.clients <command>` where the ingress controller is, or elsewhere."""
+    return cluster.launch(["python", "-m", "tests.live.clients", command], at, given=json.dumps(given))

@@ -70,6 +70,7 @@ CLASSES: tuple[RouteClass, ...] = (
     RouteClass("thumbnails", "media-repository", f"{_V1}/media/thumbnail/*/*"),
     RouteClass("the limits of media", "media-repository", f"{_V1}/media/config"),
     RouteClass("downloads without login", "media-repository", "/_matrix/media/v3/download/*/*"),
+    RouteClass("administration: quarantine", "media-repository", "/_synapse/admin/v1/media/quarantine/*/*", "POST"),
     # Events.
     RouteClass("sending", "event-creator", f"{_ROOM}/send/*/*", "PUT"),
     RouteClass("redacting", "event-creator", f"{_ROOM}/redact/*/*", "PUT"),
@@ -107,6 +108,8 @@ CLASSES: tuple[RouteClass, ...] = (
         RouteClass(what, "client-reader", f"{_C}/{what}")
         for what in ("publicRooms", "joined_rooms", "search", "voip/turnServer", "account/whoami", "capabilities", "notifications")
     ),
+    RouteClass("administration: a room", "client-reader", "/_synapse/admin/v1/rooms/*", "GET"),
+    RouteClass("administration: a user", "client-reader", "/_synapse/admin/v2/users/*", "GET"),
     RouteClass("the user directory", "user-dir", f"{_C}/user_directory/search", "POST"),
     RouteClass("single sign-on", "sso-login", f"{_C}/login/sso/redirect", "GET"),
     # Other servers.
@@ -120,6 +123,7 @@ CLASSES: tuple[RouteClass, ...] = (
     RouteClass("pushers", MAIN, f"{_C}/pushers", "GET"),
     RouteClass("setting a pusher", MAIN, f"{_C}/pushers/set", "POST"),
     RouteClass("an OpenID token", MAIN, f"{_C}/user/*/openid/request_token", "POST"),
+    RouteClass("administration: the version", MAIN, "/_synapse/admin/v1/server_version", "GET"),
     RouteClass("checking an OpenID token", MAIN, f"{_FEDERATION}/v1/openid/userinfo", "GET"),
 )
 

@@ -1,5 +1,7 @@
 """People use the platform through HAProxy, as their clients do, and HAProxy's log and the workers' own show who did the work."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +9,11 @@ import pytest
 from attrs import frozen
 
 from tests.live.access_log import Routing, Served, compare, read
-from tests.live.cluster import Cluster
-from tests.live.installation import CHANGES, PUBLIC, SERVER_NAME, haproxy_logs, launch, register
+from tests.live.cluster import INGRESS, NODE, Cluster
+from tests.live.installation import CHANGES, INTERNAL, NAMESPACE, PUBLIC, PUSH_GATEWAY, SERVER_NAME, haproxy_logs, launch, metrics, register
+from tests.live.processes import wait_for
 from tests.live.report import Report
-from tests.live.route_classes import CLASSES
+from tests.live.route_classes import CLASSES, MAIN
 
 FEDERATION = bool(CHANGES.get("features", {}).get("federation"))
 RUN_SECONDS = 240.0
@@ -35,7 +38,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(cluster: Cluster, report: Report) -> Run:
     people = register(cluster, "alice", "bob", "bot")
-    place = {"server_name": SERVER_NAME, "federation": FEDERATION, "openid": FEDERATION}
+    place = {"server_name": SERVER_NAME, "federation": FEDERATION, "openid": FEDERATION, "push_gateway": PUSH_GATEWAY}
     given = {"base": PUBLIC, "host": f"matrix.{SERVER_NAME}", "people": people, "place": place}
     answers = launch(cluster, "use", given).wait(RUN_SECONDS).check().json
     report.scenarios = [
@@ -46,10 +49,27 @@ def run(cluster: Cluster, report: Report) -> Run:
 
 
 @pytest.fixture(scope="module")
-def routing(run: Run, report: Report) -> Routing:
-    found = compare(run.requests, run.lines)
+def administration(cluster: Cluster, run: Run) -> Mapping[str, Any]:
+    """What an administrator finds who forwards HAProxy's internal port, as the deployment guide says."""
+    given = {
+        "base": INTERNAL,
+        "host": f"matrix.{SERVER_NAME}",
+        "server_name": SERVER_NAME,
+        "people": register(cluster, "ada", administrators=True),
+        "user": f"@alice:{SERVER_NAME}",
+        "room": run.facts("push")["room"],
+        "media": run.facts("media")["uri"],
+    }
+    facts: Mapping[str, Any] = launch(cluster, "administer", given, NODE).wait(RUN_SECONDS).check().json
+    return facts
+
+
+@pytest.fixture(scope="module")
+def routing(run: Run, administration: Mapping[str, Any], cluster: Cluster, report: Report) -> Routing:
+    found = compare([*run.requests, *administration["requests"]], read(haproxy_logs(cluster)))
     worker = {row.name: row.worker for row in CLASSES}
     report.routes = [(name, number, worker[name]) for name, number in found.taken.items()] if not found.wrong else []
+    report.unproven = [row.name for row in found.unproven]
     return found
 
 
@@ -123,6 +143,19 @@ def test_a_device_logs_out_and_the_others_stay(run: Run) -> None:
     assert run.facts("only_main")["openid"] == "Bearer"
 
 
+def test_the_administration_is_open_from_inside(administration: Mapping[str, Any]) -> None:
+    assert administration["user"] == f"@alice:{SERVER_NAME}"
+    assert administration["members"] == 3
+
+
+def test_the_ingress_reaches_no_internal_port(cluster: Cluster) -> None:
+    """Not even if it tried: the policies leave it HAProxy's public port alone."""
+    ask = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+    host = f"haproxy.{NAMESPACE}.svc.cluster.local"
+    assert cluster.run(["python", "-c", ask, host, "8008"], INGRESS).code == 0
+    assert cluster.run(["python", "-c", ask, host, "8009"], INGRESS).code != 0
+
+
 def test_the_public_reaches_no_administration(run: Run) -> None:
     assert set(run.facts("closed_doors")["statuses"].values()) <= {403, 404}
 
@@ -143,8 +176,17 @@ def test_credentials_for_turn_are_given(run: Run) -> None:
     assert run.facts("turn")["uris"]
 
 
-def test_a_message_is_pushed_to_a_phone(run: Run) -> None:
-    assert run.facts("push")["pushkey"]
+def test_a_message_is_pushed_to_a_phone(run: Run, cluster: Cluster) -> None:
+    facts = run.facts("push")
+
+    def pushed() -> list[str]:
+        lines = [
+            line for pod in cluster.pods("sygnal") for line in cluster.logs(pod.name).splitlines() if line.startswith('{"notification"')
+        ]
+        notifications = [json.loads(line)["notification"] for line in lines]
+        return [one["devices"][0]["pushkey"] for one in notifications if one.get("event_id") == facts["event_id"]]
+
+    assert wait_for(pushed, 30, "the notification to reach the gateway") == [facts["pushkey"]]
 
 
 def test_every_accepted_message_is_in_the_timeline_of_every_member_once(run: Run) -> None:
@@ -167,3 +209,75 @@ def test_every_request_was_served_by_the_worker_type_that_should_serve_it(routin
 
 def test_main_served_nothing_that_a_worker_should_have(routing: Routing) -> None:
     assert routing.by_main == []
+
+
+def test_each_class_of_the_table_was_asked_for(routing: Routing) -> None:
+    assert [row.name for row in routing.unproven] == []
+
+
+def test_the_process_that_haproxy_names_has_the_request_in_its_own_log(run: Run, cluster: Cluster) -> None:
+    """By the id that HAProxy gives each request: so it is no other process that answered at that address."""
+    served: dict[str, set[str]] = {}
+    for line in run.lines:
+        if line.passed_on and line.client.startswith("203.0.113."):
+            served.setdefault("synapse-0" if line.pool == MAIN else line.server, set()).add(line.request_id)
+    assert len(served) > 15
+    for pod, ids in served.items():
+        log = cluster.logs(pod)
+        assert [request for request in ids if request not in log] == [], pod
+
+
+WRITERS = {
+    "typing-persister": "typing",
+    "encryption": "to_device",
+    "account-data": "account_data",
+    "presence-writer": "presence",
+    "push-rules": "push_rules",
+    "receipts": "receipts",
+    "device-lists": "device_lists",
+    "event-persister": "events",
+    "media-repository": "quarantined_media_changes",
+}
+"""The name of the replication stream (synapse/replication/tcp/streams/_base.py) that each of them writes."""
+
+DUTIES = {
+    "federation-sender": 'synapse_event_processing_positions{name="federation_sender"',
+    "user-dir": 'synapse_event_processing_positions{name="user_dir"',
+    "background": 'synapse_event_processing_positions{name="stats"',
+    "pusher": "synapse_http_httppusher_http_pushes_processed_total{",
+    # Without an application service there is nothing for it to hand over: it follows the events that it would.
+    "appservice": 'synapse_replication_tcp_protocol_inbound_rdata_count_total{stream_name="events"',
+}
+"""Workers that no request needs to reach: what they count as they do their duty. The gauge is set by who does that work alone."""
+
+
+def total(text: str, series: str, *labels: str) -> float:
+    """The sum of the samples whose line begins so and has these labels, in the text that Prometheus scrapes."""
+    lines = [line for line in text.splitlines() if line.startswith(series) and all(label in line for label in labels)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@pytest.mark.usefixtures("administration")
+def test_each_stream_is_written_by_its_writer(cluster: Cluster) -> None:
+    written = {
+        kind: sum(
+            total(metrics(cluster, pod.name), "synapse_replication_tcp_resource_stream_updates_total{", f'"{stream}"')
+            for pod in cluster.pods(kind)
+        )
+        for kind, stream in WRITERS.items()
+    }
+    assert [kind for kind, number in written.items() if not number] == []
+
+
+@pytest.mark.usefixtures("administration")
+def test_all_22_worker_types_work(cluster: Cluster, report: Report) -> None:
+    requests = Counter(line.pool for line in read(haproxy_logs(cluster)) if line.passed_on)
+    duties = {kind: sum(total(metrics(cluster, pod.name), series) for pod in cluster.pods(kind)) for kind, series in DUTIES.items()}
+    assert [kind for kind, number in duties.items() if not number] == []
+    written = {kind: f"wrote the stream {stream}" for kind, stream in WRITERS.items()}
+    done = {kind: series.partition("{")[0] for kind, series in DUTIES.items()}
+    for kind in {row.worker for row in CLASSES} | set(WRITERS) | set(DUTIES):
+        evidence = [f"{requests[kind]} requests"] * bool(requests[kind]) + [found[kind] for found in (written, done) if kind in found]
+        if kind != MAIN and evidence:
+            report.workers[kind] = ", ".join(evidence)
+    assert len(report.workers) == 22

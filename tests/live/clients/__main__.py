@@ -1,5 +1,6 @@
-"""Run the scenarios, or traffic, from inside a cluster: `python -m tests.live.clients use|traffic`, with JSON on standard input.
+"""Run what people do from inside a cluster: `python -m tests.live.clients use|administer|traffic`, with JSON on standard input.
 
+`administer`: see administration.py.
 `use`: prints one JSON value: for each scenario its facts or the reason of its failure, and every request that was made.
 `traffic`: see traffic.py.
 """
@@ -13,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.live.clients import scenarios, traffic
+from tests.live.clients import administration, scenarios, traffic
 from tests.live.clients.people import Person, UnmetError, Wire
 from tests.live.clients.scenarios import SCENARIOS, Cast, Place
 
@@ -67,6 +68,8 @@ def main() -> None:
     given = json.load(sys.stdin)
     if sys.argv[1:] == ["use"]:
         print(json.dumps(asyncio.run(use(given)), indent=1))
+    elif sys.argv[1:] == ["administer"]:
+        print(json.dumps(asyncio.run(administration.run(given)), indent=1))
     elif sys.argv[1:] == ["traffic"]:
         asyncio.run(traffic.run(given))
     else:
