@@ -44,7 +44,7 @@ def full_site(site: Site) -> Site:
         apns=Apns(key_id="ABCDE12345", team_id="ABCDE12345", apps=(("com.example.app.ios", "com.example.app"),)),
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
-    cluster = evolve(site.cluster, multi_zone=True, service_cidrs=("10.43.0.0/16",))
+    cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
     return evolve(site, features=features, cluster=cluster, push=push)
 
 
