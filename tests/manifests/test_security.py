@@ -12,6 +12,7 @@ from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
 RULES = [
     security.namespace_problems,
     security.pod_security_problems,
+    security.node_port_problems,
     security.hardening_problems,
     security.token_problems,
     security.resource_problems,
@@ -30,6 +31,10 @@ def test_every_pod_is_as_narrow_as_it_can_be(rule: Rule, trees: dict[str, Object
 def test_every_exception_for_a_token_is_used(everything: Objects) -> None:
     with_token = {w.pod["serviceAccountName"] for w in workloads(everything) if w.pod.get("automountServiceAccountToken")}
     assert with_token == set(security.TOKEN_HOLDERS)
+
+
+def test_every_exception_for_the_network_of_nodes_is_used(everything: Objects) -> None:
+    assert {w.name for w in workloads(everything) if w.pod.get("hostNetwork")} == set(security.NODE_NETWORK)
 
 
 @pytest.mark.parametrize("tree", ["dist", "full_dist", "other_dist"])
@@ -97,6 +102,30 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["*"]), "everything"),
     (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["list"]), "all Secrets"),
 ]
+
+
+IN_CALLS: list[tuple[Rule, Break, str]] = [
+    (security.pod_security_problems, lambda o: pod(o, "StatefulSet", "lk-jwt-service").update(hostNetwork=True), "lk-jwt-service: uses"),
+    (security.pod_security_problems, lambda o: pod(o, "DaemonSet", "coturn").update(hostPID=True), "coturn: uses hostPID"),
+    (
+        security.pod_security_problems,
+        lambda o: container(o, "StatefulSet", "livekit")["securityContext"].update(privileged=True),
+        "livekit is privileged",
+    ),
+    (security.node_port_problems, lambda o: container(o, "StatefulSet", "livekit")["ports"][0].pop("hostPort"), "not said to be"),
+    (
+        security.node_port_problems,
+        lambda o: container(o, "StatefulSet", "livekit")["ports"][0].update(containerPort=3478, hostPort=3478),
+        "takes 3478",
+    ),
+    (security.node_port_problems, lambda o: pod(o, "DaemonSet", "coturn").pop("dnsPolicy"), "names of Services"),
+    (security.namespace_problems, lambda o: pick(o, "Namespace", "matrix-rtc")["metadata"].pop("annotations"), "without a reason"),
+]
+
+
+@pytest.mark.parametrize(("rule", "change", "mention"), IN_CALLS, ids=[f"{rule.__name__}-{mention[:20]}" for rule, _, mention in IN_CALLS])
+def test_a_pod_of_calls_that_may_more_is_noticed(rule: Rule, change: Break, mention: str, everything: Objects) -> None:
+    assert_noticed(rule, everything, change, mention)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,12 @@ from tests.manifests.rules.objects import Objects, namespace_of, of_kind, title,
 # Pods that talk to the Kubernetes API: why they have a token.
 TOKEN_HOLDERS = {"secret-generator": "it creates the Secrets that are missing"}
 
+# Workloads that are in the network of their nodes: why.
+NODE_NETWORK = {
+    "livekit": "clients send it media on thousands of UDP ports",
+    "coturn": "clients have media relayed from thousands of UDP ports",
+}
+
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 _VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 _SYSCTLS = {
@@ -40,20 +46,44 @@ def namespace_problems(objects: Objects) -> list[str]:
 
 
 def pod_security_problems(objects: Objects) -> list[str]:
-    """Pods that the level `restricted` refuses, where their namespace enforces it."""
+    """Pods that the level `restricted` refuses; but for the network of their nodes, where both pods and namespace have a reason."""
     levels = {
         o["metadata"]["name"]: o["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
         for o in of_kind(objects, "Namespace")
     }
     found = []
     for workload in workloads(objects):
-        if levels.get(workload.namespace) == "restricted":
+        if levels.get(workload.namespace) == "restricted" or workload.name not in NODE_NETWORK:
             found += [f"{workload}: {problem}" for problem in restricted(workload.pod)]
+        else:
+            found += [f"{workload}: {problem}" for problem in restricted(workload.pod) if not _of_node_network(problem)]
     for tenant in of_kind(objects, "Tenant"):
         for pool in tenant["spec"]["pools"]:
             container = {"name": "minio", "securityContext": pool.get("containerSecurityContext", {})}
             pod = {"securityContext": pool.get("securityContext", {}), "containers": [container]}
             found += [f"{title(tenant)}: {problem}" for problem in restricted(pod)]
+    return found
+
+
+def _of_node_network(problem: str) -> bool:
+    return problem == "uses hostNetwork" or problem.endswith(" takes a port of the node")
+
+
+def node_port_problems(objects: Objects) -> list[str]:
+    """Ports of a node that two workloads would take, and pods in its network that do not say which ports they take."""
+    found = []
+    taken: dict[tuple[int, str], str] = {}
+    for workload in workloads(objects):
+        if not workload.pod.get("hostNetwork"):
+            continue
+        for port in (port for container in workload.containers for port in container.get("ports", [])):
+            if port.get("hostPort") != port["containerPort"]:
+                found.append(f"{workload}: {port['containerPort']} is a port of the node, and not said to be")
+            owner = taken.setdefault((port["containerPort"], port.get("protocol", "TCP")), str(workload))
+            if owner != str(workload):
+                found.append(f"{workload}: {owner} takes {port['containerPort']} of the node too")
+        if workload.pod.get("dnsPolicy") != "ClusterFirstWithHostNet":
+            found.append(f"{workload} does not know the names of Services")
     return found
 
 
