@@ -258,13 +258,10 @@ class Component(Construct):
         self.installation.declared.tls_hosts.append((host, self.namespace))
 
     def takes_node_ports(self, *ranges: PortRange) -> None:
-        """The component's pods listen on these ports of their nodes. ValueError when another component's do, or Kubernetes itself."""
+        """The component's pods listen on these ports of their nodes. ValueError when somebody does already, or Kubernetes itself."""
         declared = self.installation.declared.node_ports
-        others = [(owner, taken) for owner, taken in declared if owner != self.name] + [
-            ("NodePort Services", taken) for taken in NODE_PORTS
-        ]
         for wanted in ranges:
-            for owner, taken in others:
+            for owner, taken in [*declared, *(("NodePort Services", taken) for taken in NODE_PORTS)]:
                 if wanted.overlaps(taken):
                     raise ValueError(f"{self.name} would listen on {wanted}/{wanted.protocol} of its nodes, and {taken} is for {owner}")
             declared.append((self.name, wanted))
