@@ -173,7 +173,6 @@ def test_mas_helper_grows_with_no_load_and_main_stands_in_for_it() -> None:
 def test_synapse_has_no_login_of_its_own_beside_the_service() -> None:
     config = homeserver_config(evolve(HOMESERVER, authentication=LINK))
     assert config["matrix_authentication_service"] == {"enabled": True, "endpoint": LINK.endpoint, "secret_path": LINK.secret_path}
-    assert config["password_config"] == {"enabled": False}
     assert config["enable_registration"] is False
     assert "matrix_authentication_service" not in homeserver_config(HOMESERVER)
 

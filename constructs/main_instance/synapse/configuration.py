@@ -390,11 +390,8 @@ def _federation(federation: Federation | None) -> Config:
 def _authentication(service: AuthenticationService | None) -> Config:
     if service is None:
         return {}
-    # Synapse refuses to start with a login of its own beside it (synapse/config/mas.py).
-    return {
-        "matrix_authentication_service": {"enabled": True, "endpoint": service.endpoint, "secret_path": service.secret_path},
-        "password_config": {"enabled": False},
-    }
+    # That Synapse has no login of its own beside it needs not be said: it would refuse to start (synapse/config/mas.py).
+    return {"matrix_authentication_service": {"enabled": True, "endpoint": service.endpoint, "secret_path": service.secret_path}}
 
 
 def _calls(spec: HomeserverSpec) -> Config:
