@@ -623,6 +623,8 @@ async def serve(path: str) -> None:
         task = asyncio.create_task(answer(request))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+    # Nothing is ended one by one: the kernel does it, all at once.
+    os._exit(0)
 
 
 def main() -> None:

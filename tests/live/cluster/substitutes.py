@@ -253,7 +253,9 @@ def minio_program() -> Path | None:
 
 
 def _minio_image() -> Image:
-    return Image(files={"/usr/local/bin/minio": str(minio_program())})
+    program = minio_program()
+    assert program
+    return Image((str(program.parent),), (str(program.parent),), aliases={"minio": str(program)})
 
 
 _START_MOTO = """\
