@@ -12,7 +12,7 @@ from kit.quantities import Bytes
 from kit.rendering import Rendering
 from kit.text import yaml_text
 from main_instance.synapse.worker_type import Route, WorkerType
-from main_instance.synapse.workers import WORKER_TYPES
+from main_instance.synapse.workers import MAS_HELPER, WORKER_TYPES
 from overlays import Profile
 
 NOTICE = "<!-- Made by `make docs`; change the code that it describes instead. -->\n\n"
@@ -31,13 +31,14 @@ def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) 
 
 def workers_page(profiles: Sequence[Profile]) -> str:
     """The worker types: what each does, how it scales, and how many there are in each profile."""
+    kinds = (*WORKER_TYPES, MAS_HELPER)
     rows = [
         (f"`{kind.name}`", kind.summary, kind.scaling.value, ", ".join(_takes(kind)) or "-", kind.balance.value, kind.fallback or "-")
-        for kind in WORKER_TYPES
+        for kind in kinds
     ]
-    counts = [(f"`{kind.name}`", *(profile.workers.count(kind.name, kind.scaling.value) for profile in profiles)) for kind in WORKER_TYPES]
+    counts = [(f"`{kind.name}`", *(profile.workers.count(kind.name, kind.scaling.value) for profile in profiles)) for kind in kinds]
     routes = "\n".join(
-        f"### {kind.name}\n\n" + "\n".join(f"- {_route(route)}" for route in kind.routes) + "\n" for kind in WORKER_TYPES if kind.routes
+        f"### {kind.name}\n\n" + "\n".join(f"- {_route(route)}" for route in kind.routes) + "\n" for kind in kinds if kind.routes
     )
     return (
         "# Synapse workers\n\n"
