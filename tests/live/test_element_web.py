@@ -35,6 +35,8 @@ BUILD = {
     "fonts/Inter-Regular.0123abc.woff2": "font",
     "opus-encoderWorker.min.0123abc.js": "// encoder",
     "widgets/element-call/index.html": "<!doctype html>",
+    "widgets/element-call/config.json": "{}",
+    "widgets/element-call/assets/index-DG89ryiZ.js": "call()",
 }
 FOR_EVER = "public, max-age=31536000, immutable"
 SECURITY = {
@@ -123,6 +125,7 @@ def test_every_file_is_served_and_what_it_is_is_said(web: Web, path: str) -> Non
         "themes/element/img/logos/element-logo.svg",
         "usercontent/",
         "widgets/element-call/index.html",
+        "widgets/element-call/config.json",
     ],
 )
 def test_what_has_no_digest_in_its_name_is_asked_for_anew(web: Web, path: str) -> None:
@@ -133,7 +136,7 @@ def test_what_has_no_digest_in_its_name_is_asked_for_anew(web: Web, path: str) -
     assert (again.status, again.body, again.headers["cache-control"]) == (304, b"", "no-cache")
 
 
-@pytest.mark.parametrize("path", [path for path in BUILD if path.startswith(("bundles/", "fonts/", "opus-"))])
+@pytest.mark.parametrize("path", [path for path in BUILD if path.startswith(("bundles/", "fonts/", "opus-", "widgets/element-call/assets/"))])
 def test_what_has_a_digest_in_its_name_is_kept_for_ever(web: Web, path: str) -> None:
     assert web.get(f"/{path}").headers["cache-control"] == FOR_EVER
 
