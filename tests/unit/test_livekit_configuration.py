@@ -1,0 +1,61 @@
+"""LiveKit's settings and how it is started."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+from attrs import evolve
+
+from kit.network import PortRange
+from main_instance.livekit.configuration import LiveKitSpec, Sentinels, configuration, settings
+from main_instance.node_addresses import NodeAddresses
+
+SPEC = LiveKitSpec(
+    media=PortRange(50_000, 54_999, "UDP"),
+    redis=Sentinels(("redis-0.matrix.svc:26379", "redis-1.matrix.svc:26379"), "primary"),
+    api_key="key",
+    webhooks=("http://a:8080/sfu_webhook",),
+)
+
+
+def test_redis_is_found_by_its_sentinels_alone() -> None:
+    redis = settings(SPEC)["redis"]
+    assert redis == {"sentinel_master_name": "primary", "sentinel_addresses": list(SPEC.redis.addresses), "db": 1}
+
+
+def test_no_room_is_made_for_whoever_asks_and_no_stranger_is_asked_for_addresses() -> None:
+    assert settings(SPEC)["room"] == {"auto_create": False}
+    assert settings(SPEC)["rtc"]["use_external_ip"] is False
+
+
+def test_the_file_says_what_the_settings_are_and_holds_no_secret() -> None:
+    text = configuration(SPEC)["config.yaml"]
+    assert yaml.safe_load(text) == settings(SPEC)
+    assert "password" not in text
+    assert "keys:" not in text
+
+
+def started(tmp_path: Path, spec: LiveKitSpec) -> list[str]:
+    """What LiveKit would be started with: its arguments, and the part of its environment that is not this process's."""
+    for name, text in configuration(spec).items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "password").write_text("p$x'y\n")
+    (program := tmp_path / "livekit").write_text('#!/bin/sh\necho "$*"\nenv | grep -E "^(NODE_IP|LIVEKIT_REDIS)" | sort\n')
+    program.chmod(0o755)
+    environment = {"HOST_IP": "10.0.0.5", "REDIS_PASSWORD_FILE": str(tmp_path / "password"), "LIVEKIT": str(program)}
+    command = ["sh", str(tmp_path / "start.sh")]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=20, check=True
+    ).stdout.splitlines()
+
+
+def test_it_listens_on_the_node_s_own_address_with_the_password_in_no_argument(tmp_path: Path) -> None:
+    arguments, *environment = started(tmp_path, SPEC)
+    assert arguments == f"--config {tmp_path}/config.yaml --bind 10.0.0.5"
+    assert environment == ["LIVEKIT_REDIS_PASSWORD=p$x'y", "LIVEKIT_REDIS_SENTINEL_PASSWORD=p$x'y", "NODE_IP=10.0.0.5"]
+
+
+def test_clients_are_told_the_address_by_which_they_reach_the_node(tmp_path: Path) -> None:
+    spec = evolve(SPEC, nodes=NodeAddresses((("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5"))))
+    assert started(tmp_path, spec)[-1] == "NODE_IP=203.0.113.5"
