@@ -116,18 +116,23 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
         SecretGenerator(installation, main, generator)
     ExternalSecrets(installation, main, fetched)
     Ingress(installation, main, _ingress(site))
-    NetworkPolicies(
-        installation,
-        NetworkPoliciesSpec(
-            namespaces=tuple(namespace.name for namespace in namespaces),
-            node_cidrs=site.cluster.node_cidrs,
-            ingress_namespace=site.ingress.controller_namespace,
-            api_server_cidrs=site.cluster.api_server_cidrs,
-            names={"postgresql-main": "postgresql-access"},
-        ),
-    )
+    if site.network_policies:
+        NetworkPolicies(installation, _network_policies(site, tuple(namespace.name for namespace in namespaces)))
     Quotas(installation, quotas(installation.rendering().manifests()))
     return installation
+
+
+def _network_policies(site: Site, namespaces: tuple[str, ...]) -> NetworkPoliciesSpec:
+    cluster, main = site.cluster, site.namespaces.main
+    return NetworkPoliciesSpec(
+        namespaces=namespaces,
+        ingress_namespace=site.ingress.controller_namespace,
+        api_server_cidrs=cluster.api_server_cidrs,
+        node_cidrs=cluster.node_cidrs,
+        dns_namespace=cluster.dns.namespace,
+        dns_cidrs=cluster.dns.cidrs,
+        names={(main, "postgresql-main"): "postgresql-access"} | NetworkPoliciesSpec.isolation(site.namespaces.li, "li-instance-isolation"),
+    )
 
 
 def _facts(site: Site) -> Facts:

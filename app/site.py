@@ -105,10 +105,21 @@ class Namespaces:
 
 
 @frozen(kw_only=True)
+class Dns:
+    """Where the cluster's DNS answers: every pod that may call anything may ask it."""
+
+    namespace: Label = option("kube-system", "Namespace of its pods; on OpenShift `openshift-dns`.")
+    cidrs: tuple[Cidr, ...] = option(
+        ("169.254.20.10/32",), "Addresses at which it answers outside of pods: NodeLocal DNSCache, or DNS in the network of the nodes."
+    )
+
+
+@frozen(kw_only=True)
 class Cluster:
     """What the platform must know about the Kubernetes cluster."""
 
     domain: HostName = option("cluster.local", "The cluster's DNS domain.")
+    dns: Dns = section(Dns)
     multi_zone: bool = option(
         False, "Whether the nodes stand in several zones (`topology.kubernetes.io/zone`) over which replicas are spread."
     )
@@ -480,6 +491,11 @@ class Site:
     features: Features = section(Features)
     namespaces: Namespaces = section(Namespaces, distinct=True)
     cluster: Cluster = section(Cluster)
+    network_policies: bool = option(
+        True,
+        "Whether nothing may talk to anything but as the components declare, in both directions. `false`: there is no NetworkPolicy at all, "
+        "for a cluster whose network plugin knows none or that keeps its own.",
+    )
     storage_classes: StorageClasses = section(StorageClasses)
     storage_sizes: StorageSizes = section(StorageSizes)
     ingress: Ingress = section(Ingress)

@@ -15,10 +15,11 @@ from kit.pods import int_or_string
 _PRIVATE_V4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 _PRIVATE_V6 = ("fc00::/7", "fe80::/10")
 
-# Cluster DNS, and the address at which NodeLocal DNSCache answers on every node (kubernetes/dns, nodelocaldns.yaml).
-_DNS_NAMESPACE = "kube-system"
-_NODE_LOCAL_DNS = "169.254.20.10/32"
+_DEFAULT_DENY = "default-deny"
 _DNS = (Port("dns", 53, "UDP"), Port("dns-tcp", 53, "TCP"))
+# Policies judge a connection to a Service by the port of the pod, and OpenShift's DNS listens on another one
+# (openshift/cluster-dns-operator, assets/dns/daemonset.yaml).
+_DNS_OF_OPENSHIFT = ("openshift-dns", (Port("dns", 5353, "UDP"), Port("dns-tcp", 5353, "TCP")))
 _API_SERVER = (Port("https", 443), Port("apiserver", 6443))
 
 
@@ -28,14 +29,22 @@ class NetworkPoliciesSpec:
 
     `api_server_cidrs`: where the API server's endpoints are; empty for any address, on its ports alone. `node_cidrs`: where the nodes are,
     whose addresses pods in their network have.
-    `names`: a group of pods to the name of its policy, where that is not the group's own.
+    `dns_namespace`: where the pods of the cluster's DNS are; `dns_cidrs`: where DNS answers that is not in pods.
+    `names`: namespace and group of pods to the name of its policy, where that is not the group's own.
     """
 
     namespaces: tuple[str, ...]
     ingress_namespace: str
     api_server_cidrs: tuple[str, ...] = ()
     node_cidrs: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(factory=dict)
+    dns_namespace: str = "kube-system"
+    dns_cidrs: tuple[str, ...] = ()
+    names: Mapping[tuple[str, str], str] = field(factory=dict)
+
+    @classmethod
+    def isolation(cls, namespace: str, name: str) -> dict[tuple[str, str], str]:
+        """An entry of `names`: the policy that isolates every pod of a namespace is called so."""
+        return {(namespace, _DEFAULT_DENY): name}
 
 
 class NetworkPolicies(Component):
@@ -47,7 +56,7 @@ class NetworkPolicies(Component):
         super().__init__(installation, "network-policies", spec.namespaces[0])
         self._spec = spec
         for namespace in spec.namespaces:
-            self._policy(Pods("default-deny", namespace, ()), [], [])
+            self._policy(Pods(_DEFAULT_DENY, namespace, ()), [], [])
         declared = installation.declared
         ingress, egress = _ingress(declared, spec), _egress(declared, spec)
         for pods in dict.fromkeys([*ingress, *egress]):
@@ -59,7 +68,7 @@ class NetworkPolicies(Component):
             self,
             self.path("networkpolicies.yaml"),
             k8s.KubeNetworkPolicy,
-            name=self._spec.names.get(pods.name, pods.name),
+            name=self._spec.names.get((pods.namespace, pods.name), pods.name),
             namespace=pods.namespace,
             labels=self.labels(),
             spec=k8s.NetworkPolicySpec(
@@ -103,8 +112,17 @@ def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, lis
         to = [_block(cidr) for cidr in spec.api_server_cidrs] or None
         rules[source].append(k8s.NetworkPolicyEgressRule(to=to, ports=[_port(p) for p in _API_SERVER]))
     for source in rules:
-        dns = k8s.NetworkPolicyPeer(namespace_selector=_namespace(_DNS_NAMESPACE))
-        rules[source].append(k8s.NetworkPolicyEgressRule(to=[dns, _block(_NODE_LOCAL_DNS)], ports=[_port(p) for p in _DNS]))
+        rules[source] += _dns(spec)
+    return rules
+
+
+def _dns(spec: NetworkPoliciesSpec) -> list[k8s.NetworkPolicyEgressRule]:
+    """The way to DNS, which everybody needs who goes out."""
+    pods = k8s.NetworkPolicyPeer(namespace_selector=_namespace(spec.dns_namespace))
+    rules = [k8s.NetworkPolicyEgressRule(to=[pods, *map(_block, spec.dns_cidrs)], ports=[_port(port) for port in _DNS])]
+    namespace, ports = _DNS_OF_OPENSHIFT
+    if spec.dns_namespace == namespace:
+        rules.append(k8s.NetworkPolicyEgressRule(to=[pods], ports=[_port(port) for port in ports]))
     return rules
 
 
