@@ -136,7 +136,9 @@ def test_what_has_no_digest_in_its_name_is_asked_for_anew(web: Web, path: str) -
     assert (again.status, again.body, again.headers["cache-control"]) == (304, b"", "no-cache")
 
 
-@pytest.mark.parametrize("path", [path for path in BUILD if path.startswith(("bundles/", "fonts/", "opus-", "widgets/element-call/assets/"))])
+@pytest.mark.parametrize(
+    "path", [path for path in BUILD if path.startswith(("bundles/", "fonts/", "opus-", "widgets/element-call/assets/"))]
+)
 def test_what_has_a_digest_in_its_name_is_kept_for_ever(web: Web, path: str) -> None:
     assert web.get(f"/{path}").headers["cache-control"] == FOR_EVER
 
