@@ -128,13 +128,16 @@ def reach(source: str | None, target: str | None, site_file: Path, name: str | N
     rendered objects alone. Exit code 1: denied.
     """
     from app.compiler import render
-    from app.reach import UnknownNameError, ask, read_cluster, render_answer, render_matrix
+    from app.reach import UnknownNameError, ask, ingress_controller, read_cluster, render_answer, render_matrix
     from overlays import profiles
 
     site = read_site(site_file)
     profile = _profile(name) if name else profiles()[0]
-    manifests = render(site, profile).manifests()
-    cluster = read_cluster([dict(manifest) for manifest in manifests], api_server=site.cluster.api_server_cidrs, domain=site.cluster.domain)
+    objects = [*map(dict, render(site, profile).manifests()), ingress_controller(site.ingress.controller_namespace)]
+    around = site.cluster
+    cluster = read_cluster(
+        objects, nodes=around.node_cidrs, api_server=around.api_server_cidrs, domain=around.domain, dns_namespace=around.dns.namespace
+    )
     if source is None:
         click.echo(render_matrix(cluster))
         return

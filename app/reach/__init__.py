@@ -9,6 +9,7 @@ from app.reach.cluster import WORLD, Cluster, read_cluster
 from app.reach.endpoints import Refusal, endpoints
 from app.reach.evaluate import Answer, can_reach, reach
 from app.reach.names import UnknownNameError, ask, find_source, find_targets, resolve
+from app.reach.operators import ingress_controller
 from app.reach.pods import Address, ContainerPort, Pod, Workload
 from app.reach.policies import ManifestError
 from app.reach.services import Service
@@ -32,6 +33,7 @@ __all__ = [
     "endpoints",
     "find_source",
     "find_targets",
+    "ingress_controller",
     "matrix",
     "reach",
     "read_cluster",

@@ -97,6 +97,7 @@ def read_cluster(
     api_server: Iterable[str] = (),
     pod_network: Iterable[str] = (),
     domain: str = "cluster.local",
+    dns_namespace: str = "kube-system",
 ) -> Cluster:
     """Read rendered objects (what `kubectl kustomize` prints, parsed) and add what the operators will make of the custom resources.
 
@@ -104,10 +105,10 @@ def read_cluster(
     Without them no `ipBlock` admits a node, a pod on a node's network, or the API server. Whether an `ipBlock` also means pods is left to
     the network plugin: by default it does not; with `pod_network` it does, as with Calico. What must be open should be so without, what
     must be closed also with it.
-    Pods and policies of other parts of the cluster (an ingress controller, a monitoring stack) are passed as further objects.
+    Pods and policies of other parts of the cluster (`ingress_controller`, a monitoring stack) are passed as further objects.
     Raises ManifestError for a policy that the API server would refuse, and for one of another kind, which nothing here can judge.
     """
-    every = [*objects, *derived(objects)]
+    every = [*objects, *derived(objects, dns_namespace)]
     node = Address("node", addresses(nodes))
     pods = read_pods(every, node.addresses, addresses(pod_network))
     namespaces = _namespace_labels(every, pods)

@@ -79,7 +79,7 @@ def find_targets(cluster: Cluster, name: str) -> tuple[Target, ...]:
     if address := _address(cluster, name):
         return (address,)
     if name == "dns":
-        return (_one("kube-system/kube-dns", _services(cluster)),)
+        return (_one("kube-dns", _services(cluster)),)
     kind, _, rest = name.partition("/")
     if kind in ("svc", "service"):
         return (_one(rest, _services(cluster)),)

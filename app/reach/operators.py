@@ -11,14 +11,13 @@ from app.reach.pods import namespace_of
 from app.reach.policies import Labels, Manifest
 
 
-def derived(objects: Sequence[Manifest]) -> list[Manifest]:
-    """What the operators add to these objects, apart from objects that are rendered already."""
+def derived(objects: Sequence[Manifest], dns_namespace: str = "kube-system") -> list[Manifest]:
+    """What the operators add to these objects, apart from objects that are rendered already, and the cluster's DNS."""
     present = {_identity(manifest) for manifest in objects}
-    return [manifest for manifest in _all(objects) if _identity(manifest) not in present]
+    return [manifest for manifest in (*dns(dns_namespace), *_all(objects)) if _identity(manifest) not in present]
 
 
 def _all(objects: Sequence[Manifest]) -> Iterator[Manifest]:
-    yield from DNS
     clusters = [manifest for manifest in objects if manifest["kind"] == "Cluster" and _group(manifest) == "postgresql.cnpg.io"]
     for cluster in clusters:
         yield from postgresql(cluster)
@@ -186,36 +185,24 @@ def _service(namespace: str, name: str, selector: Labels, ports: Sequence[Mappin
     return {"kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": spec}
 
 
-# Cluster DNS, as in cluster/addons/dns/coredns/coredns.yaml.base of Kubernetes.
-DNS: tuple[Manifest, ...] = (
-    {
-        "kind": "Deployment",
-        "metadata": {"namespace": "kube-system", "name": "coredns"},
-        "spec": {
-            "replicas": 2,
-            "template": {
-                "metadata": {"labels": {"k8s-app": "kube-dns"}},
-                "spec": {
-                    "containers": [
-                        {
-                            "ports": [
-                                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
-                                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
-                                {"name": "metrics", "containerPort": 9153},
-                            ]
-                        }
-                    ]
-                },
-            },
-        },
-    },
-    _service(
-        "kube-system",
-        "kube-dns",
-        {"k8s-app": "kube-dns"},
-        [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}],
-    ),
-)
+def dns(namespace: str) -> tuple[Manifest, ...]:
+    """Cluster DNS, as in cluster/addons/dns/coredns/coredns.yaml.base of Kubernetes.
+
+    OpenShift's, in `openshift-dns`, is called otherwise and listens on another port (cluster-dns-operator, assets/dns/daemonset.yaml).
+    """
+    number, labels = 5353 if namespace == "openshift-dns" else 53, {"k8s-app": "kube-dns"}
+    listening = [("dns", number, "UDP"), ("dns-tcp", number, "TCP"), ("metrics", 9153, "TCP")]
+    ports = [{"name": name, "containerPort": port, "protocol": protocol} for name, port, protocol in listening]
+    spec = {"replicas": 2, "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"ports": ports}]}}}
+    service = [{"name": name, "port": 53, "targetPort": name, "protocol": protocol} for name, _, protocol in listening[:2]]
+    workload = {"kind": "Deployment", "metadata": {"namespace": namespace, "name": "coredns"}, "spec": spec}
+    return workload, _service(namespace, "kube-dns", labels, service)
+
+
+def ingress_controller(namespace: str) -> Manifest:
+    """Whoever publishes hosts: an ingress controller, or the proxies of a Gateway. Only its namespace is known."""
+    return _workload("Deployment", namespace, "ingress-controller", {}, [], replicas=2)
+
 
 # config/manager/manager.yaml and config/webhook/service.yaml of CloudNativePG 1.30.
 CLOUDNATIVE_PG: tuple[Manifest, ...] = (
