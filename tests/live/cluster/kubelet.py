@@ -46,37 +46,36 @@ _LONGEST_BACK_OFF = 10
 
 
 class Gate:
-    """Lets so many start at once, the ones of the lowest rank first."""
+    """Lets so many start at once, those of the lowest rank first; and until it is opened, only those that are `first`."""
 
     def __init__(self, places: int) -> None:
-        self._places = places
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._places = asyncio.Semaphore(places)
+        self._waiting: list[tuple[int, int]] = []
+        self._moved = asyncio.Condition()
         self._count = 0
+        self.opened = asyncio.Event()
 
-    async def enter(self, rank: int) -> None:
+    async def enter(self, rank: int, first: bool) -> None:
         """Wait for a place."""
-        if self._places > 0 and not self._waiting:
-            self._places -= 1
-            return
+        if not first:
+            await self.opened.wait()
         self._count += 1
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rank, self._count, turn))
-        self._waiting.sort(key=lambda entry: entry[:2])
+        turn = (rank, self._count)
+        self._waiting.append(turn)
         try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave()
-            raise
+            async with self._moved:
+                await self._moved.wait_for(lambda: min(self._waiting) == turn and not self._places.locked())
+                await self._places.acquire()
+        finally:
+            self._waiting.remove(turn)
+        async with self._moved:
+            self._moved.notify_all()
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Give the place to the next."""
-        while self._waiting:
-            turn = self._waiting.pop(0)[2]
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._places += 1
+        self._places.release()
+        async with self._moved:
+            self._moved.notify_all()
 
 
 @define(eq=False)
@@ -138,6 +137,7 @@ class Pod:
     claims: Mapping[str, str] = field(factory=dict)
     subdomain: str = ""
     rank: int = 0
+    first: bool = False
     uid: str = field(factory=lambda: str(uuid.uuid4()))
     phase: str = "Pending"
     leaving: bool = False
@@ -273,32 +273,35 @@ class Pod:
         container.image = image(container.manifest["image"])
         heavy = container.image.heavy and container in self.containers and "startupProbe" in container.manifest
         if heavy:
-            await self.host.gate.enter(self.rank)
+            await self.host.gate.enter(self.rank, self.first)
             container.in_gate = True
-            asyncio.get_running_loop().call_later(STARTING_SECONDS, self._leave_gate, container)
-        probing: list[asyncio.Task[None]] = []
+        beside = [asyncio.create_task(self._lose_patience(container))] if heavy else []
         try:
             await self._start(container)
             self._event(container.name, "Started")
-            probing = [asyncio.create_task(self._probe(container))]
+            beside.append(asyncio.create_task(self._probe(container)))
             assert container.process is not None
             code = await container.process.wait()
             code = code if code >= 0 else 128 - code
             self._event(container.name, "Exited", f"code {code}")
             return code
         finally:
-            for task in probing:
+            for task in beside:
                 task.cancel()
-            self._leave_gate(container)
+            await self._leave_gate(container)
             container.first_process = 0
             if not (container.sidecar or self.spec.get("restartPolicy") in ("OnFailure", "Never")):
                 container.started.clear()
             await self._set_ready(container, False)
 
-    def _leave_gate(self, container: Container) -> None:
+    async def _lose_patience(self, container: Container) -> None:
+        await asyncio.sleep(STARTING_SECONDS)
+        await self._leave_gate(container)
+
+    async def _leave_gate(self, container: Container) -> None:
         if container.in_gate:
             container.in_gate = False
-            self.host.gate.leave()
+            await self.host.gate.leave()
 
     async def _start(self, container: Container) -> None:
         manifest, stand_in = container.manifest, container.image
@@ -444,9 +447,11 @@ class Pod:
     async def _set_ready(self, container: Container, ready: bool) -> None:
         container.ready = ready
         if ready:
-            self._leave_gate(container)
+            await self._leave_gate(container)
         if self.ready != self.was_ready:
             self.was_ready = self.ready
+            if self.first:
+                self.host.gate.opened.set()
             self._event("", "Ready" if self.ready else "NotReady")
             await self.host.changed()
 

@@ -84,6 +84,8 @@ class Node:
     taken: dict[Key, int] = field(factory=dict)
     config_maps: dict[tuple[str, str], Manifest] = field(factory=dict)
     service_addresses: dict[tuple[str, str], str] = field(factory=dict)
+    owners: dict[str, str] = field(factory=dict)
+    """Whom each address belongs or belonged to; none is given twice."""
     visitors: dict[str, Visitor] = field(factory=dict)
     happened: list[dict[str, Any]] = field(factory=list)
     dns: Server = field(factory=Server)
@@ -189,6 +191,8 @@ class Node:
             if not headless(service) and key not in self.service_addresses:
                 known = {("kube-system", "kube-dns"): network.DNS_ADDRESS}
                 self.service_addresses[key] = known.get(key) or next(self._service_addresses)
+        if not any(workload.name in FIRST for workload in self.workloads.values()):
+            self.gate.opened.set()
         self._wake.set()
         self._keep(self.changed())
 
@@ -249,7 +253,6 @@ class Node:
     def _create(self, workload: Workload, name: str) -> None:
         spec = workload.template["spec"]
         host_network = bool(spec.get("hostNetwork"))
-        first = 0 if workload.name in FIRST else 1
         priority = self.priorities.get(spec.get("priorityClassName") or "", 0)
         pod = Pod(
             host=Host(
@@ -272,7 +275,8 @@ class Node:
             interface=f"v{next(self._interfaces)}",
             claims=workload.claims_of(name),
             subdomain=workload.manifest["spec"].get("serviceName") or spec.get("subdomain") or "",
-            rank=first * 2**40 - priority,
+            rank=-priority,
+            first=workload.name in FIRST,
         )
         self.pods[workload.namespace, name] = pod
         self.mains[pod.uid] = asyncio.ensure_future(pod.run())
@@ -320,7 +324,9 @@ class Node:
 
     def _backends(self) -> list[Backend]:
         visiting = [visitor.backend for visitor in self.visitors.values() if visitor.backend]
-        return [*([self.dns_pod] if self.dns_pod else []), *(pod.backend() for pod in self.pods.values()), *visiting]
+        found = [*([self.dns_pod] if self.dns_pod else []), *(pod.backend() for pod in self.pods.values()), *visiting]
+        self.owners |= {backend.address: backend.name for backend in found}
+        return found
 
     def _rules(self) -> str:
         backends = self._backends()
@@ -475,9 +481,8 @@ class Node:
         return self.happened
 
     async def call_denied(self) -> list[dict[str, Any]]:
-        known = {backend.address: backend.name for backend in self._backends()}
         return [
-            {**asdict(entry), "source": known.get(entry.source, entry.source), "target": known.get(entry.target, entry.target)}
+            {**asdict(entry), "source": self.owners.get(entry.source, entry.source), "target": self.owners.get(entry.target, entry.target)}
             for entry in await network.refused()
         ]
 

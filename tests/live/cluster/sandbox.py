@@ -36,6 +36,8 @@ class Image:
     environment: Mapping[str, str] = field(factory=dict)
     entrypoint: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, str] = field(factory=dict)
+    """Further files and folders that the image has: path in it to path on this machine."""
     heavy: bool = False
     """Whether it costs seconds of CPU to start, so that not all may start at once."""
 
@@ -83,6 +85,7 @@ def container_command(
     binds = [(f"/etc/{name}", f"/etc/{name}", True) for name in _ETC if Path("/etc", name).exists()]
     binds += [(str(file), f"/etc/{file.name}", True) for file in sorted(etc.iterdir())]
     binds += [(folder, folder, True) for folder in (*image.folders, *([aliases] if image.aliases else []))]
+    binds += [(outside, inside, True) for inside, outside in image.files.items()]
     binds += [(str(source), mount.path, mount.read_only) for mount, source in mounts]
     # Bubblewrap would make the folders above a mount for root alone.
     above = {str(parent) for _, inside, _ in binds for parent in Path(inside).parents} | {"/run", "/var"}

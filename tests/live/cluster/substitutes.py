@@ -24,6 +24,7 @@ from tests.live.cluster.workloads import Workload
 Manifest = Mapping[str, Any]
 
 ROOT = Path(__file__).parents[3]
+STAND_INS = ROOT / "tests" / "live" / "stand_ins"
 
 # --- images ---
 
@@ -48,6 +49,11 @@ IMAGES: Mapping[str, Callable[[], Image]] = {
     "/synapse:": lambda: _python(".venv-live", heavy=True),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),)),
     "valkey/valkey:": _valkey,
+    "vectorim/element-web:": lambda: Image(
+        files={"/app": str(STAND_INS / "element-web"), "/etc/nginx/mime.types": "/etc/nginx/mime.types"}
+    ),
+    "matrixdotorg/sygnal:": lambda: _stand_ins(),
+    "coturn/coturn:": Image,
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -64,6 +70,12 @@ def image(name: str) -> Image:
     raise LookupError(f"nothing stands in for the image {name}: see {Path(__file__).name}")
 
 
+def _stand_ins() -> Image:
+    """Programs of the tests, under the names of modules by which images have them."""
+    environment, folder = _python(".venv-live"), str(STAND_INS)
+    return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder})
+
+
 def _with_repository(environment: Image) -> Image:
     return Image((str(ROOT), *environment.folders[1:]), environment.path, {**environment.environment, "PYTHONPATH": f"{ROOT}"})
 
@@ -75,7 +87,7 @@ def not_run(workload: Workload) -> str:
     return ""
 
 
-# These start before all others: Synapse's workers end at once until the main process has made the tables.
+# Nothing else that is heavy starts until these are ready: Synapse's workers end at once while the main process has not made the tables.
 FIRST = ("synapse",)
 
 
