@@ -58,6 +58,7 @@ def _allowed(cluster: Cluster, source: str, target: str, port: int) -> bool:
 
 OPEN = [
     ("traefik/traefik", "matrix/haproxy", 8008),
+    ("traefik/traefik", "matrix/element-web", 8080),
     ("matrix/haproxy", "matrix/synapse", 8008),
     ("matrix/haproxy", "matrix/receipts", 8008),
     ("matrix/haproxy", "matrix/pusher", 8080),
@@ -86,6 +87,11 @@ CLOSED = [
     ("traefik/traefik", "matrix/postgresql-main", 5432),
     ("traefik/traefik", "matrix/redis", 6379),
     ("traefik/traefik", "matrix/minio-main-pool-0", 9000),
+    # Element Web hands out files, and asks nobody anything: its users' browsers do.
+    ("matrix/element-web", "matrix/haproxy", 8008),
+    ("matrix/element-web", "matrix/synapse", 8008),
+    ("matrix/element-web", "matrix/postgresql-main", 5432),
+    ("matrix/element-web", "matrix/minio-main-pool-0", 9000),
     # Data is for its clients alone.
     ("matrix/haproxy", "matrix/redis-proxy", 6379),
     ("matrix/haproxy", "matrix/redis", 6379),
