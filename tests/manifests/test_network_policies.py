@@ -4,12 +4,15 @@ import re
 from typing import Any
 
 import pytest
+from attrs import evolve
 from cdk8s import App
 
 from app.platform import assemble
 from app.reach import Cluster, can_reach, read_cluster, resolve
 from app.reach.pods import Pod, Workload
-from app.site import Site
+from app.site import Dns, Site
+from kit.installation import Installation
+from kit.network import Connection, Pods
 from kit.rendering import Rendering
 from overlays import profiles
 
@@ -155,6 +158,84 @@ def test_every_declared_connection_is_open_at_both_ends(site: Site, cluster: Clu
         for source in sources:
             for target in targets:
                 assert can_reach(cluster, source, target, connection.port.number, connection.port.protocol), connection
+
+
+@pytest.fixture(scope="module")
+def full(full_site: Site) -> Installation:
+    """The full site, in the smallest size."""
+    return assemble(App(), full_site, profiles()[0])
+
+
+def test_nothing_is_open_that_nobody_has_declared(full: Installation, full_site: Site) -> None:
+    objects = list(map(dict, full.rendering().manifests()))
+    asked, found = undeclared(full, objects, full_site)
+    assert asked > 1000
+    assert found == []
+
+
+def test_a_policy_that_opens_more_is_noticed(full: Installation, full_site: Site) -> None:
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}
+    metadata = {"name": "everything", "namespace": "matrix"}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+    _, found = undeclared(full, [*map(dict, full.rendering().manifests()), policy], full_site)
+    assert "matrix/element-web reaches matrix/redis-0 on 6379" in [re.sub(r"web-\d", "web", line) for line in found]
+
+
+def undeclared(installation: Installation, objects: list[dict[str, Any]], site: Site) -> tuple[int, list[str]]:
+    """How many undeclared connections there could be, from any workload to any port, and those that are open.
+
+    Judged as by a network plugin for which an address range also means pods.
+    """
+    ours = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace"}
+    cluster = read_cluster([*objects, *OTHERS], pod_network=["10.42.0.0/16"], nodes=site.cluster.node_cidrs)
+    ingress = Pods("ingress", site.ingress.controller_namespace, ())
+    connections = list(installation.declared.connections)
+    connections += [Connection(ingress, exposure.endpoint.pods, exposure.endpoint.target) for exposure in installation.declared.exposures]
+    pods = [w.pods[0] for w in cluster.workloads.values() if not w.pods[0].host_network]
+    questions = [
+        (source, target, port)
+        for target in pods
+        if target.namespace in ours
+        for port in target.ports
+        for allowed in [
+            [c.source for c in connections if (c.port.number, c.port.protocol) == (port.number, port.protocol) and _means(c.target, target)]
+        ]
+        for source in pods
+        if source is not target and not any(_means(group, source) for group in allowed)
+    ]
+    reached = [(a, b, port.number) for a, b, port in questions if can_reach(cluster, a, b, port.number, port.protocol)]
+    return len(questions), [f"{source} reaches {target} on {number}" for source, target, number in reached]
+
+
+def _means(group: Pods, pod: Pod) -> bool:
+    return group.namespace == pod.namespace and set(group.labels) <= set(pod.labels.items())
+
+
+@pytest.mark.parametrize(("namespace", "port"), [("kube-system", 53), ("dns", 53), ("openshift-dns", 5353)])
+def test_who_may_go_out_may_ask_the_dns_of_the_site(site: Site, namespace: str, port: int) -> None:
+    at = evolve(site, cluster=evolve(site.cluster, dns=Dns(namespace=namespace, cidrs=())))
+    objects = list(map(dict, assemble(App(), at, profiles()[0]).rendering().manifests()))
+    cluster = read_cluster(objects, dns_namespace=namespace)
+    pusher, dns = cluster.workloads["matrix/pusher"].pods[0], cluster.workloads[f"{namespace}/coredns"].pods[0]
+    assert can_reach(cluster, pusher, dns, port, "UDP")
+    assert can_reach(cluster, pusher, dns, port, "TCP")
+    elsewhere = read_cluster(objects, dns_namespace="elsewhere")
+    assert not can_reach(
+        elsewhere, elsewhere.workloads["matrix/pusher"].pods[0], elsewhere.workloads["elsewhere/coredns"].pods[0], 53, "UDP"
+    )
+
+
+NAMED = {
+    ("matrix", "postgresql-access"): {"cnpg.io/cluster": "postgresql-main"},
+    # All pods of the instance: whatever is not declared is denied to them, and so every pod of the main instance.
+    ("matrix-li", "li-instance-isolation"): {},
+}
+
+
+@pytest.mark.parametrize("name", NAMED, ids="/".join)
+def test_the_policies_that_people_look_for_have_their_names(name: tuple[str, str], rendering: Rendering) -> None:
+    (policy,) = [o for key, o in rendering.objects.items() if (key.kind, key.namespace, key.name) == ("NetworkPolicy", *name)]
+    assert (policy.manifest["spec"]["podSelector"].get("matchLabels") or {}) == NAMED[name]
 
 
 def test_every_host_that_a_configuration_names_is_open_to_the_pods_that_read_it(rendering: Rendering, cluster: Cluster) -> None:
