@@ -7,11 +7,11 @@ import pytest
 import yaml
 from attrs import evolve
 
-from app.compiler import compile_site
+from app.compiler import compile_site, render
 from app.reach import WORLD, Cluster, can_reach, read_cluster
 from app.site import AuthenticationService, Site
-from overlays import profiles
-from tests.kustomize import build, write
+from overlays import Profile, profiles
+from tests.kustomize import build, by_id, expected, without_hashes, write
 from tests.manifests.rules import budget, consistency, processes, references
 from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, replace_text
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind, workloads
@@ -21,9 +21,14 @@ NAME = "matrix-authentication-service"
 
 
 @pytest.fixture(scope="module")
-def sizes(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
-    """Profile name to the objects of the shipped site with the service, as `kubectl kustomize` prints them."""
-    chosen = evolve(site, features=evolve(site.features, authentication_service=True))
+def chosen(site: Site) -> Site:
+    """The shipped site with the service."""
+    return evolve(site, features=evolve(site.features, authentication_service=True))
+
+
+@pytest.fixture(scope="module")
+def sizes(chosen: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
+    """Profile name to its objects as `kubectl kustomize` prints them."""
     folder: Path = tmp_path_factory.mktemp("authentication")
     write(folder, compile_site(chosen, profiles()))
     return {profile.name: build(folder / "overlays" / profile.name) for profile in profiles()}
@@ -63,6 +68,11 @@ def test_every_size_holds_together_with_the_service(rule: Rule, sizes: dict[str,
 def test_it_has_two_pods_or_more_in_every_size(profile: str, sizes: dict[str, Objects]) -> None:
     assert pick(sizes[profile], "Deployment", NAME)["spec"]["replicas"] >= 2
     assert len(processes.processes(sizes[profile])) == 23
+
+
+@pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
+def test_every_overlay_builds_to_exactly_its_profile(profile: Profile, chosen: Site, sizes: dict[str, Objects]) -> None:
+    assert by_id(without_hashes(sizes[profile.name])) == expected(render(chosen, profile))
 
 
 MUTATIONS: list[tuple[Rule, Break, str]] = [
@@ -131,10 +141,9 @@ def test_who_has_business_with_it_reaches_it_and_nobody_else(cluster: Cluster, s
     ],
 )
 def test_it_calls_the_internet_only_where_the_site_names_identity_providers_there(
-    site: Site, choices: AuthenticationService, world: bool, tmp_path: Path
+    chosen: Site, choices: AuthenticationService, world: bool, tmp_path: Path
 ) -> None:
-    features = evolve(site.features, authentication_service=True)
-    write(tmp_path, compile_site(evolve(site, features=features, authentication_service=choices), profiles()[:1]))
+    write(tmp_path, compile_site(evolve(chosen, authentication_service=choices), profiles()[:1]))
     objects = build(tmp_path / "base")
     cluster = read_cluster(objects)
     (pod, *_) = cluster.workloads[f"matrix/{NAME}"].pods
