@@ -29,7 +29,7 @@ from main_instance.coturn.component import Coturn, RelaySpec
 from main_instance.coturn.configuration import Certificate, CoturnSpec
 from main_instance.element_web.component import ElementWeb, ElementWebSpec
 from main_instance.element_web.configuration import ClientSpec, Theme
-from main_instance.haproxy.component import HAProxy, ProxySpec, internal_endpoint
+from main_instance.haproxy.component import Administration, HAProxy, ProxySpec, internal_endpoint
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream
 from main_instance.haproxy.well_known import Contact, WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
@@ -104,6 +104,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
             host=_host(site, "matrix"),
             backends=(messaging.http, messaging.health, *((authentication.http, authentication.health) if authentication else ())),
             server_name=_host(site, "well_known") if site.well_known.publish else None,
+            administration=_administration(site),
         ),
     )
     if site.features.calls:
@@ -120,6 +121,11 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
         NetworkPolicies(installation, _network_policies(site, tuple(namespace.name for namespace in namespaces)))
     Quotas(installation, quotas(installation.rendering().manifests()))
     return installation
+
+
+def _administration(site: Site) -> Administration | None:
+    sources = site.ingress.admin_source_ranges
+    return Administration(_host(site, "admin"), sources) if sources else None
 
 
 def _network_policies(site: Site, namespaces: tuple[str, ...]) -> NetworkPoliciesSpec:
@@ -215,6 +221,7 @@ def _ingress(site: Site) -> IngressSpec:
         controller_namespace=ingress.controller_namespace,
         gateway=Gateway(ingress.gateway.name, ingress.gateway.namespace) if ingress.gateway else None,
         annotations=ingress.annotations,
+        trusted_proxies=ingress.trusted_proxies,
         source=CertificateSource(tls.source.value),
         issuer=tls.cluster_issuer,
         acme_server=tls.acme.server,

@@ -86,7 +86,7 @@ class Hosts:
 
     matrix: HostName = option("matrix.<server_name>", "Client and federation API of the homeserver.")
     element: HostName = option("element.<server_name>", "Element Web.")
-    admin: HostName = option("admin.<server_name>", "Administration of the homeserver.")
+    admin: HostName = option("admin.<server_name>", "The homeserver's admin API, for the tools of administrators.")
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
     turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
@@ -205,7 +205,9 @@ class Ingress:
     trusted_proxies: tuple[Cidr, ...] = option(
         (), "Load balancers in front of the ingress controller, whose `X-Forwarded-For` is believed."
     )
-    admin_source_ranges: tuple[Cidr, ...] = option((), "Client addresses that reach the host `admin`. Empty: the host is not published.")
+    admin_source_ranges: tuple[Cidr, ...] = option(
+        (), "Client addresses that reach `hosts.admin`; only the ingress class `traefik` can tell them. Empty: the host is not published."
+    )
     li_source_ranges: tuple[Cidr, ...] = option(
         (), "Client addresses that reach the lawful-interception hosts. Empty: they are not published."
     )
@@ -526,11 +528,10 @@ class Site:
 
 RESERVED = frozenset(
     {
-        *(f"hosts.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
-        *(f"tls.secret_names.{name}" for name in ("admin", "matrix_li", "element_li", "admin_li")),
+        *(f"hosts.{name}" for name in ("matrix_li", "element_li", "admin_li")),
+        *(f"tls.secret_names.{name}" for name in ("matrix_li", "element_li", "admin_li")),
         *(f"features.{name}" for name in ("antivirus", "monitoring")),
         "storage_classes.media_cache",
-        "ingress.admin_source_ranges",
         "ingress.li_source_ranges",
         "object_storage.buckets.logs",
     }

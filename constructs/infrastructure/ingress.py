@@ -73,12 +73,14 @@ class IngressSpec:
     """How a site publishes its hosts. `gateway`: by HTTPRoutes attached to it; None: by Ingress objects of `class_name`.
 
     `issuer`: name of the ClusterIssuer, for that source. `controller_namespace`: where the ingress controller or the gateway's proxies run.
+    `trusted_proxies`: load balancers in front of it.
     """
 
     class_name: str
     controller_namespace: str
     gateway: Gateway | None
     annotations: tuple[tuple[str, str], ...]
+    trusted_proxies: tuple[str, ...]
     source: CertificateSource
     issuer: str | None
     acme_server: str
@@ -130,8 +132,11 @@ class Ingress(Component):
                     f"traefik alone, not to {spec.class_name}"
                 )
             allowed = f"{exposure.name}-sources"
-            sources = {"ipAllowList": {"sourceRange": list(exposure.allowed_sources)}}
-            self._place("ingress-controller.yaml", Middleware, allowed, namespace, spec=sources)
+            sources: dict[str, Any] = {"sourceRange": list(exposure.allowed_sources)}
+            if spec.trusted_proxies:
+                # Behind a load balancer the client is the last address of X-Forwarded-For that is not one of these.
+                sources["ipStrategy"] = {"excludedIPs": list(spec.trusted_proxies)}
+            self._place("ingress-controller.yaml", Middleware, allowed, namespace, spec={"ipAllowList": sources})
             middlewares.append(f"{namespace}-{allowed}@kubernetescrd")
         annotations = dict(spec.annotations)
         if self._traefik:

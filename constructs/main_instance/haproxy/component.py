@@ -15,10 +15,22 @@ PROBE_PERIOD = 5
 
 
 @frozen
+class Administration:
+    """Where administrators' tools find Synapse, and the addresses that they may come from."""
+
+    host: Host
+    allowed_sources: tuple[str, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if not self.allowed_sources:
+            raise ValueError(f"{self.host.name} would be open to the whole world")
+
+
+@frozen
 class ProxySpec:
     """HAProxy as it is deployed. `backends`: the Synapse pods that it calls and asks for their health.
 
-    `server_name`: the host of the server name, where `routing.well_known` is published.
+    `server_name`: the host of the server name, where `routing.well_known` is published. `administration`: None publishes it nowhere.
     """
 
     routing: HAProxySpec
@@ -27,6 +39,7 @@ class ProxySpec:
     host: Host
     backends: tuple[Endpoint, ...]
     server_name: Host | None = None
+    administration: Administration | None = None
 
 
 def internal_endpoint(installation: Installation, namespace: str) -> Endpoint:
@@ -71,3 +84,11 @@ class HAProxy(Component):
         if spec.server_name:
             well_known = ("/.well-known/matrix",)
             self.expose(Exposure("well-known", spec.server_name, self.public, "main-instance/03-haproxy/ingress.yaml", well_known))
+        if spec.administration:
+            self._publish_administration(spec.administration)
+
+    def _publish_administration(self, administration: Administration) -> None:
+        """The admin API, and of the client API what its tools need under the same host: to log in, and to show and send media."""
+        host, sources, file = administration.host, administration.allowed_sources, "main-instance/03-haproxy/ingress.yaml"
+        self.expose(Exposure("admin", host, self.internal, file, ("/_synapse/admin",), sources))
+        self.expose(Exposure("admin-client", host, self.public, file, ("/_matrix/client", "/_matrix/media"), sources))
