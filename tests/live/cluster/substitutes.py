@@ -53,6 +53,7 @@ IMAGES: Mapping[str, Callable[[], Image]] = {
         files={"/app": str(STAND_INS / "element-web"), "/etc/nginx/mime.types": "/etc/nginx/mime.types"}
     ),
     "matrixdotorg/sygnal:": lambda: _stand_ins(),
+    "matrix-authentication-service:": lambda: _stand_ins(entrypoint=("mas-cli",), aliases={"mas-cli": str(STAND_INS / "mas_cli.py")}),
     "coturn/coturn:": Image,
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
@@ -70,10 +71,10 @@ def image(name: str) -> Image:
     raise LookupError(f"nothing stands in for the image {name}: see {Path(__file__).name}")
 
 
-def _stand_ins() -> Image:
+def _stand_ins(**settings: Any) -> Image:
     """Programs of the tests, under the names of modules by which images have them."""
     environment, folder = _python(".venv-live"), str(STAND_INS)
-    return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder})
+    return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder}, **settings)
 
 
 def _with_repository(environment: Image) -> Image:
@@ -101,7 +102,7 @@ def substitutes(objects: Sequence[Manifest], secrets: Callable[[str, str], Mappi
     found: list[Manifest] = [o for o in operated if o["kind"] == "Service"]
     for o in objects:
         if o["kind"] == "Cluster" and o["apiVersion"].startswith("postgresql.cnpg.io/"):
-            found += _postgresql(o, operated, secrets)
+            found += _postgresql(o, operated, secrets, _databases(o, objects))
         if o["kind"] == "Tenant":
             found += _object_storage(o, operated, objects)
     return found
@@ -120,6 +121,11 @@ if [ ! -f /data/pgdata/PG_VERSION ]; then
     {
         printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$OWNER" "$PASSWORD"
         printf "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\\n\\n" "$DATABASE" "$OWNER"
+        for number in $(seq "$MORE"); do
+            eval "owner=\$OWNER_$number password=\$PASSWORD_$number database=\$DATABASE_$number"
+            printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$owner" "$password"
+            printf "CREATE DATABASE %s OWNER %s;\\n\\n" "$database" "$owner"
+        done
     } | postgres --single -j -D /data/pgdata postgres >/dev/null
 fi
 exec postgres -D /data/pgdata -c config_file=/etc/postgresql/postgresql.conf -c hba_file=/etc/postgresql/pg_hba.conf
@@ -133,8 +139,19 @@ def postgresql_programs() -> Path:
     return folders[-1] if folders else Path(shutil.which("postgres") or "/usr/bin/postgres").parent
 
 
+def _databases(cluster: Manifest, objects: Sequence[Manifest]) -> list[tuple[str, str, str]]:
+    """The databases that the cluster is given besides its first: name, owner, and the Secret with the owner's password."""
+    kinds, where = ("Database", "DatabaseRole"), (cluster["metadata"].get("namespace"), cluster["metadata"]["name"])
+    ours = [o for o in objects if o["kind"] in kinds and (o["metadata"].get("namespace"), o["spec"]["cluster"]["name"]) == where]
+    secrets = {o["spec"]["name"]: o["spec"]["passwordSecret"]["name"] for o in ours if o["kind"] == "DatabaseRole"}
+    return [(o["spec"]["name"], o["spec"]["owner"], secrets[o["spec"]["owner"]]) for o in ours if o["kind"] == "Database"]
+
+
 def _postgresql(
-    cluster: Manifest, operated: Sequence[Manifest], secrets: Callable[[str, str], Mapping[str, bytes] | None]
+    cluster: Manifest,
+    operated: Sequence[Manifest],
+    secrets: Callable[[str, str], Mapping[str, bytes] | None],
+    databases: Sequence[tuple[str, str, str]],
 ) -> Iterator[Manifest]:
     namespace, name, spec = cluster["metadata"].get("namespace", "default"), cluster["metadata"]["name"], cluster["spec"]
     first = next(
@@ -172,6 +189,8 @@ def _postgresql(
             {"name": "OWNER", "value": bootstrap["owner"]},
             {"name": "DATABASE", "value": bootstrap["database"]},
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": f"{name}-app", "key": "password"}}},
+            {"name": "MORE", "value": str(len(databases))},
+            *(variable for number, of in enumerate(databases, 1) for variable in _database_variables(number, *of)),
         ],
         "ports": [{"name": "postgresql", "containerPort": 5432}],
         "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run/postgresql", "-d", bootstrap["database"]]}, "periodSeconds": 1},
@@ -197,6 +216,15 @@ def _postgresql(
         ],
     }
     yield _stateful_set(namespace, name, first["metadata"]["labels"], pod, start=1, claims=["data"])
+
+
+def _database_variables(number: int, database: str, owner: str, secret: str) -> list[Manifest]:
+    password = {"secretKeyRef": {"name": secret, "key": "password"}}
+    return [
+        {"name": f"DATABASE_{number}", "value": database},
+        {"name": f"OWNER_{number}", "value": owner},
+        {"name": f"PASSWORD_{number}", "valueFrom": password},
+    ]
 
 
 def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) -> Iterator[Manifest]:
