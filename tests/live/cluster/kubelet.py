@@ -469,7 +469,7 @@ class Pod:
         return float(self.spec.get("terminationGracePeriodSeconds", 30))
 
     async def terminate(self, main: "asyncio.Task[None] | None") -> None:
-        """Gracefully: out of its Services at once, then preStop and SIGTERM, at last SIGKILL. Nothing of it remains but its claims."""
+        """Gracefully: out of its Services at once, then preStop and SIGTERM (or what the image wants), at last SIGKILL. Nothing of it remains but its claims."""
         self.leaving = True
         if self.was_ready:
             self.was_ready = False
@@ -518,7 +518,7 @@ class Pod:
             await asyncio.sleep(min(grace, hook["sleep"]["seconds"]))
         with contextlib.suppress(ProcessLookupError):
             if container.first_process:
-                os.kill(container.first_process, signal.SIGTERM)
+                os.kill(container.first_process, signal.Signals[container.image.stop_signal if container.image else "SIGTERM"])
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(process.wait(), max(0.1, deadline - time.monotonic()))
         if process.returncode is None:

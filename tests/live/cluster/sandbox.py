@@ -38,6 +38,8 @@ class Image:
     aliases: Mapping[str, str] = field(factory=dict)
     files: Mapping[str, str] = field(factory=dict)
     """Further files and folders that the image has: path in it to path on this machine."""
+    stop_signal: str = "SIGTERM"
+    """The image's STOPSIGNAL, with which a kubelet asks its first process to end."""
     heavy: bool = False
     """Whether it costs seconds of CPU to start, so that not all may start at once."""
 
