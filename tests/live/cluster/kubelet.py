@@ -469,7 +469,7 @@ class Pod:
         return float(self.spec.get("terminationGracePeriodSeconds", 30))
 
     async def terminate(self, main: "asyncio.Task[None] | None") -> None:
-        """Gracefully: out of its Services at once, then preStop and SIGTERM (or what the image wants), at last SIGKILL. Nothing of it remains but its claims."""
+        """Gracefully: out of its Services at once, then preStop and the image's signal, at last SIGKILL. Nothing remains but its claims."""
         self.leaving = True
         if self.was_ready:
             self.was_ready = False

@@ -47,10 +47,10 @@ def _valkey() -> Image:
 # The image of a container is the first of these whose name is part of it.
 IMAGES: Mapping[str, Callable[[], Image]] = {
     "/synapse:": lambda: _python(".venv-live", heavy=True),
-    "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),)),
+    "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,
     "vectorim/element-web:": lambda: Image(
-        files={"/app": str(STAND_INS / "element-web"), "/etc/nginx/mime.types": "/etc/nginx/mime.types"}
+        files={"/app": str(STAND_INS / "element-web"), "/etc/nginx/mime.types": "/etc/nginx/mime.types"}, stop_signal="SIGQUIT"
     ),
     "matrixdotorg/sygnal:": lambda: _stand_ins(),
     "matrix-authentication-service:": lambda: _stand_ins(entrypoint=("mas-cli",), aliases={"mas-cli": str(STAND_INS / "mas_cli.py")}),
@@ -122,7 +122,7 @@ if [ ! -f /data/pgdata/PG_VERSION ]; then
         printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$OWNER" "$PASSWORD"
         printf "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\\n\\n" "$DATABASE" "$OWNER"
         for number in $(seq "$MORE"); do
-            eval "owner=\$OWNER_$number password=\$PASSWORD_$number database=\$DATABASE_$number"
+            eval "owner=\\$OWNER_$number password=\\$PASSWORD_$number database=\\$DATABASE_$number"
             printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$owner" "$password"
             printf "CREATE DATABASE %s OWNER %s;\\n\\n" "$database" "$owner"
         done
