@@ -1,6 +1,7 @@
 """Nothing may do more than it must, and nothing secret is rendered."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ RULES = [
     security.secret_objects,
     security.image_problems,
     security.right_problems,
+    security.publication_problems,
 ]
 
 
@@ -133,3 +135,37 @@ def test_a_pod_of_calls_that_may_more_is_noticed(rule: Rule, change: Break, ment
 )
 def test_a_pod_that_may_more_is_noticed(rule: Rule, change: Break, mention: str, built: dict[str, Objects]) -> None:
     assert_noticed(rule, built["100-ccu"], change, mention)
+
+
+def admin(objects: Objects) -> dict[str, Any]:
+    """The Ingress of the admin API."""
+    return pick(objects, "Ingress", "admin")
+
+
+def path_of(ingress: dict[str, Any]) -> dict[str, Any]:
+    path: dict[str, Any] = ingress["spec"]["rules"][0]["http"]["paths"][0]
+    return path
+
+
+def route_to(port: int) -> dict[str, Any]:
+    rules = [{"backendRefs": [{"name": "haproxy", "port": port}]}]
+    return {"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "matrix"}, "spec": {"rules": rules}}
+
+
+@pytest.mark.parametrize(
+    ("change", "mention"),
+    [
+        (lambda o: admin(o)["metadata"]["annotations"].clear(), "/_synapse/admin is open to the world"),
+        (lambda o: remove(o, "Middleware", "admin-sources"), "/_synapse/admin is open to the world"),
+        (lambda o: pick(o, "Middleware", "admin-sources")["spec"]["ipAllowList"].update(sourceRange=["0.0.0.0/0"]), "open to the world"),
+        (lambda o: path_of(admin(o)).update(path="/"), "leads past"),
+        (lambda o: path_of(admin(o)).update(path="/_synapse"), "leads past"),
+        (lambda o: path_of(pick(o, "Ingress", "matrix")).update(path="/_synapse/admin"), "open to the world"),
+        (lambda o: path_of(pick(o, "Ingress", "matrix"))["backend"]["service"]["port"].update(number=8009), "open to the world"),
+        (lambda o: pick(o, "Ingress", "admin-client")["metadata"]["annotations"].clear(), "closed in another"),
+        (lambda o: o.append(route_to(8009)), "haproxy:8009 is open to the world"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_way_in_to_the_administration_is_noticed(change: Break, mention: str, everything: Objects) -> None:
+    assert_noticed(security.publication_problems, everything, change, mention)

@@ -224,3 +224,49 @@ def right_problems(objects: Objects) -> list[str]:
             if "secrets" in rule.get("resources", []) and {"list", "watch"} & set(rule["verbs"]):
                 found.append(f"{title(o)} may read all Secrets")
     return found
+
+
+def publication_problems(objects: Objects) -> list[str]:
+    """Ways in to Synapse's administration that are open to the world or lead to more, and hosts that are closed in one place only."""
+    found = []
+    closed: dict[str, set[bool]] = {}
+    for ingress in of_kind(objects, "Ingress"):
+        allow_list = _allow_list(ingress, objects)
+        for rule in ingress["spec"]["rules"]:
+            closed.setdefault(rule["host"], set()).add(bool(allow_list))
+            for path in rule["http"]["paths"]:
+                internal = _port_name(path["backend"]["service"], namespace_of(ingress), objects) == "internal"
+                if internal and not path["path"].startswith("/_synapse/admin"):
+                    found.append(f"{title(ingress)}: {path['path']} leads past what the public may call")
+                if (internal or _ADMINISTRATION.match(path["path"])) and not allow_list:
+                    found.append(f"{title(ingress)}: {path['path']} is open to the world")
+    for route in of_kind(objects, "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            for backend in rule.get("backendRefs", []):
+                service = {"name": backend["name"], "port": {"number": backend["port"]}}
+                if _port_name(service, namespace_of(route), objects) == "internal":
+                    found.append(f"{title(route)}: {backend['name']}:{backend['port']} is open to the world")
+    return found + [f"{host} is open in one Ingress and closed in another" for host, states in closed.items() if len(states) > 1]
+
+
+_ADMINISTRATION = re.compile("^/_synapse(?!/client)")
+
+
+def _allow_list(ingress: Mapping[str, Any], objects: Objects) -> list[str]:
+    """The addresses that an Ingress admits, if Traefik holds it to any (traefik/traefik, pkg/provider/kubernetes/ingress: annotations)."""
+    named = ingress["metadata"].get("annotations", {}).get("traefik.ingress.kubernetes.io/router.middlewares", "").split(",")
+    middlewares = {f"{namespace_of(o)}-{o['metadata']['name']}@kubernetescrd": o["spec"] for o in of_kind(objects, "Middleware")}
+    return [
+        cidr for name in named for cidr in middlewares.get(name, {}).get("ipAllowList", {}).get("sourceRange", []) if cidr not in _EVERYBODY
+    ]
+
+
+_EVERYBODY = ("0.0.0.0/0", "::/0")
+
+
+def _port_name(service: Mapping[str, Any], namespace: str, objects: Objects) -> str | None:
+    """What a Service calls the port that a backend means."""
+    for o in of_kind(objects, "Service"):
+        if (namespace_of(o), o["metadata"]["name"]) == (namespace, service["name"]):
+            return next((port["name"] for port in o["spec"]["ports"] if port["port"] == service["port"].get("number")), None)
+    return None
