@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv4Network
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from app.reach import WORLD, Address, Cluster, Pod, can_reach, read_cluster
 from app.reach.pods import Peer as ReachPeer
@@ -11,7 +11,7 @@ from app.reach.policies import read_policy
 from tests.live.cluster.network import rules
 from tests.live.cluster.policies import Filter, Peer, filters, passes
 from tests.live.cluster.services import Forward
-from tests.reachability import Object, accept, block, pods, send
+from tests.reachability import Object, accept, block, deployment, pods, send, within
 from tests.unit.test_reach_properties import NAMESPACES, PORTS, WORKLOADS, policies
 
 POD_NETWORK = IPv4Network("198.18.0.0/17")
@@ -42,8 +42,11 @@ def verdict(made: dict[str, Filter], source: str, target: str, port: int, protoc
 
 @settings(max_examples=60, deadline=None)
 @given(policies())
+@example([send("a/p", "web", {"to": [within("b")], "ports": [{"port": "sql"}]}), accept("b/p", None, None)])
+@example([accept("a/p", "web", {"ports": [{"port": "http"}, {"port": "nobody-has-it"}]})])
+@example([accept("a/p", "web", {"ports": [{"port": "http", "protocol": "UDP"}]})])
 def test_the_filter_agrees_with_the_evaluator(written: list[Object]) -> None:
-    cluster = read_cluster([*WORKLOADS, *written])
+    cluster = read_cluster([*WORKLOADS, deployment("a/silent", {"dns": 53}, labels={"app": "web", "tier": "1"}), *written])
     pairs = twins(cluster)
     made = filters([read_policy(o) for o in written], LABELS, [peer for pair in pairs.values() for peer in pair])
 
