@@ -16,10 +16,10 @@ from tests.live.test_routing import haproxy  # noqa: F401 - a fixture
 pytestmark = pytest.mark.live
 
 WELL_KNOWN = WellKnown(
-    "https://matrix.example.com",
-    "matrix.example.com:443",
-    "https://rtc.example.com/livekit/jwt",
-    (Contact("m.role.security", "security@example.com"),),
+    homeserver="https://matrix.example.com",
+    delegated_to="matrix.example.com:443",
+    livekit_service_url="https://rtc.example.com/livekit/jwt",
+    contacts=(Contact("m.role.security", "security@example.com"),),
 )
 
 

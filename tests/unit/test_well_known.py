@@ -14,7 +14,15 @@ from main_instance.haproxy.well_known import Contact, WellKnown
 CLOSED = WellKnown("https://matrix.example.com")
 TEXTS = st.text(min_size=1, max_size=30)
 CONTACTS = st.builds(Contact, st.sampled_from(["m.role.admin", "m.role.security"]), TEXTS, st.none() | TEXTS)
-SPECS = st.builds(WellKnown, TEXTS, st.none() | TEXTS, st.none() | TEXTS, st.lists(CONTACTS, max_size=2).map(tuple), st.none() | TEXTS)
+SPECS = st.builds(
+    WellKnown,
+    homeserver=TEXTS,
+    delegated_to=st.none() | TEXTS,
+    livekit_service_url=st.none() | TEXTS,
+    issuer=st.none() | TEXTS,
+    contacts=st.lists(CONTACTS, max_size=2).map(tuple),
+    support_page=st.none() | TEXTS,
+)
 SPEC = HAProxySpec(pools=(), main="main-0.synapse.matrix.svc.", max_upload=mib(1), trusted_proxies=())
 
 
