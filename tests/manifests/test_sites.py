@@ -10,8 +10,10 @@ from app.compiler import render
 from app.layout import base_files
 from app.settings import parse_site
 from kit.rendering import ObjectId
-from overlays import profiles
+from overlays import ProfileError, profiles
 from tests.kustomize import build, by_id, write
+from tests.manifests.rules import availability, budget, consistency, quotas, references, schemas, security
+from tests.manifests.rules.objects import Rule, assert_kept
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 SITES = {
@@ -33,7 +35,29 @@ SITES = {
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
+    "no network policies": "network_policies: false\nfeatures: {li: true}\n",
+    "another place for DNS": "cluster: {dns: {namespace: openshift-dns, cidrs: []}}\n",
+    "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
+RULES = [
+    availability.probe_problems,
+    availability.quorum_problems,
+    budget.backup_problems,
+    consistency.duplicates,
+    consistency.selector_problems,
+    consistency.service_problems,
+    quotas.limit_range_problems,
+    quotas.quota_problems,
+    references.host_problems,
+    references.ingress_problems,
+    references.mount_problems,
+    schemas.built_in_problems,
+    security.hardening_problems,
+    security.pod_security_problems,
+    security.publication_problems,
+    security.token_problems,
+]
+"""What holds for every site. The other rules read what does not depend on these choices."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +73,49 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[ObjectId, 
 
 @pytest.mark.parametrize("site", SITES)
 def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site: str) -> None:
-    assert {"Namespace", "Cluster", "StatefulSet", "NetworkPolicy"} <= _kinds(built[site])
+    assert {"Namespace", "Cluster", "StatefulSet"} <= _kinds(built[site])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_site_keeps_the_rules(rule: Rule, built: dict[str, dict[ObjectId, Any]]) -> None:
+    assert_kept(rule, {site: list(objects.values()) for site, objects in built.items()})
+
+
+def test_network_policies_are_there_whole_or_not_at_all(built: dict[str, dict[ObjectId, Any]]) -> None:
+    assert [site for site in SITES if "NetworkPolicy" not in _kinds(built[site])] == ["no network policies"]
+    for site, objects in built.items():
+        closed = {key.namespace for key, o in objects.items() if key.kind == "NetworkPolicy" and not o["spec"]["podSelector"]}
+        assert closed == (set() if site == "no network policies" else {key.name for key in objects if key.kind == "Namespace"})
+
+
+def test_the_administration_is_published_to_named_addresses_only(built: dict[str, dict[ObjectId, Any]]) -> None:
+    def paths(site: str) -> dict[str, int]:
+        hosts = [rule for key, o in built[site].items() if key.kind == "Ingress" for rule in o["spec"]["rules"]]
+        found = [path for rule in hosts if rule["host"] == "admin.example.com" for path in rule["http"]["paths"]]
+        return {path["path"]: path["backend"]["service"]["port"]["number"] for path in found}
+
+    assert paths("administration") == {"/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
+    assert paths("minimal") == {}
+    for name in ("admin-sources", "admin-client-sources"):
+        sources = built["administration"][ObjectId("Middleware", "matrix", name)]["spec"]["ipAllowList"]
+        # The client is the last address that is not a load balancer's.
+        assert sources == {"sourceRange": ["192.0.2.0/24"], "ipStrategy": {"excludedIPs": ["198.51.100.0/28"]}}
+    certificate = built["administration"][ObjectId("Certificate", "matrix", "admin-tls")]["spec"]
+    assert certificate["dnsNames"] == ["admin.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        ("type: gateway, gateway: {name: public, namespace: gateways}", "the Gateway API has no field for that"),
+        ("class_name: haproxy", "to the ingress class traefik alone"),
+    ],
+    ids=["gateway", "another class"],
+)
+def test_who_cannot_be_told_the_addresses_does_not_publish_the_administration(choice: str, reason: str) -> None:
+    site = parse_site(BASE + f"ingress: {{admin_source_ranges: [192.0.2.0/24], {choice}}}\n")
+    with pytest.raises(ProfileError, match=reason):
+        render(site, profiles()[0])
 
 
 def test_without_lawful_interception_nothing_of_it_is_deployed(built: dict[str, dict[ObjectId, Any]]) -> None:
