@@ -45,7 +45,7 @@ class Report:
         parts: list[tuple[str, list[str], Sequence[Sequence[object]]]] = [
             (f"boot: {self.boot}", [], []),
             (f"what people did: {len(self.scenarios)}", ["scenario", "result"], self.scenarios),
-            (f"route classes proven by HAProxy's log: {len(self.routes)}", ["requests for", "number", "served by"], self.routes),
+            (f"route classes proven by HAProxy's log: {len(self.routes)}", ["served by", "classes", "requests"], self._by_server()),
             (f"worker types at work: {len(self.workers)}", ["worker type", "evidence"], sorted(self.workers.items())),
             (
                 f"faults survived: {sum(not fault.lost for fault in self.faults)}",
@@ -61,6 +61,10 @@ class Report:
         if self.unproven:
             found.append(f"route classes that nobody asked for: {', '.join(self.unproven)}")
         return found
+
+    def _by_server(self) -> list[tuple[str, int, int]]:
+        numbers = {server: [number for _, number, who in self.routes if who == server] for _, _, server in self.routes}
+        return [(server, len(found), sum(found)) for server, found in sorted(numbers.items())]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

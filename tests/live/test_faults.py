@@ -22,8 +22,9 @@ def people(cluster: Cluster) -> Iterator[Traffic]:
 
 @pytest.fixture
 def survive(people: Traffic, report: Report, cluster: Cluster) -> Callable[[str, Callable[[], None]], Fault]:
-    def run(name: str, happens: Callable[[], None]) -> Fault:
+    def run(name: str, happens: Callable[[], None], repair: Callable[[], None] = lambda: None) -> Fault:
         found = people.survive(name, happens, RECOVERY_SECONDS)
+        repair()
         report.faults.append(found)
         assert found.lost == 0, lost(people.lines())
         assert found.twice == 0, twice(people.lines())
@@ -44,11 +45,9 @@ def redis_primary(cluster: Cluster) -> str:
 
 def test_nothing_is_lost_when_the_redis_primary_loses_power(survive: Callable[..., Fault], cluster: Cluster) -> None:
     primary = redis_primary(cluster)
-    found = survive("Redis primary loses power", lambda: cluster.power_off(primary))
+    found = survive("Redis primary loses power", lambda: cluster.power_off(primary), lambda: cluster.start(primary))
     assert found.sending_gap < 60
     assert redis_primary(cluster) != primary
-    cluster.start(primary)
-    cluster.wait_ready(READY_SECONDS)
 
 
 def test_nothing_is_lost_when_an_event_persister_dies(survive: Callable[..., Fault], cluster: Cluster) -> None:
