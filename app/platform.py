@@ -328,7 +328,8 @@ def _authentication_service(installation: Installation, site: Site, profile: Pro
 
 def _login(authentication: AuthenticationService) -> Upstream:
     http, health = authentication.http, authentication.health
-    return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port)
+    # Twenty passwords that are being checked at once fit into one replica's memory, and there are as many replicas as proxies.
+    return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port, max_connections=20)
 
 
 def _turn_settings(site: Site, profile: Profile) -> CoturnSpec:

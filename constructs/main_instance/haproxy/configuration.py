@@ -87,7 +87,8 @@ class Pool:
 class Upstream:
     """A service beside Synapse that serves some of the paths of Synapse's host: one address, behind which its pods share the requests.
 
-    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `/health` on `health_port`.
+    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `/health` on `health_port`. `max_connections`: concurrent requests
+    that the proxy sends to it; more wait in the proxy's queue.
     """
 
     name: str = field(validator=matches_re("[a-z][-a-z0-9]*"))
@@ -95,6 +96,7 @@ class Upstream:
     domain: str = field(validator=_DNS_NAME)
     port: int = field(validator=_PORT)
     health_port: int = field(validator=_PORT)
+    max_connections: int = field(default=500, validator=ge(1))
 
 
 @frozen
@@ -208,7 +210,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             errors=_ERRORS,
             well_known=well_known,
             pools=[main, *(_backend(pool, spec.synapse_port) for pool in routed.values())],
-            upstreams=[_upstream(upstream, spec.max_connections) for upstream in spec.upstreams],
+            upstreams=list(map(_upstream, spec.upstreams)),
         ),
         "routes.map": _routes_map(spec),
         "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
@@ -293,9 +295,9 @@ def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
     return len(seen)
 
 
-def _upstream(upstream: Upstream, max_connections: int) -> _Backend:
+def _upstream(upstream: Upstream) -> _Backend:
     server = _Server(f"{upstream.name}-0", upstream.domain, upstream.port)
-    return _Backend(upstream.name, _BALANCE[Balance.NONE], max_connections, 60, 180, (server,), upstream.health_port)
+    return _Backend(upstream.name, _BALANCE[Balance.NONE], upstream.max_connections, 60, 180, (server,), upstream.health_port)
 
 
 def _backend(pool: Pool, port: int) -> _Backend:
