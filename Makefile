@@ -17,7 +17,7 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format minio kubernetes bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,12 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+livekit: .tools/livekit/livekit-server ## Build LiveKit with Go, for the optional tests of calls (a few minutes)
+
 minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the bucket program (about ten minutes)
+
+.tools/livekit/livekit-server:
+	tools/fetch-livekit $(@D)
 
 .tools/minio/minio:
 	mkdir -p $(@D)

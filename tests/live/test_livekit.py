@@ -1,0 +1,494 @@
+"""LiveKit and its authorisation service from the rendered files, on a real Redis with Sentinel: who may call, and what outlives a failure.
+
+LiveKit is built with Go (`make livekit`); LIVEKIT names another program. The authorisation service has no package and no module that Go's proxy
+gives out: LK_JWT_SERVICE names its program, and without one its tests are skipped.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.compiler import render
+from app.settings import parse_site
+from kit.images import image
+from kit.rendering import Rendering
+from overlays import profiles
+from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.manifests.rules.objects import workloads
+
+# Building LiveKit, where it is not there yet, takes minutes.
+pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(300)]
+
+SITE = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+features: {calls: true}
+cluster: {node_cidrs: [198.51.100.0/24]}
+tls: {source: internal-ca}
+"""
+KEY, SECRET = "matrix-platform", "livekit-secret-of-the-test-0123456789abcdef"
+PASSWORD = "redis-password.of_the~test"
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rendering() -> Rendering:
+    return render(parse_site(SITE), profiles()[1])
+
+
+@pytest.fixture(scope="module")
+def livekit() -> str:
+    for found in (os.environ.get("LIVEKIT"), str(_REPOSITORY / ".tools" / "livekit" / "livekit-server"), shutil.which("livekit-server")):
+        if found and os.access(found, os.X_OK):
+            return found
+    pytest.skip("needs LiveKit: set LIVEKIT to its path, or have Go build it in a few minutes: make livekit")
+
+
+# -- Redis
+
+
+@frozen
+class Redis:
+    """Two servers, of which one is the primary, and the Sentinel that decides which."""
+
+    servers: tuple[Program, ...]
+    ports: tuple[int, ...]
+    sentinel: int
+
+    def ask(self, port: int, *words: str) -> list[str]:
+        """The lines that redis-cli prints."""
+        command = ["redis-cli", "-p", str(port), "--no-auth-warning", *words]
+        environment = {**os.environ, "REDISCLI_AUTH": PASSWORD}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=10).stdout.splitlines()
+
+    def primary(self) -> int:
+        """Its port."""
+        return int(self.ask(self.sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")[1])
+
+
+@contextlib.contextmanager
+def redis_set(folder: Path) -> Iterator[Redis]:
+    """The password is on both, as the platform's set has it; its own start and failover have tests of their own."""
+    first, second, sentinel = free_ports(3)
+    shared = f'bind {LOOPBACK}\nrequirepass "{PASSWORD}"\nmasterauth "{PASSWORD}"\nsave ""\nrepl-diskless-sync-delay 0\n'
+    (folder / "first.conf").write_text(f"{shared}port {first}\n")
+    (folder / "second.conf").write_text(f"{shared}port {second}\nreplicaof {LOOPBACK} {first}\n")
+    (folder / "sentinel.conf").write_text(
+        f'bind {LOOPBACK}\nport {sentinel}\nrequirepass "{PASSWORD}"\nsentinel monitor primary {LOOPBACK} {first} 1\n'
+        f'sentinel auth-pass primary "{PASSWORD}"\nsentinel down-after-milliseconds primary 1000\nsentinel failover-timeout primary 5000\n'
+    )
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(running(["redis-server", folder / f"{name}.conf", "--dir", folder], name=name))
+            for name in ("first", "second")
+        ]
+        watching = stack.enter_context(running(["redis-server", folder / "sentinel.conf", "--sentinel"], name="sentinel", folder=folder))
+        redis = Redis(tuple(servers), (first, second), sentinel)
+        watching.ready(lambda: any("slaves=1" in line for line in redis.ask(sentinel, "INFO", "sentinel")), 30)
+        yield redis
+
+
+# -- LiveKit
+
+
+@frozen
+class Node:
+    """A running LiveKit."""
+
+    program: Program
+    port: int
+    metrics_port: int
+
+    def call(self, method: str, body: Mapping[str, object] | None = None, token: str | None = None) -> dict[str, Any]:
+        """A method of its room service; raises HTTPError for a refusal."""
+        url = f"http://{LOOPBACK}:{self.port}/twirp/livekit.RoomService/{method}"
+        access = token or administrator(str((body or {}).get("room", "")))
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {access}"}
+        request = urllib.request.Request(url, json.dumps(body or {}).encode(), headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return cast("dict[str, Any]", json.load(answer))
+
+    def rooms(self) -> set[str]:
+        """Names of the rooms that it knows of."""
+        return {room["name"] for room in self.call("ListRooms").get("rooms", [])}
+
+    def admits(self, token: str) -> int:
+        """The status with which it judges a participant's token, before a connection is made."""
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/rtc/validate?access_token={token}", timeout=20) as answer:
+                return cast("int", answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def healthy(self) -> bool:
+        """What the readiness probe sees."""
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/", timeout=5) as answer:
+                return bool(answer.read() == b"OK")
+        except urllib.error.HTTPError:
+            return False
+
+
+def token(grants: Mapping[str, object], identity: str = "", secret: str = SECRET) -> str:
+    """A token as LiveKit wants it (github.com/livekit/protocol, auth/accesstoken.go)."""
+
+    def encode(part: bytes) -> str:
+        return base64.urlsafe_b64encode(part).decode().rstrip("=")
+
+    now = int(time.time())
+    claims = {"iss": KEY, "sub": identity, "nbf": now - 10, "exp": now + 600, "video": grants}
+    signed = ".".join(encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"{signed}.{encode(hmac.digest(secret.encode(), signed.encode(), hashlib.sha256))}"
+
+
+def administrator(room: str = "") -> str:
+    """What the authorisation service calls LiveKit with."""
+    return token({"roomCreate": True, "roomList": True, "roomAdmin": True, "room": room})
+
+
+def lay_out(folder: Path, rendering: Rendering, redis: Redis, webhooks: list[str], ports: tuple[int, int, int]) -> None:
+    """The files of a pod. What is different here stands in this function and nowhere else: ports, addresses and where the key file is."""
+    for name in ("addresses.sh", "start.sh"):
+        (folder / name).write_text(rendering.files[f"config/livekit/{name}"])
+    settings = yaml.safe_load(rendering.files["config/livekit/config.yaml"])
+    settings["port"], settings["rtc"]["tcp_port"], settings["prometheus"]["port"] = ports
+    settings["redis"]["sentinel_addresses"] = [f"{LOOPBACK}:{redis.sentinel}"]
+    settings["webhook"]["urls"] = webhooks
+    settings["key_file"] = str(folder / "keys.yaml")
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "keys.yaml").write_text(f"{KEY}: {SECRET}\n")
+    (folder / "keys.yaml").chmod(0o440)
+    (folder / "password").write_text(PASSWORD)
+
+
+@contextlib.contextmanager
+def livekit_node(
+    program: str, rendering: Rendering, folder: Path, redis: Redis, webhooks: list[str], database: int | None = None
+) -> Iterator[Node]:
+    """A LiveKit, ready. Those with one database know of each other."""
+    ports = cast("tuple[int, int, int]", tuple(free_ports(3)))
+    folder.mkdir()
+    lay_out(folder, rendering, redis, webhooks, ports)
+    environment = {"HOST_IP": LOOPBACK, "REDIS_PASSWORD_FILE": str(folder / "password"), "LIVEKIT": program}
+    environment |= {"LIVEKIT_REDIS_DB": str(database)} if database else {}
+    with running(["sh", folder / "start.sh"], name="livekit", environment=environment) as started:
+        node = Node(started, ports[0], ports[2])
+        started.ready(node.healthy, 60)
+        yield node
+
+
+class Webhooks(BaseHTTPRequestHandler):
+    """Takes note of what LiveKit says."""
+
+    heard: list[tuple[str, str]] = []  # noqa: RUF012 - shared by all instances: one for each request
+
+    def do_POST(self) -> None:
+        """Event and issuer of the token."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        claims = self.headers["Authorization"].split(".")[1]
+        self.heard.append((body["event"], json.loads(base64.urlsafe_b64decode(claims + "==="))["iss"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Answer on a free port, which is yielded."""
+    server = ThreadingHTTPServer((LOOPBACK, 0), handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@frozen
+class Nodes:
+    """Two LiveKits on one Redis."""
+
+    redis: Redis
+    both: tuple[Node, Node]
+
+
+@pytest.fixture(scope="module")
+def nodes(livekit: str, rendering: Rendering, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    if not shutil.which("redis-server"):
+        pytest.skip("needs redis-server: see tools/debian-packages.txt")
+    folder = tmp_path_factory.mktemp("calls")
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(redis_set(folder))
+        url = f"http://{LOOPBACK}:{stack.enter_context(serving(Webhooks))}/sfu_webhook"
+        first, second = (stack.enter_context(livekit_node(livekit, rendering, folder / name, redis, [url])) for name in ("one", "two"))
+        yield Nodes(redis, (first, second))
+
+
+def test_the_program_is_the_image_s_version(livekit: str) -> None:
+    printed = subprocess.run([livekit, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
+    assert printed.split()[-1] == image("livekit").tag.removeprefix("v")
+
+
+def test_it_refuses_an_option_that_it_does_not_know(livekit: str, rendering: Rendering, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(rendering.files["config/livekit/config.yaml"] + "limits: {num_tracks: 1}\n")
+    result = subprocess.run([livekit, "--config", tmp_path / "config.yaml"], capture_output=True, text=True, check=False, timeout=20)
+    assert "field limits not found" in result.stdout
+
+
+def test_a_room_is_made_for_the_authorisation_service_and_for_nobody_else(nodes: Nodes) -> None:
+    node, _ = nodes.both
+    joining = token({"roomJoin": True, "room": "made"}, "@alice:example.com:DEVICE")
+    assert node.admits(joining) == 404
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        node.call("CreateRoom", {"name": "made"}, joining)
+    node.call("CreateRoom", {"name": "made"})
+    assert node.admits(joining) == 200
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 40])
+def test_a_token_that_another_has_signed_is_refused(nodes: Nodes, secret: str) -> None:
+    node, _ = nodes.both
+    assert node.admits(token({"roomJoin": True, "room": "made"}, "@mallory:example.com:DEVICE", secret)) == 401
+
+
+def test_every_node_knows_every_room(nodes: Nodes) -> None:
+    first, second = nodes.both
+    first.call("CreateRoom", {"name": "from the first"})
+    second.call("CreateRoom", {"name": "from the second"})
+    assert {"from the first", "from the second"} <= first.rooms() == second.rooms()
+
+
+def test_the_authorisation_service_hears_what_happens_signed_with_its_key(nodes: Nodes) -> None:
+    nodes.both[0].call("CreateRoom", {"name": "heard"})
+    wait_for(lambda: ("room_started", KEY) in Webhooks.heard, 20, "the webhook")
+
+
+def test_metrics_are_served(nodes: Nodes) -> None:
+    with urllib.request.urlopen(f"http://{LOOPBACK}:{nodes.both[0].metrics_port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert {"livekit_room_total", "livekit_participant_total"} <= {line.split("{")[0] for line in text.splitlines()}
+
+
+def test_no_password_is_in_an_argument(nodes: Nodes) -> None:
+    for node in nodes.both:
+        assert PASSWORD.encode() not in Path(f"/proc/{node.program.process.pid}/cmdline").read_bytes()
+        assert PASSWORD not in node.program.output()
+
+
+def connect(node: Node, access: str) -> socket.socket:
+    """A participant that has opened its signalling connection."""
+    client = socket.create_connection((LOOPBACK, node.port), timeout=20)
+    key = base64.b64encode(os.urandom(16)).decode()
+    client.sendall(
+        f"GET /rtc?access_token={access}&protocol=15 HTTP/1.1\r\nHost: {LOOPBACK}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    assert client.recv(64).startswith(b"HTTP/1.1 101")
+    return client
+
+
+def test_before_a_stop_it_waits_for_the_last_participant(livekit: str, rendering: Rendering, nodes: Nodes, tmp_path: Path) -> None:
+    with livekit_node(livekit, rendering, tmp_path / "leaving", nodes.redis, [], database=3) as node:
+        node.call("CreateRoom", {"name": "long talk"})
+        with connect(node, token({"roomJoin": True, "room": "long talk"}, "@alice:example.com:DEVICE")):
+            wait_for(lambda: node.call("ListParticipants", {"room": "long talk"}).get("participants"), 20, "the participant")
+            node.program.send(signal.SIGTERM)
+            time.sleep(7)
+            assert node.program.process.poll() is None
+        assert node.program.process.wait(60) == 0
+
+
+def test_calls_go_on_and_begin_after_the_redis_primary_has_died(nodes: Nodes) -> None:
+    first, second = nodes.both
+    old = nodes.redis.primary()
+    nodes.redis.servers[nodes.redis.ports.index(old)].kill()
+    died = time.monotonic()
+    wait_for(lambda: nodes.redis.primary() != old, 30, "another primary")
+
+    def usable() -> bool:
+        try:
+            for node in nodes.both:
+                node.call("CreateRoom", {"name": f"after the failure, by {node.port}"})
+        except urllib.error.HTTPError:
+            return False
+        return first.rooms() == second.rooms() and first.healthy() and second.healthy()
+
+    wait_for(usable, 60, "rooms")
+    print(f"rooms can be made again {time.monotonic() - died:.1f} s after the primary has died")
+    assert {f"after the failure, by {node.port}" for node in nodes.both} <= first.rooms()
+    assert all(node.program.process.poll() is None for node in nodes.both)
+
+
+# -- the authorisation service
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """A certificate of 127.0.0.1; its own authority is `ca.crt`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "homeserver of the test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=key.public_key(), serial_number=x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (folder / "ca.crt").write_bytes(made.public_bytes(encoding))
+    (folder / "key.pem").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.crt", folder / "key.pem")
+    return context
+
+
+class Homeserver(BaseHTTPRequestHandler):
+    """Says who has a token, and takes note of delayed events."""
+
+    asked: list[str] = []  # noqa: RUF012 - shared by all instances
+
+    def do_GET(self) -> None:
+        """The federation's /openid/userinfo."""
+        self.asked.append(self.path)
+        known = self.path == "/_matrix/federation/v1/openid/userinfo?access_token=good"
+        self.answer(200 if known else 401, {"sub": f"@alice:{self.headers['Host']}"} if known else {"errcode": "M_UNKNOWN_TOKEN"})
+
+    def do_POST(self) -> None:
+        """What becomes of a delayed event."""
+        self.asked.append(self.path)
+        self.answer(200, {})
+
+    def answer(self, status: int, body: object) -> None:
+        """As JSON."""
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@frozen
+class Authorisation:
+    """A running authorisation service, for a homeserver that is `server_name`."""
+
+    program: Program
+    port: int
+    server_name: str
+    node: Node
+    redis: Redis
+
+    def ask(self, path: str, access: str, **more: object) -> tuple[int, dict[str, Any]]:
+        """What a client asks with an OpenID token of its homeserver. Status and answer."""
+        proof = {"access_token": access, "token_type": "Bearer", "matrix_server_name": self.server_name, "expires_in": 3600}
+        member = {"id": "member", "claimed_user_id": f"@alice:{self.server_name}", "claimed_device_id": "DEVICE"}
+        body = {"room_id": "!room:example.com", "slot_id": "m.call#ROOM", "openid_token": proof, "member": member, **more}
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"{}")
+
+
+@contextlib.contextmanager
+def authorisation(rendering: Rendering, nodes: Nodes, folder: Path, *, full_access: bool = True) -> Iterator[Authorisation]:
+    """The service with the environment of its container. What is different here stands in this function and nowhere else."""
+    program = os.environ.get("LK_JWT_SERVICE") or shutil.which("lk-jwt-service")
+    if not program:
+        pytest.skip("needs lk-jwt-service: set LK_JWT_SERVICE to its path")
+    (container,) = next(w for w in workloads([dict(o) for o in rendering.manifests()]) if w.name == "lk-jwt-service").containers
+    environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    node = nodes.both[0]
+    (port,) = free_ports(1)
+    with serving(Homeserver, certificate(folder)) as secure, serving(Homeserver) as plain:
+        name = f"{LOOPBACK}:{secure}"
+        (folder / "key").write_text(KEY)
+        (folder / "secret").write_text(SECRET)
+        environment |= {
+            "LIVEKIT_URL": f"ws://{LOOPBACK}:{node.port}",
+            "LIVEKIT_KEY_FROM_FILE": str(folder / "key"),
+            "LIVEKIT_SECRET_FROM_FILE": str(folder / "secret"),
+            "LIVEKIT_JWT_BIND": f"{LOOPBACK}:{port}",
+            "LIVEKIT_FULL_ACCESS_HOMESERVERS": environment["LIVEKIT_FULL_ACCESS_HOMESERVERS"].replace(
+                "example.com", name if full_access else "x"
+            ),
+            "LIVEKIT_CS_API_URL_OVERRIDES": f"{name}=http://{LOOPBACK}:{plain}",
+            "LIVEKIT_REDIS_URL": f"redis://:{PASSWORD}@{LOOPBACK}:{nodes.redis.primary()}/2",
+            "SSL_CERT_DIR": str(folder),
+        }
+        with running([program], name="lk-jwt-service", environment=environment) as started:
+            started.ready(lambda: accepts_connections(port), 30)
+            yield Authorisation(started, port, name, node, nodes.redis)
+
+
+@pytest.fixture
+def service(rendering: Rendering, nodes: Nodes, tmp_path: Path) -> Iterator[Authorisation]:
+    with authorisation(rendering, nodes, tmp_path) as started:
+        yield started
+
+
+def test_a_user_of_the_homeserver_gets_a_room_and_a_token_that_livekit_takes(service: Authorisation) -> None:
+    before = service.node.rooms()
+    status, answer = service.ask("/get_token", "good")
+    assert status == 200, answer
+    assert answer["url"] == f"ws://{LOOPBACK}:{service.node.port}"
+    assert service.node.admits(answer["jwt"]) == 200
+    assert len(service.node.rooms() - before) == 1
+
+
+def test_whom_the_homeserver_does_not_know_gets_nothing(service: Authorisation) -> None:
+    status, answer = service.ask("/get_token", "forged")
+    assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")
+
+
+def test_a_user_of_another_homeserver_has_no_room_made(rendering: Rendering, nodes: Nodes, tmp_path: Path) -> None:
+    with authorisation(rendering, nodes, tmp_path, full_access=False) as service:
+        before = service.node.rooms()
+        status, answer = service.ask("/get_token", "good", room_id="!elsewhere:example.com")
+        assert status == 200
+        assert service.node.rooms() == before
+        assert service.node.admits(answer["jwt"]) == 404
+
+
+def test_a_leave_that_a_user_has_handed_over_is_kept_in_redis(service: Authorisation) -> None:
+    status, answer = service.ask("/delegate_delayed_leave", "good", delay_id="delay-1", delay_timeout=3_600_000)
+    assert status == 200, answer
+    (_, job) = service.redis.ask(service.redis.primary(), "-n", "2", "HGETALL", "lk-jwt:jobs")
+    assert json.loads(job)["Params"]["DelayId"] == "delay-1"
