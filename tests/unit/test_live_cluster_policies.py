@@ -55,7 +55,7 @@ def test_the_filter_agrees_with_the_evaluator(written: list[Object]) -> None:
 
     for source, target in product([*pairs, WORLD, INSIDE], pairs):
         for there, back in ((source, target), (target, source)):
-            for port, protocol in PORTS:
+            for port, protocol in (*PORTS, (80, "UDP")):
                 ours = verdict(made, address(there, 0), address(back, 1), port, protocol)
                 assert ours == can_reach(cluster, there, back, port, protocol), (str(there), str(back), port, protocol)
 
@@ -92,7 +92,7 @@ def test_the_rules_say_what_the_policies_say() -> None:
         "incoming-198.18.0.2 goto refuse",
     ]
     assert "add rule ip pods outgoing ip saddr vmap { 198.18.0.1 : jump outgoing-198.18.0.1 }" in lines
-    assert any("dnat ip addr . port to numgen inc mod 1 map { 0 : 198.18.0.2 . 5432 }" in line for line in lines)
+    assert any("dnat ip addr . port to numgen random mod 1 map { 0 : 198.18.0.2 . 5432 }" in line for line in lines)
 
 
 def test_a_pod_on_its_nodes_network_is_bound_by_no_policy_and_meant_by_no_selector() -> None:

@@ -225,6 +225,20 @@ class Cluster:
         """The connections that the NetworkPolicies have refused so far."""
         return [Denied(**denied) for denied in self._call("denied")]
 
+    def forget_denied(self) -> None:
+        """Begin anew with what `denied` tells."""
+        self._call("forget_denied")
+
+    def arrivals(self, connections: Sequence[tuple[str, str, int]], seconds: float = 1) -> set[tuple[str, str, int]]:
+        """Which of these TCP connections, each from a pod to a pod's port, arrive there: they are accepted, or refused by the target itself.
+
+        Nothing is sent over them. What has not arrived after `seconds` was dropped on the way.
+        """
+        answers = self._call(
+            "arrivals", 60 + seconds * len({source for source, _, _ in connections}), connections=connections, seconds=seconds
+        )
+        return {(source, target, port) for source, target, port in answers}
+
     def secret(self, name: str, namespace: str = "matrix") -> dict[str, bytes]:
         """The values of a Secret."""
         return {key: base64.b64decode(value) for key, value in self._call("secret", namespace=namespace, name=name).items()}

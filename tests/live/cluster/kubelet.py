@@ -163,7 +163,7 @@ class Pod:
     def ready(self) -> bool:
         """Whether Services send it traffic."""
         serving = [*self.containers, *(c for c in self.inits if c.sidecar)]
-        return self.phase == "Running" and not self.leaving and not self.unreachable and all(c.ready for c in serving)
+        return self.phase == "Running" and not self.leaving and all(c.ready for c in serving)
 
     @property
     def restarts(self) -> int:

@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import json
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +61,8 @@ def prepare(node_address: str) -> None:
     for name in ("all", "default"):
         _sysctl(f"ipv4/conf/{name}/rp_filter", 0)
     _sysctl("ipv4/ip_forward", 1)
+    # Else a client that tries again soon would be left without an answer.
+    _sysctl("ipv4/icmp_ratelimit", 0)
     _run(["nft", "-f", "-"], TABLES)
 
 
@@ -100,11 +103,6 @@ async def remove(namespace: str, interface: str) -> None:
     await run(["ip", "-force", "-batch", "-"], f"link del {interface}\nnetns del {namespace}\n", check=False)
 
 
-async def cut(interface: str) -> None:
-    """Unplug it: nothing comes or goes, and nobody is told."""
-    await run(["ip", "link", "set", interface, "down"], "")
-
-
 TABLES = """\
 table ip pods {
     set denied {
@@ -130,14 +128,19 @@ table ip pods {
 """
 
 
-def rules(services: Sequence[Forward], pods: Mapping[str, Filter], addresses: Sequence[str]) -> str:
+def rules(services: Sequence[Forward], pods: Mapping[str, Filter], addresses: Sequence[str], silent: Sequence[str] = ()) -> str:
     """Everything that the packet filter decides, to replace what it decided before.
 
     `services`: where connections to Services go; `pods`: what policies let pass, by address; `addresses`: those of all pods, each of which
-    always reaches itself. A connection is judged once, when it is opened, and by the address of the pod that a Service has sent it to.
+    always reaches itself; `silent`: those whose machine has no power, so that nothing comes or goes, and nobody is told. A connection is
+    judged once, when it is opened, and by the address of the pod that a Service has sent it to.
     """
     lines = ["flush table ip pods", *(f"add rule ip pods {chain} jump services" for chain in ("from-pods", "from-node"))]
     lines += _translation(services, addresses)
+    if silent:
+        dead = f"{{ {', '.join(silent)} }}"
+        lines += [f"add rule ip pods {chain} ip daddr {dead} drop" for chain in ("forwarding", "no-endpoints-node")]
+        lines += [f"add rule ip pods {chain} ip saddr {dead} drop" for chain in ("forwarding", "no-endpoints")]
     lines += [
         "add rule ip pods forwarding ct state established,related accept",
         *(f"add rule ip pods forwarding ip saddr {address} ip daddr {address} accept" for address in addresses),
@@ -162,12 +165,13 @@ def _translation(services: Sequence[Forward], addresses: Sequence[str]) -> Itera
             turns = ", ".join(f"{index} : {address} . {port}" for index, (address, port) in enumerate(forward.targets))
             yield f"add chain ip pods {chain}"
             protocol = forward.protocol.lower()
-            yield f"add rule ip pods {chain} ip protocol {protocol} dnat ip addr . port to numgen inc mod {len(forward.targets)} map {{ {turns} }}"
+            yield f"add rule ip pods {chain} ip protocol {protocol} dnat ip addr . port to numgen random mod {len(forward.targets)} map {{ {turns} }}"
             entries.append(f"{forward.address} . {protocol} . {forward.port} : goto {chain}")
     if entries:
         yield f"add rule ip pods services ip daddr . meta l4proto . th dport vmap {{ {', '.join(entries)} }}"
-    for chain in ("no-endpoints", "no-endpoints-node"):
-        yield f"add rule ip pods {chain} ip daddr {SERVICE_NETWORK} reject with icmp port-unreachable"
+    # As kube-proxy does; for the node itself with a reset, since an ICMP error to itself does not reach the program.
+    yield f"add rule ip pods no-endpoints ip daddr {SERVICE_NETWORK} reject with icmp port-unreachable"
+    yield f"add rule ip pods no-endpoints-node ip daddr {SERVICE_NETWORK} meta l4proto tcp reject with tcp reset"
 
 
 def _direction(chain: str, own: str, other: str, pods: Mapping[str, tuple[Accept, ...] | None]) -> Iterator[str]:
@@ -221,6 +225,30 @@ async def refused() -> list[Refused]:
             source, target, protocol, port = element["val"]["concat"]
             found.append(Refused(source, target, str(protocol), int(port), element.get("counter", {}).get("packets", 0)))
     return found
+
+
+async def forget_refused() -> None:
+    """Count anew."""
+    await run(["nft", "flush", "set", "ip", "pods", "denied"], "")
+
+
+async def arrivals(namespace: str, targets: Sequence[tuple[str, int]], seconds: float) -> list[bool]:
+    """For each address and port, whether a TCP connection from a namespace gets an answer, be it a refusal, in this time."""
+    sockets = inside(namespace, lambda: [socket.socket() for _ in targets])
+
+    async def attempt(one: socket.socket, target: tuple[str, int]) -> bool:
+        one.setblocking(False)
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(one, target), seconds)
+        except TimeoutError:
+            return False
+        except ConnectionRefusedError:
+            pass
+        finally:
+            one.close()
+        return True
+
+    return await asyncio.gather(*map(attempt, sockets, targets))
 
 
 async def run(command: Sequence[str], text: str, check: bool = True) -> str:

@@ -194,7 +194,6 @@ class Node:
         if not any(workload.name in FIRST for workload in self.workloads.values()):
             self.gate.opened.set()
         self._wake.set()
-        self._keep(self.changed())
 
     def _runs(self, workload: Workload) -> bool:
         if reason := not_run(workload):
@@ -341,7 +340,8 @@ class Node:
         namespaces = {name: {**known, "kubernetes.io/metadata.name": name} for name, known in labels.items()}
         hosts = {pod.address for pod in self.pods.values() if pod.host_network}
         peers = [Peer(b.namespace, b.labels, b.address, b.ports, b.address in hosts) for b in backends]
-        return network.rules(reached, filters(self.policies, namespaces, peers), [backend.address for backend in backends])
+        silent = [pod.address for pod in self.pods.values() if pod.unreachable]
+        return network.rules(reached, filters(self.policies, namespaces, peers), [backend.address for backend in backends], silent)
 
     # --- what tests ask for ---
 
@@ -360,6 +360,7 @@ class Node:
 
     async def call_apply(self, objects: list[Manifest]) -> None:
         self.apply(objects)
+        await self.changed()
 
     async def call_scale(self, workload: str, replicas: int) -> None:
         self.scale(workload, replicas)
@@ -381,7 +382,7 @@ class Node:
                         "labels": {},
                     }
                 )
-        return listed
+        return sorted(listed, key=lambda pod: (pod["namespace"], pod["workload"], len(pod["name"]), pod["name"]))
 
     async def call_wait_ready(self, seconds: float, names: Sequence[str]) -> dict[str, str]:
         deadline = time.monotonic() + seconds
@@ -428,16 +429,14 @@ class Node:
 
     async def call_power_off(self, pod: str) -> None:
         found = self.find(pod)
-        await network.cut(found.interface)
         self.event(found.namespace, found.name, "", "PowerOff", "by the test")
         found.unreachable = True
+        await self.changed()
         for container in [*found.containers, *found.inits]:
             found.kill(container)
         for task in [*found.tasks, self.mains[found.uid]]:
             task.cancel()
         self.stopped[found.namespace, found.name] = Stopped(found.name, found.revision, False, workload=found.workload, kind=found.kind)
-        # Its address stays in Services until the node is known to be dead: 40 s by default (node-monitor-grace-period), which no test waits for.
-        await self.changed()
 
     async def call_delete(self, pod: str, wait: float | None) -> None:
         await self._wait_for(self._terminate(self.find(pod)), wait, f"{pod} to end")
@@ -485,6 +484,19 @@ class Node:
             {**asdict(entry), "source": self.owners.get(entry.source, entry.source), "target": self.owners.get(entry.target, entry.target)}
             for entry in await network.refused()
         ]
+
+    async def call_forget_denied(self) -> None:
+        await network.forget_refused()
+
+    async def call_arrivals(self, connections: list[tuple[str, str, int]], seconds: float) -> list[tuple[str, str, int]]:
+        found: list[tuple[str, str, int]] = []
+        for source in dict.fromkeys(name for name, _, _ in connections):
+            own = [(target, port) for name, target, port in connections if name == source]
+            reached = await network.arrivals(
+                self.find(source).network, [(self.find(target).address, port) for target, port in own], seconds
+            )
+            found += [(source, *asked) for asked, arrived in zip(own, reached, strict=True) if arrived]
+        return found
 
     async def call_secret(self, namespace: str, name: str) -> dict[str, str]:
         values = self._secret(namespace, name)

@@ -25,7 +25,7 @@ class Backend:
 
 @frozen
 class Forward:
-    """A port of a Service's address, and the pods' addresses and ports that connections to it go to in turn."""
+    """A port of a Service's address, and the pods' addresses and ports that connections to it go to, by chance."""
 
     address: str
     port: int
