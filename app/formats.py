@@ -1,7 +1,11 @@
 """What the values of options look like: names, hosts, networks, images, sizes, schedules."""
 
 import re
+from base64 import b64decode
+from datetime import UTC, datetime
 from typing import Annotated
+
+from attrs import frozen
 
 from app.options import Entries, Text
 from kit.network import PortRange
@@ -236,6 +240,49 @@ UserId = Annotated[
     ),
 ]
 Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
+
+
+@frozen
+class OldSigningKey:
+    """A key that the homeserver signed with: its public half in base64, and when it ended, in milliseconds since 1970."""
+
+    public: str
+    ended_ms: int
+
+    def __str__(self) -> str:
+        """As it is written in site.yaml."""
+        return f"{self.public} until {datetime.fromtimestamp(self.ended_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _old_signing_key(text: str) -> OldSigningKey:
+    """`KEY until TIME`. Raises ValueError for a key of another length, and for a time that does not exist."""
+    public, _, time = text.partition(" until ")
+    try:
+        length = len(b64decode(public + "=", validate=True))
+    except ValueError:
+        length = 0
+    if length != 32:
+        raise ValueError("has no public key of ed25519, which is 32 bytes in base64; /_matrix/key/v2/server shows it")
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError as error:
+        raise ValueError(f"has a time that does not exist: {error}") from None
+    return OldSigningKey(public, int(moment.timestamp()) * 1000)
+
+
+OldSigningKeys = Annotated[
+    tuple[tuple[str, OldSigningKey], ...],
+    Entries(
+        key=Text("the id of a signing key", "ed25519:[A-Za-z0-9_]+", "ed25519:a_AbCd"),
+        value=Text(
+            "the public key and the time of its end in UTC",
+            "[A-Za-z0-9+/]{43} until [0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+            "Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z",
+            mistakes={".*[a-zA-Z0-9+/]{43}=.*": "has a key with padding"},
+            read=_old_signing_key,
+        ),
+    ),
+]
 
 
 def _size(example: str) -> Text:

@@ -1,5 +1,7 @@
 """The whole system in one file: which components exist, and what each is given."""
 
+from typing import Any
+
 from attrs import fields
 from cdk8s import App
 
@@ -396,6 +398,11 @@ def _group_calls(installation: Installation, site: Site, profile: Profile, redis
     )
 
 
+def _old_signing_keys(site: Site) -> dict[str, Any]:
+    keys = {name: {"key": key.public, "expired_ts": key.ended_ms} for name, key in site.old_signing_keys}
+    return {"old_signing_keys": keys} if keys else {}
+
+
 def _homeserver(
     site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket, authentication: AuthenticationService | None
 ) -> synapse.HomeserverSpec:
@@ -430,5 +437,5 @@ def _homeserver(
         calls=synapse.MatrixRtc(f"https://{site.hosts.rtc}", f"wss://{site.hosts.rtc}") if site.features.calls else None,
         # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
         reachable_networks=site.cluster.service_cidrs if site.features.push else (),
-        extra={"media_retention": retention} if retention else {},
+        extra=({"media_retention": retention} if retention else {}) | _old_signing_keys(site),
     )

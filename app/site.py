@@ -26,6 +26,7 @@ from app.formats import (
     Line,
     MediaAge,
     Name,
+    OldSigningKeys,
     Projects,
     Region,
     Repository,
@@ -509,6 +510,12 @@ class Site:
     well_known: WellKnown = section(WellKnown)
     element: Element = section(Element)
     push: Push = section(Push, only_with=OnlyWith("features.push", True))
+    old_signing_keys: OldSigningKeys = option(
+        (),
+        "Each key by which the homeserver signed before its present one, by its id: events that it signed must stay verifiable. "
+        "docs/03-OPERATIONS-GUIDE.md says when to put a key here.",
+        otherwise="`{}`",
+    )
     media: Media = section(Media)
     registration: Registration = section(Registration)
     authentication_service: AuthenticationService = section(

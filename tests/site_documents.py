@@ -67,6 +67,8 @@ GOOD_TEXTS += [
 ]
 GOOD_TEXTS += [
     "@admin:example.com",
+    "ed25519:a_AbCd",
+    "Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z",
     "ABCDE12345",
     "example-app",
     "1Ki",
@@ -224,7 +226,7 @@ def yaml_value(kind: Kind, value: Any) -> Any:
         case Items():
             return [yaml_value(kind.of, item) for item in value]
         case Entries():
-            return dict(value)
+            return {name: yaml_value(kind.value, item) for name, item in value}
         case _:
             return str(value)
 
