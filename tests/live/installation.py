@@ -60,7 +60,7 @@ def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
 
 def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:
     """Make accounts as the deployment guide says, by the shared secret that only the pod of main has. Returns passwords by name."""
-    passwords = {name: secrets.token_urlsafe(12) for name in names}
+    passwords = {name: secrets.token_hex(12) for name in names}
     role, secret = "--admin" if administrators else "--no-admin", "/secrets/synapse/registration_shared_secret"
     command = " && ".join(
         f'register_new_matrix_user -u {name} -p {password} {role} -k "$(cat {secret})" http://localhost:8008'
