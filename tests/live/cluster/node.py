@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -489,13 +490,17 @@ class Node:
         await network.forget_refused()
 
     async def call_arrivals(self, connections: list[tuple[str, str, int]], seconds: float) -> list[tuple[str, str, int]]:
-        found: list[tuple[str, str, int]] = []
-        for source in dict.fromkeys(name for name, _, _ in connections):
+        async def ask(source: str) -> list[tuple[str, str, int]]:
             own = [(target, port) for name, target, port in connections if name == source]
             reached = await network.arrivals(
                 self.find(source).network, [(self.find(target).address, port) for target, port in own], seconds
             )
-            found += [(source, *asked) for asked, arrived in zip(own, reached, strict=True) if arrived]
+            return [(source, *asked) for asked, arrived in zip(own, reached, strict=True) if arrived]
+
+        sources, found = list(dict.fromkeys(name for name, _, _ in connections)), []
+        for start in range(0, len(sources), 8):
+            for answers in await asyncio.gather(*map(ask, sources[start : start + 8])):
+                found += answers
         return found
 
     async def call_secret(self, namespace: str, name: str) -> dict[str, str]:
@@ -647,6 +652,8 @@ async def serve(path: str) -> None:
 def main() -> None:
     """Be the first process of the namespaces: when this ends, so does everything in them."""
     os.umask(0o022)
+    # As container runtimes have it: the limit of a shell is low.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     # What the node keeps is in memory, and gone with it.
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=75%,mode=0755", "tmpfs", "/run"], check=True, timeout=10)
     network.NAMESPACES.mkdir(parents=True)
