@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from app.budget import Budget, Line, budget
+from app.rotation import secrets_page
 from infrastructure.ingress import TRAEFIK_VALUES
 from infrastructure.operators import OPERATORS, TRAEFIK
 from kit.images import image_lock
@@ -25,6 +26,7 @@ def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) 
         "budget.md": budget_page(profiles, renderings),
         "images.md": images_page(),
         "operators.md": operators_page(),
+        "secrets.md": secrets_page(),
     }
     return {name: NOTICE + text for name, text in pages.items()}
 
