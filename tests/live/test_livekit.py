@@ -139,6 +139,10 @@ class Node:
         """Names of the rooms that it knows of."""
         return {room["name"] for room in self.call("ListRooms").get("rooms", [])}
 
+    def participants(self, room: str) -> list[dict[str, Any]]:
+        """Who is in a room."""
+        return cast("list[dict[str, Any]]", self.call("ListParticipants", {"room": room}).get("participants", []))
+
     def admits(self, token: str) -> int:
         """The status with which it judges a participant's token, before a connection is made."""
         try:
@@ -324,15 +328,34 @@ def test_before_a_stop_it_waits_for_the_last_participant(livekit: str, rendering
     with livekit_node(livekit, rendering, tmp_path / "leaving", nodes.redis, [], database=3) as node:
         node.call("CreateRoom", {"name": "long talk"})
         with connect(node, token({"roomJoin": True, "room": "long talk"}, "@alice:example.com:DEVICE")):
-            wait_for(lambda: node.call("ListParticipants", {"room": "long talk"}).get("participants"), 20, "the participant")
+            wait_for(lambda: node.participants("long talk"), 20, "the participant")
             node.program.send(signal.SIGTERM)
             time.sleep(7)
             assert node.program.process.poll() is None
         assert node.program.process.wait(60) == 0
 
 
+def test_one_hears_what_another_says_though_they_signal_by_different_nodes(nodes: Nodes, rendering: Rendering) -> None:
+    python = os.environ.get("LIVEKIT_SDK")
+    if not python:
+        pytest.skip("needs LiveKit's SDK: set LIVEKIT_SDK to a Python that has PyPI's livekit")
+    nodes.both[0].call("CreateRoom", {"name": "talk"})
+    grants = {"roomJoin": True, "room": "talk", "canPublish": True, "canSubscribe": True}
+    people = [(f"ws://{LOOPBACK}:{node.port}", token(grants, name)) for node, name in zip(nodes.both, ("a", "b"), strict=True)]
+    command = [python, str(Path(__file__).with_name("livekit_client.py")), *(word for person in people for word in person)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+    assert result.returncode == 0, result.stderr
+    heard = json.loads(result.stdout.splitlines()[-1])
+    media = yaml.safe_load(rendering.files["config/livekit/config.yaml"])["rtc"]
+    assert heard["udp_ports"]
+    assert all(media["port_range_start"] <= port <= media["port_range_end"] for port in heard["udp_ports"])
+
+
 def test_calls_go_on_and_begin_after_the_redis_primary_has_died(nodes: Nodes) -> None:
     first, second = nodes.both
+    first.call("CreateRoom", {"name": "through it all"})
+    talking = connect(second, token({"roomJoin": True, "room": "through it all"}, "@alice:example.com:DEVICE"))
+    wait_for(lambda: first.participants("through it all"), 20, "the participant")
     old = nodes.redis.primary()
     nodes.redis.servers[nodes.redis.ports.index(old)].kill()
     died = time.monotonic()
@@ -350,6 +373,8 @@ def test_calls_go_on_and_begin_after_the_redis_primary_has_died(nodes: Nodes) ->
     print(f"rooms can be made again {time.monotonic() - died:.1f} s after the primary has died")
     assert {f"after the failure, by {node.port}" for node in nodes.both} <= first.rooms()
     assert all(node.program.process.poll() is None for node in nodes.both)
+    assert len(first.participants("through it all")) == 1
+    talking.close()
 
 
 # -- the authorisation service
@@ -414,6 +439,7 @@ class Authorisation:
     server_name: str
     node: Node
     redis: Redis
+    environment: Mapping[str, str]
 
     def ask(self, path: str, access: str, **more: object) -> tuple[int, dict[str, Any]]:
         """What a client asks with an OpenID token of its homeserver. Status and answer."""
@@ -427,16 +453,22 @@ class Authorisation:
             return answer.status, json.loads(answer.read() or b"{}")
 
 
-@contextlib.contextmanager
-def authorisation(rendering: Rendering, nodes: Nodes, folder: Path, *, full_access: bool = True) -> Iterator[Authorisation]:
-    """The service with the environment of its container. What is different here stands in this function and nowhere else."""
+def authorisation_program() -> str:
     program = os.environ.get("LK_JWT_SERVICE") or shutil.which("lk-jwt-service")
     if not program:
         pytest.skip("needs lk-jwt-service: set LK_JWT_SERVICE to its path")
+    return program
+
+
+@contextlib.contextmanager
+def authorisation(
+    rendering: Rendering, nodes: Nodes, folder: Path, *, full_access: bool = True, node: Node | None = None, port: int | None = None
+) -> Iterator[Authorisation]:
+    """The service with the environment of its container. What is different here stands in this function and nowhere else."""
+    program = authorisation_program()
     (container,) = next(w for w in workloads([dict(o) for o in rendering.manifests()]) if w.name == "lk-jwt-service").containers
     environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
-    node = nodes.both[0]
-    (port,) = free_ports(1)
+    node, port = node or nodes.both[0], port or free_ports(1)[0]
     with serving(Homeserver, certificate(folder)) as secure, serving(Homeserver) as plain:
         name = f"{LOOPBACK}:{secure}"
         (folder / "key").write_text(KEY)
@@ -455,7 +487,7 @@ def authorisation(rendering: Rendering, nodes: Nodes, folder: Path, *, full_acce
         }
         with running([program], name="lk-jwt-service", environment=environment) as started:
             started.ready(lambda: accepts_connections(port), 30)
-            yield Authorisation(started, port, name, node, nodes.redis)
+            yield Authorisation(started, port, name, node, nodes.redis, environment)
 
 
 @pytest.fixture
@@ -492,3 +524,33 @@ def test_a_leave_that_a_user_has_handed_over_is_kept_in_redis(service: Authorisa
     assert status == 200, answer
     (_, job) = service.redis.ask(service.redis.primary(), "-n", "2", "HGETALL", "lk-jwt:jobs")
     assert json.loads(job)["Params"]["DelayId"] == "delay-1"
+
+
+def test_who_goes_is_reported_to_the_homeserver_also_by_a_service_that_was_restarted(
+    livekit: str, rendering: Rendering, nodes: Nodes, tmp_path: Path
+) -> None:
+    program, ports = authorisation_program(), free_ports(2)
+    urls = [f"http://{LOOPBACK}:{port}/sfu_webhook" for port in ports]
+    (tmp_path / "service").mkdir()
+    with (
+        livekit_node(livekit, rendering, tmp_path / "node", nodes.redis, urls, database=4) as node,
+        authorisation(rendering, nodes, tmp_path / "service", node=node, port=ports[0]) as service,
+    ):
+        # Another replica, which knows nothing of what this one was asked.
+        other = {**service.environment, "LIVEKIT_JWT_BIND": f"{LOOPBACK}:{ports[1]}"}
+        with running([program], name="another", environment=other) as another:
+            another.ready(lambda: accepts_connections(ports[1]), 30)
+            status, answer = service.ask("/get_token", "good", delay_id="delay-2", delay_timeout=3_600_000)
+            assert status == 200, answer
+            with connect(node, answer["jwt"]):
+                (room,) = node.rooms()
+                (who,) = wait_for(lambda: node.participants(room), 20, "the participant")
+                service.program.kill()
+                with running([program], name="restarted", environment=service.environment) as restarted:
+                    restarted.ready(lambda: accepts_connections(ports[0]), 30)
+                    # It asks LiveKit who is there, and puts off the leave at the homeserver.
+                    wait_for(lambda: any(path.endswith("delay-2/restart") for path in Homeserver.asked), 30, "the leave to be put off")
+                    node.call("RemoveParticipant", {"room": room, "identity": who["identity"]})
+                    wait_for(lambda: any(path.endswith("delay-2/send") for path in Homeserver.asked), 30, "the leave")
+                    kept = service.redis.ask(service.redis.primary(), "-n", "2", "HVALS", "lk-jwt:jobs")
+                    assert not any("delay-2" in job for job in kept)
