@@ -274,6 +274,7 @@ def _tenant(site: Site, size: ErasureSize, name: str, namespace: str, file: str)
         resources=Resources(size.cpu, size.memory, size.memory * 2),
         storage_class=site.storage_classes.object_storage,
         image=site.object_storage.minio.image,
+        one_per_node=site.object_storage.minio.one_server_per_node,
     )
 
 

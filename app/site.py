@@ -284,6 +284,10 @@ class Minio:
     """The MinIO that the platform runs."""
 
     image: Image | None = option(None, "Server image in place of the platform's own choice.", otherwise="that of `images.toml`")
+    one_server_per_node: bool = option(
+        False,
+        "Whether two servers of a tenant may never share a node. It needs a node for each (docs/02-SCALING-GUIDE.md says how many), or the rest wait.",
+    )
 
 
 @frozen(kw_only=True)

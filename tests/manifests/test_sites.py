@@ -37,6 +37,8 @@ SITES = {
     "one host": "hosts: {matrix: example.com}\n",
     "no network policies": "network_policies: false\nfeatures: {li: true}\n",
     "another place for DNS": "cluster: {dns: {namespace: openshift-dns, cidrs: []}}\n",
+    "a node for each server": "object_storage: {minio: {one_server_per_node: true}}\n",
+    "old signing keys": "old_signing_keys: {'ed25519:a_Old1': Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z}\n",
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
 RULES = [
@@ -79,6 +81,15 @@ def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site: str) -> 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_site_keeps_the_rules(rule: Rule, built: dict[str, dict[ObjectId, Any]]) -> None:
     assert_kept(rule, {site: list(objects.values()) for site, objects in built.items()})
+
+
+def test_servers_of_a_tenant_are_apart_as_the_site_wants_it(built: dict[str, dict[ObjectId, Any]]) -> None:
+    def affinity(site: str) -> list[str]:
+        pool = built[site][ObjectId("Tenant", "matrix", "minio-main")]["spec"]["pools"][0]
+        return list(pool["affinity"]["podAntiAffinity"])
+
+    assert affinity("minimal") == ["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert affinity("a node for each server") == ["requiredDuringSchedulingIgnoredDuringExecution"]
 
 
 def test_network_policies_are_there_whole_or_not_at_all(built: dict[str, dict[ObjectId, Any]]) -> None:

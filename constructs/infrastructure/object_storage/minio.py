@@ -43,6 +43,9 @@ class MinioSpec:
     storage_class: str | None = None
     image: str | None = None
     """Instead of the image of the lock."""
+    one_per_node: bool = False
+    """Never two servers on one node. Otherwise they are apart as far as there are nodes: on three nodes two must share one, and a server
+    whose volumes are local could never start again where another one already is."""
 
 
 class MinioOperatorRelease(Component):
@@ -87,7 +90,6 @@ class MinioTenant(Component):
         claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(spec.drive)}}}
         if spec.storage_class:
             claim["storageClassName"] = spec.storage_class
-        same_tenant = {"matchLabels": dict(self.pods.labels)}
         pool = {
             "name": "pool-0",
             "servers": spec.nodes,
@@ -97,13 +99,7 @@ class MinioTenant(Component):
                 "requests": {"cpu": str(spec.resources.cpu), "memory": str(spec.resources.memory)},
                 "limits": {"memory": str(spec.resources.memory_limit)},
             },
-            "affinity": {
-                "podAntiAffinity": {
-                    "preferredDuringSchedulingIgnoredDuringExecution": [
-                        {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": same_tenant}}
-                    ]
-                }
-            },
+            "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), spec.one_per_node)},
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": image_user,
@@ -140,6 +136,14 @@ class MinioTenant(Component):
         if self.installation.facts.pull_secrets:
             tenant["imagePullSecret"] = {"name": self.installation.facts.pull_secrets[0]}
         return tenant
+
+
+def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:
+    """The rule that keeps the servers of a tenant on different nodes, or the wish."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}}
+    if required:
+        return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
 
 
 def _root_secret(spec: MinioSpec) -> SecretSpec:
