@@ -189,7 +189,9 @@ class Pod:
     @property
     def identity(self) -> Identity:
         account = self.spec.get("serviceAccountName") or "default"
-        return Identity(self.namespace, self.name, self.labels, self.address, self.host.node_address, self.uid, account)
+        # A pod on the network of its node has that node for itself.
+        node = self.address if self.host_network else self.host.node_address
+        return Identity(self.namespace, self.name, self.labels, self.address, node, self.uid, account)
 
     @property
     def folder(self) -> Path:

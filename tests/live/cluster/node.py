@@ -31,7 +31,7 @@ from tests.live.cluster.pods import Objects, User
 from tests.live.cluster.policies import Peer, filters
 from tests.live.cluster.sandbox import container_command, etc_files
 from tests.live.cluster.services import Backend, Forward, forwards, headless, names
-from tests.live.cluster.substitutes import FIRST, image, not_run, substitutes
+from tests.live.cluster.substitutes import FIRST, adapted, image, not_run, substitutes
 from tests.live.cluster.workloads import PodState, Workload, plan, read_workloads
 from tests.live.kubernetes_stub import TOKEN, make_certificates, serving
 from tests.live.kubernetes_stub import Cluster as ApiServer
@@ -169,7 +169,7 @@ class Node:
     def apply(self, objects: list[Manifest]) -> None:
         """Take in what is wanted; the controllers do the rest."""
         added = substitutes(objects, self._secret)
-        every = [*objects, *added]
+        every = [*adapted(objects), *added]
         for o in every:
             namespace, name = o["metadata"].get("namespace", "default"), o["metadata"]["name"]
             if o["kind"] == "Secret":

@@ -1,6 +1,7 @@
 """What stands in for a cluster's operators and for container images. Whatever is not listed here runs as it is rendered."""
 
 import base64
+import copy
 import datetime
 import json
 import os
@@ -44,8 +45,8 @@ def _valkey() -> Image:
     return Image(aliases={} if shutil.which("valkey-server") else {f"valkey-{name}": f"redis-{name}" for name in names})
 
 
-# The image of a container is the first of these whose name is part of it.
-IMAGES: Mapping[str, Callable[[], Image]] = {
+# The image of a container is the first of these whose name is part of it. None: its program is not on this machine.
+IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "/synapse:": lambda: _python(".venv-live", heavy=True),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,
@@ -55,6 +56,8 @@ IMAGES: Mapping[str, Callable[[], Image]] = {
     "matrixdotorg/sygnal:": lambda: _stand_ins(),
     "matrix-authentication-service:": lambda: _stand_ins(entrypoint=("mas-cli",), aliases={"mas-cli": str(STAND_INS / "mas_cli.py")}),
     "coturn/coturn:": Image,
+    "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
+    "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -67,8 +70,20 @@ def image(name: str) -> Image:
     """What stands in for an image. Raises LookupError if nothing does."""
     for part, make in IMAGES.items():
         if part in name:
-            return make()
+            if found := make():
+                return found
+            raise MissingError(f"the program of {name} is not on this machine")
     raise LookupError(f"nothing stands in for the image {name}: see {Path(__file__).name}")
+
+
+class MissingError(LookupError):
+    """What stands in for an image is not there."""
+
+
+def _program(inside: str, variable: str, usual: str) -> Image | None:
+    """An image of one program: the one that a variable names, else the usual one."""
+    found = shutil.which(os.environ.get(variable, usual))
+    return Image(files={inside: str(Path(found).absolute())}, entrypoint=(inside,)) if found else None
 
 
 def _stand_ins(**settings: Any) -> Image:
@@ -85,11 +100,37 @@ def not_run(workload: Workload) -> str:
     """Why a workload does not run here, or nothing if it does."""
     if workload.kind == "Job" and workload.name.startswith("minio-") and not minio_program():
         return "moto, which stands in for MinIO where that is not built, has neither users nor policies"
+    try:
+        for container in workload.template["spec"]["containers"]:
+            image(container["image"])
+    except MissingError as error:
+        return str(error)
     return ""
 
 
 # Nothing else that is heavy starts until these are ready: Synapse's workers end at once while the main process has not made the tables.
 FIRST = ("synapse",)
+
+
+# --- what a program of this machine is too old for ---
+
+
+def adapted(objects: Sequence[Manifest]) -> list[Manifest]:
+    """The same objects, with those changed that the programs of this machine could not serve. Each change has its reason here."""
+    return [_without_metrics(o) if o["kind"] == "DaemonSet" and o["metadata"]["name"] == "coturn" else o for o in objects]
+
+
+def _without_metrics(coturn: Manifest) -> Manifest:
+    """Debian 12's coturn is older than 4.6.3, or built without Prometheus, and has no metrics, by which it is probed."""
+    printed = subprocess.run(["turnserver", "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    if tuple(map(int, re.findall(r"\d+", printed)[:3])) >= (4, 6, 3):
+        return coturn
+    changed: dict[str, Any] = copy.deepcopy(dict(coturn))
+    for container in changed["spec"]["template"]["spec"]["containers"]:
+        for probe in ("readinessProbe", "livenessProbe"):
+            del container[probe]["httpGet"]
+            container[probe]["tcpSocket"] = {"port": "turn"}
+    return changed
 
 
 # --- operators ---
