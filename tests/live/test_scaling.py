@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from tests.live.access_log import compare, read
 from tests.live.cluster import Cluster
-from tests.live.installation import objects
+from tests.live.installation import PUBLIC, SERVER_NAME, haproxy_logs, launch, objects, register
 from tests.live.processes import wait_for
 from tests.live.report import Report
 from tests.live.traffic import finish, traffic
@@ -16,6 +17,7 @@ from tests.live.traffic_log import Line, lost, twice
 
 READY_SECONDS = 240.0
 RECOVERY_SECONDS = 120.0
+QUIET_SECONDS = 5.0
 PEOPLE = ("frank", "grace", "heidi")
 
 
@@ -38,7 +40,9 @@ def is_synapse(o: dict[str, Any]) -> bool:
 def scaled(cluster: Cluster, live_dist: Path, report: Report) -> Scaled:
     small, large = objects(live_dist, "100-ccu"), objects(live_dist, "1000-ccu")
     with traffic(cluster, *PEOPLE, rooms=6) as people:
-        wait_for(lambda: people.flows(time.monotonic() - 5), RECOVERY_SECONDS, "traffic before")
+        begun = time.monotonic()
+        wait_for(lambda: people.flows(begun), RECOVERY_SECONDS, "traffic before")
+        time.sleep(QUIET_SECONDS)
         persisters = len(cluster.pods("event-persister"))
         stopped = time.monotonic()
         # docs/02-SCALING-GUIDE.md: no process with the old list of shards may meet one with the new.
@@ -50,7 +54,7 @@ def scaled(cluster: Cluster, live_dist: Path, report: Report) -> Scaled:
         cluster.wait_ready(READY_SECONDS)
         started = time.monotonic()
         wait_for(lambda: people.flows(started), RECOVERY_SECONDS, "traffic after")
-        time.sleep(5)
+        time.sleep(QUIET_SECONDS)
         lines = finish(people)
     report.scaling += [
         ("all of Synapse stopped", f"{gone - stopped:.0f} s"),
@@ -89,3 +93,19 @@ def test_rooms_are_written_by_more_event_persisters_than_before(scaled: Scaled, 
         cluster.exec("postgresql-main-1", ["psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "synapse", "-Atc", ask]).check().output
     )
     assert set(names) <= set(written.split())
+
+
+@pytest.mark.usefixtures("scaled")
+def test_the_larger_size_is_used_as_the_smaller_one(cluster: Cluster) -> None:
+    people = register(cluster, "ivan", "judy", "kit")
+    given = {
+        "base": PUBLIC,
+        "host": f"matrix.{SERVER_NAME}",
+        "people": people,
+        "place": {"server_name": SERVER_NAME},
+        "only": ["messages", "encrypted_messages", "ephemeral", "sliding_sync", "search", "media", "nothing_is_lost"],
+    }
+    # HAProxy's pods are new, so their logs begin after the change.
+    used = launch(cluster, "use", given).wait(RECOVERY_SECONDS).check().json
+    assert {name: result["failed"] for name, result in used["scenarios"].items() if "failed" in result} == {}
+    assert compare(used["requests"], read(haproxy_logs(cluster))).wrong == []
