@@ -286,7 +286,7 @@ class Minio:
     image: Image | None = option(None, "Server image in place of the platform's own choice.", otherwise="that of `images.toml`")
     one_server_per_node: bool = option(
         False,
-        "Whether two servers of a tenant may never share a node. It needs a node for each (docs/02-SCALING-GUIDE.md says how many), or the rest wait.",
+        "Whether two servers of a tenant may never share a node. It needs a node for each: docs/02-SCALING-GUIDE.md says how many.",
     )
 
 
