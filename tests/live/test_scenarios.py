@@ -1,6 +1,7 @@
 """People use the platform through HAProxy, as their clients do, and HAProxy's log and the workers' own show who did the work."""
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from tests.live.access_log import Routing, Served, compare, read
-from tests.live.cluster import INGRESS, NODE, Cluster
+from tests.live.cluster import INGRESS, NODE, WORLD, Cluster, Completed
 from tests.live.installation import CHANGES, INTERNAL, NAMESPACE, PUBLIC, PUSH_GATEWAY, SERVER_NAME, haproxy_logs, launch, metrics, register
 from tests.live.processes import wait_for
 from tests.live.report import Report
@@ -175,8 +176,37 @@ def test_a_client_finds_the_homeserver_by_the_name_of_the_server(run: Run) -> No
     assert run.facts("well_known")["homeserver"].rstrip("/") == f"https://matrix.{SERVER_NAME}"
 
 
-def test_credentials_for_turn_are_given(run: Run) -> None:
-    assert run.facts("turn")["uris"]
+def test_with_credentials_for_turn_people_are_relayed_by_coturn_and_only_to_the_internet(run: Run, cluster: Cluster) -> None:
+    facts = run.facts("turn")
+    assert facts["uris"] == [f"turn:turn.{SERVER_NAME}:3478?transport={transport}" for transport in ("udp", "tcp")]
+    server = cluster.pods("coturn")[0].address
+    peer = cluster.launch(["python", "-m", "tests.live.clients.udp_echo", server, "3480"], WORLD)
+
+    def talk(password: str, to: str) -> Completed:
+        words = [
+            "turnutils_uclient",
+            "-u",
+            facts["username"],
+            "-w",
+            password,
+            "-p",
+            "3478",
+            "-n",
+            "3",
+            "-c",
+            "-e",
+            to,
+            "-r",
+            "3480",
+            server,
+        ]
+        return cluster.run(words, WORLD, seconds=40)
+
+    address = wait_for(peer.output, 10, "the peer").strip()
+    assert "Total lost packets 0 (0.000000%)" in talk(facts["password"], address).check().output
+    assert "Cannot complete Allocation" in talk("made up", address).output
+    assert "Forbidden IP" in talk(facts["password"], cluster.pod("postgresql-main-1").address).output
+    peer.signal(signal.SIGKILL)
 
 
 def test_a_message_is_pushed_to_a_phone(run: Run, cluster: Cluster) -> None:
