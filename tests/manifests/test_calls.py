@@ -1,7 +1,6 @@
 """Calls, as they are rendered: who listens on which ports of nodes, who reaches whom, and what the four programs must agree on."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,6 +246,19 @@ def test_certificates_are_where_they_can_be_had(tls: str, coturn: bool, service:
     assert ("turn-tls" in made) == ((coturn and "internal-ca" in tls) or "cluster-issuer" in tls)
 
 
-def test_without_calls_nothing_of_them_is_there(dist: Path) -> None:
-    assert "matrix-rtc" not in (dist / "base" / "namespace.yaml").read_text()
-    assert not (dist / "base" / "main-instance" / "04-livekit").exists()
+def test_behind_a_gateway_the_authorisation_service_has_the_authority_beside_itself() -> None:
+    gateway = "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\ntls: {source: internal-ca}\n"
+    objects = render(parse_site(BASE + NODES + gateway), profiles()[0]).manifests()
+    certified = {
+        o["metadata"]["namespace"] for o in objects if o["kind"] == "Certificate" and o["spec"].get("dnsNames") == ["rtc.example.com"]
+    }
+    assert certified == {"gateways", "matrix-rtc"}
+    routes = {o["metadata"]["name"] for o in objects if o["kind"] == "HTTPRoute" and o["spec"]["hostnames"] == ["rtc.example.com"]}
+    assert routes == {"livekit", "lk-jwt-service"}
+
+
+def test_without_calls_nothing_of_them_is_there() -> None:
+    rendering = render(parse_site(BASE.replace("calls: true", "calls: false") + NODES), profiles()[0])
+    assert "matrix-rtc" not in {o["metadata"].get("namespace", o["metadata"]["name"]) for o in rendering.manifests()}
+    homeserver = yaml.safe_load(rendering.files["config/synapse/homeserver.yaml"])
+    assert not {"turn_uris", "matrix_rtc"} & homeserver.keys()

@@ -29,6 +29,7 @@ SITES = {
     "external secrets": "secrets: {provider: external, store: {name: vault}}\n",
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
+    "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
     "authentication service": "features: {authentication_service: true}\n",
     "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
