@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.live.cluster import dns, services
+from tests.live.cluster.client import node_command
 from tests.live.cluster.pods import (
     Identity,
     Mount,
@@ -34,6 +35,16 @@ WHO = Identity("matrix", "synapse-0", {"app": "synapse"}, "198.18.0.5", "198.18.
 SECRETS = {("matrix", "redis"): {"password": b"secret"}}
 MAPS = {("matrix", "config"): {"data": {"a.yaml": "a: 1\n", "b.yaml": "b: 2\n"}, "binaryData": {"c": "AAE="}}}
 OBJECTS = Objects(MAPS, lambda namespace, name: SECRETS.get((namespace, name)))
+
+
+def test_who_may_not_make_namespaces_is_told_why_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None if name == "sudo" else f"{path or '/usr/bin'}/{name}")
+    with pytest.raises(pytest.skip.Exception, match="run as root, or let sudo work"):
+        node_command()
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None if name == "bwrap" else f"{path or '/usr/bin'}/{name}")
+    with pytest.raises(pytest.skip.Exception, match=r"needs bwrap: see tools/debian-packages\.txt"):
+        node_command()
 
 
 # --- variables ---

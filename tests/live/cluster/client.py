@@ -317,6 +317,11 @@ class Cluster:
         return self._log.read_text(errors="replace")[-8000:]
 
 
+def _environment() -> dict[str, str]:
+    """That of the node's process."""
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'constructs'}", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+
+
 def node_command() -> list[str]:
     """The words before the node's program that put it into namespaces of its own. Skips the test, with the reason, where that cannot be."""
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
@@ -324,8 +329,9 @@ def node_command() -> list[str]:
         pytest.skip(f"needs {', '.join(missing)}: see tools/debian-packages.txt")
     sudo: list[str] = []
     if os.geteuid() != 0:
-        sudo = ["sudo", "-n", "-E"]
-        if subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode:
+        # It resets most variables, those in which Python and the machine look for programs among them.
+        sudo = ["sudo", "-n", "-E", "env", *(f"{name}={value}" for name, value in _environment().items() if name in ("PATH", "PYTHONPATH"))]
+        if not shutil.which("sudo") or subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode:
             pytest.skip("a node makes network and mount namespaces: run as root, or let sudo work without a password")
     # The kernel ends everything in the namespace of processes with its first process, which ends with us.
     own = ["unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
@@ -333,6 +339,13 @@ def node_command() -> list[str]:
     if probe.returncode:
         pytest.skip(f"namespaces cannot be made here: {probe.stderr.strip()}")
     return [*sudo, "setpriv", "--pdeathsig", "KILL", *own]
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    # By sudo it is root's, and only ends by itself.
+    with contextlib.suppress(PermissionError):
+        process.kill()
+        process.wait(10)
 
 
 @contextlib.contextmanager
@@ -362,12 +375,12 @@ def running_cluster(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'constructs'}", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+            env=_environment(),
         )
         try:
             ours, _ = listener.accept()
         except TimeoutError:
-            process.kill()
+            _kill(process)
             raise RuntimeError(f"the node did not start\n{log.read_text(errors='replace')}") from None
     cluster = Cluster(ours, process, log)
     try:
@@ -386,5 +399,4 @@ def running_cluster(
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+            _kill(process)

@@ -312,10 +312,13 @@ class Node:
             await self._rules_wanted.wait()
             self._rules_wanted.clear()
             asked = self._asked
+            backends = self._backends()
             try:
-                await network.run(["nft", "-f", "-"], self._rules())
+                await network.run(["nft", "-f", "-"], self._rules(backends))
             except RuntimeError as error:
                 print(error, file=sys.stderr, flush=True)
+            # After the rules, so that nobody learns an address that he cannot reach yet.
+            self.dns.names = names(self.services, self.service_addresses, backends, self.domain)
             async with self._rules_made:
                 self._done = asked
                 self._rules_made.notify_all()
@@ -328,9 +331,7 @@ class Node:
         self.owners |= {backend.address: backend.name for backend in found}
         return found
 
-    def _rules(self) -> str:
-        backends = self._backends()
-        self.dns.names = names(self.services, self.service_addresses, backends, self.domain)
+    def _rules(self, backends: Sequence[Backend]) -> str:
         reached = [self.api] if self.api else []
         for service in self.services:
             key = (service["metadata"].get("namespace", "default"), service["metadata"]["name"])
