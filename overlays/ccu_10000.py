@@ -11,9 +11,7 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
     livekit=5,
-    calls=CallSizes(
-        livekit=Resources(millicores(1500), gib(2), gib(6)), coturn=Resources(millicores(400), mib(256), gib(1)), relayed=2_000
-    ),
+    calls=CallSizes(livekit=Resources(cores(1), mib(1536), gib(6)), coturn=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
     workers=Workers(
         synchrotron=8,
         event_persister=4,

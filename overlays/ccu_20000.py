@@ -11,7 +11,9 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(120), cpu=millicores(250), memory=gib(1)),
     livekit=7,
-    calls=CallSizes(livekit=Resources(cores(2), gib(3), gib(8)), coturn=Resources(millicores(500), mib(256), gib(1)), relayed=3_000),
+    calls=CallSizes(
+        livekit=Resources(millicores(1500), gib(2), gib(8)), coturn=Resources(millicores(250), mib(192), gib(1)), relayed=3_000
+    ),
     workers=Workers(
         synchrotron=16,
         event_persister=8,

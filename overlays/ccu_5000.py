@@ -11,7 +11,7 @@ PROFILE = Profile(
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
     minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
     livekit=3,
-    calls=CallSizes(livekit=Resources(cores(1), gib(1), gib(4)), coturn=Resources(millicores(200), mib(128), gib(1)), relayed=1_500),
+    calls=CallSizes(livekit=Resources(millicores(750), gib(1), gib(4)), coturn=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
     workers=Workers(
         synchrotron=4,
         event_persister=2,

@@ -114,11 +114,7 @@ class ProxySize:
 
 @frozen
 class CallSizes:
-    """One LiveKit and one coturn. `relayed`: addresses that one coturn relays at a time, at most one port each.
-
-    It is enough for all users if one of two, three, four or five coturns is away, when three of a hundred are in a call between two
-    that needs a relay: each of them takes a few.
-    """
+    """One LiveKit and one coturn. `relayed`: addresses that one coturn relays at a time, each on a port of its own; a call takes a few."""
 
     livekit: Resources
     coturn: Resources
