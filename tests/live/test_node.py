@@ -21,7 +21,8 @@ pytestmark = pytest.mark.live
 IMAGE = "substitute/client"
 # Says who it is on port 8080; /health answers 500 while /tmp/sick is there.
 SERVE = textwrap.dedent("""\
-    import http.server, os
+    import http.server, os, signal
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(500 if self.path == "/health" and os.path.exists("/tmp/sick") else 200)
