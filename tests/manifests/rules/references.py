@@ -127,7 +127,9 @@ def provider_problems(objects: Objects, declared: Declared) -> list[str]:
     for role in of_kind(objects, "Role"):
         bound = [b for b in bindings if (namespace_of(b), b["roleRef"]["name"]) == (namespace_of(role), role["metadata"]["name"])]
         if any(subject["name"] == "secret-generator" for binding in bound for subject in binding["subjects"]):
-            made |= {(namespace_of(role), name) for rule in role["rules"] for name in rule.get("resourceNames", [])}
+            # What it may only read are the sources of what it copies.
+            own = [rule for rule in role["rules"] if "patch" in rule["verbs"]]
+            made |= {(namespace_of(role), name) for rule in own for name in rule.get("resourceNames", [])}
     needed = {(namespace, name) for _, namespace, name, _ in secret_references(objects)} & set(declared)
     return [f"no provider makes {namespace}/{name}" for namespace, name in sorted(needed - made)]
 
