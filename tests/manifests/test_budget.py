@@ -8,9 +8,9 @@ from tests.manifests.rules import budget, processes
 from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, remove, replace_text
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
 
-# What the pods of PostgreSQL, Redis, object storage, Synapse and HAProxy leave of the envelope: the interception instance's database
-# and homeserver, calls, virus scanning, web clients and monitoring must fit into it.
-RESERVE = budget.Amount(cpu=0.30, memory=0.20, storage=0.05)
+# What the main instance leaves of the envelope: the interception instance's database and homeserver, virus scanning and monitoring must
+# fit into it.
+RESERVE = budget.Amount(cpu=0.18, memory=0.12, storage=0.05)
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
