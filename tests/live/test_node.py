@@ -396,7 +396,7 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         own = str(Path("/proc/self/ns/pid").readlink())
-        mine = [entry.parts[2] for entry in Path("/proc").glob("[0-9]*/cmdline") if b"tests.live.cluster.node" in entry.read_bytes()]
+        mine = [entry.parts[2] for entry in Path("/proc").glob("[0-9]*/cmdline") if b"tests.live.cluster\0" in entry.read_bytes()]
         namespaces = {str(Path(f"/proc/{number}/ns/pid").readlink()) for number in mine if descends(int(number), process.pid)} - {own}
         assert namespaces
     finally:

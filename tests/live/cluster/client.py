@@ -370,7 +370,7 @@ def running_cluster(
         listener.listen(1)
         listener.settimeout(_START_SECONDS)
         process = subprocess.Popen(
-            [*command, sys.executable, "-m", "tests.live.cluster.node", f"{scratch}/socket"],
+            [*command, sys.executable, "-m", "tests.live.cluster", f"{scratch}/socket"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,12 +1,7 @@
 """One pod on the node, from its volumes to its end: init containers, sidecars, containers, probes, restarts, and a graceful stop."""
 
 import asyncio
-import contextlib
-import json
 import os
-import shutil
-import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,12 +11,14 @@ from typing import Any
 from attrs import define, field
 
 from tests.live.cluster import network
+from tests.live.cluster.container import Container
+from tests.live.cluster.files import STATE, aliases_of, remove_volumes, write_volume
+from tests.live.cluster.gate import STARTING_SECONDS, Gate
 from tests.live.cluster.pods import (
     Identity,
     Mount,
     NotThereError,
     Objects,
-    User,
     Volume,
     command,
     environment,
@@ -31,51 +28,14 @@ from tests.live.cluster.pods import (
     volumes,
 )
 from tests.live.cluster.probes import Counter, ProbeSpec, probe
-from tests.live.cluster.sandbox import Image, container_command, etc_files, exec_command
+from tests.live.cluster.sandbox import container_command, etc_files
 from tests.live.cluster.services import Backend
 from tests.live.cluster.substitutes import image
 
 Manifest = Mapping[str, Any]
 
-STATE = Path("/run/node")
-STARTING_AT_ONCE = 4
-"""Heavy containers that start at the same time: more would only share the processors, and run out of their startup probes."""
-STARTING_SECONDS = 40
-"""After this long a container that is not ready no longer keeps others from starting."""
 _LONGEST_BACK_OFF = 10
-
-
-class Gate:
-    """Lets so many start at once, those of the lowest rank first; and until it is opened, only those that are `first`."""
-
-    def __init__(self, places: int) -> None:
-        self._places = asyncio.Semaphore(places)
-        self._waiting: list[tuple[int, int]] = []
-        self._moved = asyncio.Condition()
-        self._count = 0
-        self.opened = asyncio.Event()
-
-    async def enter(self, rank: int, first: bool) -> None:
-        """Wait for a place."""
-        if not first:
-            await self.opened.wait()
-        self._count += 1
-        turn = (rank, self._count)
-        self._waiting.append(turn)
-        try:
-            async with self._moved:
-                await self._moved.wait_for(lambda: min(self._waiting) == turn and not self._places.locked())
-                await self._places.acquire()
-        finally:
-            self._waiting.remove(turn)
-        async with self._moved:
-            self._moved.notify_all()
-
-    async def leave(self) -> None:
-        """Give the place to the next."""
-        self._places.release()
-        async with self._moved:
-            self._moved.notify_all()
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @define(eq=False)
@@ -92,32 +52,6 @@ class Host:
     gate: Gate
     node_address: str
     domain: str
-
-
-@define(eq=False)
-class Container:
-    """One container of a pod, over all its restarts."""
-
-    manifest: Manifest
-    sidecar: bool = False
-    image: Image | None = None
-    process: asyncio.subprocess.Process | None = None
-    first_process: int = 0
-    variables: dict[str, str] = field(factory=dict)
-    started: asyncio.Event = field(factory=asyncio.Event)
-    ready: bool = False
-    restarts: int = 0
-    code: int | None = None
-    """How it ended, once it has ended for good."""
-    in_gate: bool = False
-
-    @property
-    def name(self) -> str:
-        return str(self.manifest["name"])
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.returncode is None
 
 
 @define(eq=False)
@@ -150,8 +84,9 @@ class Pod:
     ended: float = 0
 
     def __attrs_post_init__(self) -> None:
-        self.inits = [Container(c, sidecar=c.get("restartPolicy") == "Always") for c in self.spec.get("initContainers") or ()]
-        self.containers = [Container(c) for c in self.spec["containers"]]
+        listed = self.spec.get("initContainers") or ()
+        self.inits = [Container(c, user(self.spec, c), sidecar=c.get("restartPolicy") == "Always") for c in listed]
+        self.containers = [Container(c, user(self.spec, c)) for c in self.spec["containers"]]
 
     # --- what others see ---
 
@@ -201,10 +136,6 @@ class Pod:
     def network(self) -> str:
         """The name of its network namespace, which is that of its interface on the node."""
         return self.interface
-
-    def log(self, container: str) -> Path:
-        """What a container has printed; a pod of the same name that comes later goes on in the same file."""
-        return STATE / "logs" / self.namespace / self.name / f"{container}.log"
 
     def _event(self, container: str, reason: str, message: str = "") -> None:
         self.host.event(self.namespace, self.name, container, reason, message)
@@ -282,16 +213,13 @@ class Pod:
             await self._start(container)
             self._event(container.name, "Started")
             beside.append(asyncio.create_task(self._probe(container)))
-            assert container.process is not None
-            code = await container.process.wait()
-            code = code if code >= 0 else 128 - code
+            code = await container.wait()
             self._event(container.name, "Exited", f"code {code}")
             return code
         finally:
             for task in beside:
                 task.cancel()
             await self._leave_gate(container)
-            container.first_process = 0
             if not (container.sidecar or self.spec.get("restartPolicy") in ("OnFailure", "Never")):
                 container.started.clear()
             await self._set_ready(container, False)
@@ -308,49 +236,30 @@ class Pod:
     async def _start(self, container: Container) -> None:
         manifest, stand_in = container.manifest, container.image
         assert stand_in is not None
-        who = user(self.spec, manifest)
         services = {"KUBERNETES_SERVICE_HOST": network.API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": self.name}
-        aliases = _aliases(container.manifest["image"], stand_in)
+        aliases = aliases_of(manifest["image"], stand_in)
         container.variables = environment(manifest, self.identity, self.host.objects, {**stand_in.variables(aliases), **services})
-        words = command(manifest, container.variables, stand_in.entrypoint)
-        listed = self._mounts(container)
         etc = self.folder / "etc" / container.name
         etc.mkdir(parents=True, exist_ok=True)
         search = [f"{self.namespace}.svc.{self.host.domain}", f"svc.{self.host.domain}", self.host.domain]
-        files = etc_files(self.name, self.address, who, nameserver=network.DNS_ADDRESS, search=search, dns=self.spec)
+        files = etc_files(self.name, self.address, container.who, nameserver=network.DNS_ADDRESS, search=search, dns=self.spec)
         for name, text in files.items():
             (etc / name).write_text(text)
-        log = self.log(container.name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        information, theirs = os.pipe()
-        try:
-            with log.open("ab") as output:
-                # A program may open /dev/stdout anew, as its user.
-                os.fchown(output.fileno(), who.uid, who.gid)
-                container.process = await asyncio.create_subprocess_exec(
-                    *container_command(
-                        stand_in,
-                        words,
-                        who,
-                        network=self.network,
-                        hostname=self.name,
-                        etc=etc,
-                        mounts=listed,
-                        read_only=read_only_root(manifest),
-                        information=theirs,
-                        aliases=aliases,
-                    ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=container.variables,
-                    pass_fds=[theirs],
-                    start_new_session=True,
-                    cwd="/",
-                )
-        finally:
-            os.close(theirs)
-        container.first_process = await read_first_process(information)
+        information = os.pipe()
+        words = container_command(
+            stand_in,
+            command(manifest, container.variables, stand_in.entrypoint),
+            container.who,
+            network=self.network,
+            hostname=self.name,
+            etc=etc,
+            mounts=self._mounts(container),
+            read_only=read_only_root(manifest),
+            information=information[1],
+            aliases=aliases,
+        )
+        # A pod of the same name that comes later goes on in the same file.
+        await container.start(words, STATE / "logs" / self.namespace / self.name / f"{container.name}.log", information)
 
     def _mounts(self, container: Container) -> list[tuple[Mount, Path]]:
         found = []
@@ -361,8 +270,8 @@ class Pod:
                 if not source.exists():
                     source.mkdir(parents=True)
             found.append((mount, source))
-        if self._has_account and not any(mount.path.startswith(ACCOUNT) for mount, _ in found):
-            found.append((Mount("", ACCOUNT, read_only=True), self.folder / "volumes" / "account"))
+        if self._has_account and not any(mount.path.startswith(_ACCOUNT) for mount, _ in found):
+            found.append((Mount("", _ACCOUNT, read_only=True), self.folder / "volumes" / "account"))
         return found
 
     @property
@@ -441,7 +350,7 @@ class Pod:
 
     async def _attempt(self, container: Container, spec: ProbeSpec) -> tuple[bool, str]:
         async def run(words: Sequence[str], seconds: float) -> tuple[int, str]:
-            code, output, errors = await self.exec(container, words, seconds)
+            code, output, errors = await container.exec(words, seconds)
             return code, output + errors
 
         return await probe(spec, container.manifest, self.address, run)
@@ -486,7 +395,7 @@ class Pod:
         """At once, with everything."""
         self.leaving = True
         for container in [*self.containers, *self.inits]:
-            self.kill(container)
+            container.kill()
         if main is not None:
             main.cancel()
         await self._remove()
@@ -495,10 +404,7 @@ class Pod:
         for task in list(self.tasks):
             task.cancel()
         await network.remove(self.network, self.interface)
-        for volume in (self.folder / "volumes").glob("*"):
-            if os.path.ismount(volume):
-                await network.run(["umount", "--lazy", str(volume)], "", check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        await remove_volumes(self.folder)
         self._event("", "Deleted")
         self.gone.set()
 
@@ -510,121 +416,5 @@ class Pod:
             await self._end(container, max(0.5, deadline - time.monotonic()))
 
     async def _end(self, container: Container, grace: float) -> None:
-        process, deadline = container.process, time.monotonic() + grace
-        if process is None or process.returncode is not None:
-            return
-        hook = ((container.manifest.get("lifecycle") or {}).get("preStop") or {}) if grace else {}
-        if "exec" in hook:
-            await self.exec(container, hook["exec"]["command"], grace)
-        elif "sleep" in hook:
-            await asyncio.sleep(min(grace, hook["sleep"]["seconds"]))
-        with contextlib.suppress(ProcessLookupError):
-            if container.first_process:
-                os.kill(container.first_process, signal.Signals[container.image.stop_signal if container.image else "SIGTERM"])
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(process.wait(), max(0.1, deadline - time.monotonic()))
-        if process.returncode is None:
+        if not await container.end(grace):
             self._event(container.name, "Killing", f"still there after {grace:.0f} s")
-        self.kill(container)
-        await process.wait()
-
-    def kill(self, container: Container) -> None:
-        """SIGKILL to all its processes: they end with the first of them."""
-        if container.running:
-            with contextlib.suppress(ProcessLookupError):
-                assert container.process is not None
-                os.kill(container.first_process or container.process.pid, signal.SIGKILL)
-
-    async def exec(self, container: Container, words: Sequence[str], seconds: float, who: User | None = None) -> tuple[int, str, str]:
-        """Run a command in a container. Returns its code (124 when its time was over), output and errors."""
-        if not container.first_process or container.image is None:
-            return 126, "", "the container does not run"
-        process = await asyncio.create_subprocess_exec(
-            *exec_command(container.first_process, words, who or user(self.spec, container.manifest)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=container.variables,
-            start_new_session=True,
-        )
-        try:
-            output, errors = await asyncio.wait_for(process.communicate(), seconds)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return 124, "", f"not done in {seconds} s"
-        code = process.returncode or 0
-        return code if code >= 0 else 128 - code, output.decode(errors="replace"), errors.decode(errors="replace")
-
-
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-
-async def read_first_process(descriptor: int) -> int:
-    """What bubblewrap says of the container it makes: the number of its first process, once it has begun. 0 if it made none."""
-
-    def read() -> bytes:
-        with os.fdopen(descriptor, "rb") as pipe:
-            text = b""
-            while not text.rstrip().endswith(b"}"):
-                more = pipe.read1(4096)
-                if not more:
-                    break
-                text += more
-            return text
-
-    text = await asyncio.get_running_loop().run_in_executor(None, read)
-    number = int(json.loads(text)["child-pid"]) if text.strip() else 0
-    # Until it is another program than bubblewrap, its files are still being put in place.
-    for _ in range(1000):
-        try:
-            if Path(f"/proc/{number}/exe").readlink().name != "bwrap":
-                break
-        except OSError:
-            break
-        await asyncio.sleep(0.005)
-    return number
-
-
-def write_volume(volume: Volume, folder: Path, group: int | None) -> None:
-    """Make a volume's folder as the kubelet does, with links from the files to a folder that it could swap.
-
-    Its owner is root; `group` (fsGroup) owns it too, and may write to what is not made of files that are given.
-    """
-    fresh = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    if volume.memory_limit is not None:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={volume.memory_limit},mode=0777", "tmpfs", str(folder)]
-        subprocess.run(command, check=True, timeout=10)
-    if volume.files is None:
-        # An emptyDir is open to all; a claim's file system is root's, and fsGroup's.
-        if fresh:
-            folder.chmod(0o2777 if group is not None else 0o777)
-            os.chown(folder, 0, group or 0)
-        return
-    data = folder / "..data-1"
-    data.mkdir()
-    (folder / "..data").symlink_to(data.name)
-    for path, content in volume.files.items():
-        file = data / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        file.chmod(volume.mode | (0o440 if group is not None else 0))
-        os.chown(file, 0, group or 0)
-        if not (top := folder / Path(path).parts[0]).is_symlink():
-            top.symlink_to(f"..data/{top.name}")
-
-
-def _aliases(name: str, stand_in: Image) -> str:
-    """The folder with an image's aliases, made when it is first asked for."""
-    if not stand_in.aliases:
-        return ""
-    folder = STATE / "aliases" / name.replace("/", "_").replace(":", "_")
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        for alias, program in stand_in.aliases.items():
-            (folder / alias).symlink_to(shutil.which(program) or program)
-    return str(folder)
