@@ -139,7 +139,9 @@ def test_an_upload_is_answered_only_when_it_is_in_the_bucket() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    spec = evolve(FEDERATING, turn=Turn(("turn:x",), "/secrets/turn/secret"), calls=MatrixRtc("https://rtc.example.org", "wss://rtc.example.org"))
+    spec = evolve(
+        FEDERATING, turn=Turn(("turn:x",), "/secrets/turn/secret"), calls=MatrixRtc("https://rtc.example.org", "wss://rtc.example.org")
+    )
     shards = shard_config(topology({kind.name: 1 for kind in WORKER_TYPES}), str)
     for config in (homeserver_config(spec), shards, main_config(spec), *(worker_config(kind, spec) for kind in WORKER_TYPES)):
         for key, value in options(config):
