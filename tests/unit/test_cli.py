@@ -206,3 +206,20 @@ def test_given_values_are_taken_from_their_folder_and_a_wrong_one_is_refused(sit
     (given / "stray").write_text("")
     stray = run(*arguments, "--given", str(given))
     assert (stray.exit_code, "/<namespace>/<secret>/<key>" in stray.output) == (2, True)
+
+
+def test_reach_knows_who_stands_at_the_edges_of_the_platform(site: Path) -> None:
+    def verdict(source: str, target: str) -> int:
+        return run("reach", source, target, "--site", str(site)).exit_code
+
+    assert verdict("ingress-controller", "haproxy:8008") == 0
+    assert verdict("ingress-controller", "haproxy:8009") == 1
+    assert verdict("world", "haproxy:8008") == 1
+    assert verdict("pusher", "dns") == 0
+
+
+def test_reach_without_names_says_who_reaches_whom(site: Path) -> None:
+    lines = run("reach", "--site", str(site)).output.splitlines()
+    (public,) = [line.split(maxsplit=3)[1:] for line in lines if line.startswith("  haproxy") and "8008" in line]
+    assert public == ["8008", "public", "traefik: ingress-controller"]
+    assert any(line.startswith("  postgresql-main") for line in lines)
