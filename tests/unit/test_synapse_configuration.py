@@ -96,7 +96,8 @@ def test_calls_work_without_federation_too_since_main_still_says_who_a_user_is()
     spec = evolve(SPEC, calls=MatrixRtc("https://rtc.example.org", "wss://rtc.example.org"))
     assert resources(main_config(spec)["listeners"])[CLIENT_PORT] == ["client", "openid"]
     config = homeserver_config(spec)
-    assert config["matrix_rtc"]["transports"] == [{"type": "livekit", "livekit_service_url": "https://rtc.example.org/livekit/jwt"}]
+    transport = {"type": "livekit", "url": "wss://rtc.example.org", "livekit_service_url": "https://rtc.example.org"}
+    assert config["matrix_rtc"]["transports"] == [transport]
     assert config["max_event_delay_duration"] == "24h"
     assert config["experimental_features"] == {"msc4143_enabled": True, "msc4222_enabled": True}
 
