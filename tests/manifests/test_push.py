@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from attrs import evolve
 from cdk8s import App
 
 from app.platform import assemble
@@ -54,6 +55,7 @@ def test_synapse_is_told_of_the_addresses_of_services_and_of_no_others(rendering
 
 
 def test_without_push_synapse_calls_no_private_address(site: Site) -> None:
-    files = assemble(App(), site, profiles()[0]).rendering().files
+    without = evolve(site, features=evolve(site.features, push=False))
+    files = assemble(App(), without, profiles()[0]).rendering().files
     assert yaml.safe_load(files[HOMESERVER])["ip_range_whitelist"] == []
     assert not [path for path in files if "sygnal" in path]
