@@ -250,11 +250,16 @@ def test_before_its_end_a_pod_is_warned_and_out_of_its_services(node: Cluster) -
 def test_a_changed_deployment_rolls_without_being_away(node: Cluster) -> None:
     changed = workload("Deployment", "web", pod(server(env=[{"name": "VERSION", "value": "2"}])), replicas=2)
     changed["spec"]["strategy"] = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    ask = "until curl -sS --max-time 5 http://web/ | grep '^2'; do sleep 0.1; done"
-    asking = node.launch(
-        ["bash", "-c", f"for _ in $(seq 150); do curl -sS --fail --max-time 5 http://web/ || exit 1; echo; sleep 0.02; done; {ask}"],
-        at=NODE,
-    )
+    ask = """
+    while [ "${new:-0}" -lt 5 ]; do
+        answer=$(curl -sS --fail --max-time 5 http://web/) || exit 1
+        echo "$answer"
+        case $answer in 2*) new=$((${new:-0} + 1)) ;; esac
+        sleep 0.02
+    done
+    """
+    asking = node.launch(["bash", "-c", ask], at=NODE)
+    wait_for(asking.output, 20, "the first answer")
     node.apply([changed, *OBJECTS[1:]])
     node.wait_ready(60)
     answers = asking.wait(60).check().output.split()
