@@ -86,7 +86,7 @@ def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_t
 
 
 def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
-    """Workload to the pods that its controller makes at once: a workload that is autoscaled starts with one."""
+    """Workload to the pods that its controller makes at least: one that is autoscaled starts with one, and one that changes has more."""
     found = {
         f"{o['kind']}/{o['metadata']['name']}": o["spec"].get("replicas", 1) for o in objects if o["kind"] in {"StatefulSet", "Deployment"}
     }
@@ -104,22 +104,29 @@ def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: Con
 
 def wait_for_pods(cluster: ControlPlane, expected: dict[str, int], name: str) -> None:
     try:
-        wait_for(lambda: pods(cluster) >= expected.items(), 90, name)
+        wait_for(lambda: not missing(cluster, expected), 90, name)
     except TimeoutError:
-        missing = sorted(expected.items() - pods(cluster))
         events = [event["message"] for event in cluster.objects("events") if event["type"] == "Warning"]
-        pytest.fail(f"{name}: not there: {missing}; {events}")
+        pytest.fail(f"{name}: not there: {missing(cluster, expected)}; {events}")
 
 
-def pods(cluster: ControlPlane) -> set[tuple[str, int]]:
-    """Workload to the number of its pods, as pairs."""
+def missing(cluster: ControlPlane, expected: dict[str, int]) -> list[str]:
+    """Workloads that have fewer pods than they must have."""
+    there = pods(cluster)
+    return sorted(
+        f"{workload}: {there.get(workload, 0)} of {count}" for workload, count in expected.items() if there.get(workload, 0) < count
+    )
+
+
+def pods(cluster: ControlPlane) -> dict[str, int]:
+    """Workload to the number of its pods."""
     counts: dict[str, int] = {}
     owners = {o["metadata"]["name"]: o["metadata"]["ownerReferences"][0]["name"] for o in cluster.objects("replicasets")}
     for pod in cluster.objects("pods"):
         owner = pod["metadata"]["ownerReferences"][0]
         workload = f"Deployment/{owners[owner['name']]}" if owner["kind"] == "ReplicaSet" else f"{owner['kind']}/{owner['name']}"
         counts[workload] = counts.get(workload, 0) + 1
-    return set(counts.items())
+    return counts
 
 
 def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: Path) -> None:
