@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 
 from app.compiler import render
 from app.layout import base_files
+from app.options import Choice, Flag, Section, options_below
 from app.settings import parse_site
+from app.site import RESERVED, Site
 from kit.rendering import ObjectId
 from overlays import ProfileError, profiles
 from tests.kustomize import build, by_id, write
@@ -31,6 +35,10 @@ SITES = {
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
     "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
+    "TURN with a certificate of the site": "features: {calls: true}\ncalls: {turn_tls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
+    "TURN in the clear": "features: {calls: true}\ncalls: {turn_tls: false}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n",
+    "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
+    "a dark client, a store of its own": "element: {theme: dark}\nsecrets: {provider: external, store: {name: vault, kind: SecretStore}}\n",
     "authentication service": "features: {authentication_service: true}\n",
     "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
@@ -75,9 +83,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[ObjectId, 
     return objects
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site: str) -> None:
-    assert {"Namespace", "Cluster", "StatefulSet"} <= _kinds(built[site])
+def unseen(sites: Sequence[Site]) -> list[str]:
+    """Each value of an option with a few that none of the sites has."""
+    found = []
+    for key, choice in options_below(Section(Site)):
+        if isinstance(choice.kind, Flag | Choice) and not any(f"{key}.".startswith(f"{name}.") for name in RESERVED):
+            seen = {reduce(lambda value, part: getattr(value, part, None), key.split("."), site) for site in sites}  # type: ignore[arg-type, return-value]
+            values: set[Any] = {True, False} if isinstance(choice.kind, Flag) else set(choice.kind.of)
+            found += [f"{key}: {value}" for value in sorted(values - seen)]
+    return found
+
+
+def test_every_choice_is_made_by_one_of_the_sites(site: Site, full_site: Site, other_site: Site) -> None:
+    sites = [site, full_site, other_site, *(parse_site(BASE + choice) for choice in SITES.values())]
+    assert unseen(sites) == []
+    assert "network_policies: False" in unseen(sites[:3])
+
+
+@pytest.mark.parametrize("site_name", SITES)
+def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site_name: str) -> None:
+    assert {"Namespace", "Cluster", "StatefulSet"} <= _kinds(built[site_name])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
