@@ -15,7 +15,7 @@ UNDECLARED = Resources(millicores(25), mib(64), mib(256))
 
 SPARE_PODS = 10
 """Pods beyond those declared, of the size of `UNDECLARED`: cert-manager's, one for each host of which it proves the possession to an
-ACME authority (at the most 10m, 64Mi: cert-manager, cmd/controller/app/options), and those of people."""
+ACME authority (10m, 64Mi: cert-manager, internal/apis/config/controller/v1alpha1/defaults.go), and those of people."""
 
 
 @frozen
