@@ -62,8 +62,10 @@ class LiveKit(Component):
             env={"HOST_IP": PodField("status.hostIP")},
             # The answer says whether a message to itself came back from Redis in the last seconds.
             readiness=Probe(http=("/", "http"), failures=3),
-            # Calls that go on need no Redis: it is not restarted for a failover, nor for an outage that people can mend.
-            liveness=Probe(tcp="http", failures=6),
+            # Calls that go on need no Redis, so it is not restarted for a failover. But when the machine of the primary loses power, LiveKit
+            # goes on waiting at the connection that nobody will close (its client sends nothing on it, and asks the kernel to look after
+            # it every five minutes: go-redis, options.go, NewDialer): without a restart no call could begin for most of an hour.
+            liveness=Probe(http=("/", "http"), period_seconds=10, failures=18),
             resources=spec.resources,
         )
         pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=TAINT)
