@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.live.cluster import Cluster
+from tests.live.installation import messaging
 from tests.live.report import Fault, Report
 from tests.live.traffic import Traffic, finish, traffic
 from tests.live.traffic_log import lost, twice
@@ -29,7 +30,7 @@ def survive(people: Traffic, report: Report, cluster: Cluster) -> Callable[[str,
         assert found.lost == 0, lost(people.lines())
         assert found.twice == 0, twice(people.lines())
         # The next fault finds the platform whole.
-        cluster.wait_ready(READY_SECONDS)
+        cluster.wait_ready(READY_SECONDS, *messaging(cluster))
         return found
 
     return run
