@@ -47,9 +47,13 @@ def live_dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(live_dist: Path, tmp_path_factory: pytest.TempPathFactory, report: Report) -> Iterator[Cluster]:
-    """The smallest size of the platform, everything of it ready."""
-    with running_cluster(objects(live_dist, "100-ccu"), folder=tmp_path_factory.mktemp("node")) as node:
+def cluster(live_dist: Path, tmp_path_factory: pytest.TempPathFactory, report: Report, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The smallest size of the platform, everything of it ready. If a test fails, the table says where all containers' output is."""
+    folder, failed = tmp_path_factory.mktemp("node"), request.session.testsfailed
+    with running_cluster(objects(live_dist, "100-ccu"), folder=folder) as node:
         seconds = node.wait_ready(BOOT_SECONDS)
         report.boot = f"{len(node.pods())} pods ready after {seconds:.0f} s"
         yield node
+        if request.session.testsfailed > failed:
+            node.save_logs(folder / "logs")
+            report.logs = str(folder / "logs")

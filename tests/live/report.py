@@ -39,6 +39,8 @@ class Report:
     """What people did, and how it ended."""
     faults: list[Fault] = field(factory=list)
     scaling: list[tuple[str, str]] = field(factory=list)
+    logs: str = ""
+    """Where the output of all containers is, if a test failed."""
 
     def lines(self) -> list[str]:
         """The tables, as plain text."""
@@ -60,6 +62,8 @@ class Report:
                 found += [title, *_table(headers, rows), ""]
         if self.unproven:
             found.append(f"route classes that nobody asked for: {', '.join(self.unproven)}")
+        if self.logs:
+            found.append(f"the output of all containers: {self.logs}")
         return found
 
     def _by_server(self) -> list[tuple[str, int, int]]:
