@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from app.options import Choice, Entries, Items, Kind, Text
 from app.schema import site_reference, site_schema, site_schema_text
 from app.settings import SettingsError, parse_site, read_site
-from app.site import Features, Images, Site, TlsSource
+from app.site import Cluster, Features, Images, Site, TlsSource
 from tests.site_documents import BAD_TEXTS, OPTIONS, Document, documents, readable, yaml_flow
 from tests.site_mistakes import BASE, MISTAKES
 
@@ -144,8 +144,11 @@ def test_a_pattern_means_the_same_in_python_and_in_javascript() -> None:
 
 def test_the_shipped_site_is_right_and_says_no_more_than_it_must() -> None:
     site = read_site(ROOT / "site.yaml")
-    # The one choice that it shows switched on: what it compiles to is the whole platform.
-    assert site == Site(server_name=site.server_name, images=Images(registry=site.images.registry), features=Features(li=True))
+    # What it shows switched on, and what that needs: it compiles to the whole platform.
+    on = Features(li=True, calls=True, push=True)
+    addresses = Cluster(node_cidrs=site.cluster.node_cidrs, service_cidrs=site.cluster.service_cidrs)
+    images = Images(registry=site.images.registry)
+    assert site == Site(server_name=site.server_name, images=images, features=on, cluster=addresses, push=site.push)
 
 
 def test_the_shipped_site_is_right_with_every_option_that_it_shows() -> None:
