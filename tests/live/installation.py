@@ -62,11 +62,11 @@ def register(cluster: Cluster, *names: str, administrators: bool = False) -> dic
     """Make accounts as the deployment guide says, by the shared secret that only the pod of main has. Returns passwords by name."""
     passwords = {name: secrets.token_hex(12) for name in names}
     role, secret = "--admin" if administrators else "--no-admin", "/secrets/synapse/registration_shared_secret"
-    command = " && ".join(
-        f'register_new_matrix_user -u {name} -p {password} {role} -k "$(cat {secret})" http://localhost:8008'
-        for name, password in passwords.items()
-    )
-    cluster.exec("synapse-0", ["sh", "-c", command]).check()
+    for name, password in passwords.items():
+        command = f'register_new_matrix_user -u {name} -p {password} {role} --exists-ok -k "$(cat {secret})" http://localhost:8008'
+        # A second time, as a person would, if the server fails: it may after PostgreSQL was lost, once for each connection that was open.
+        again = f"for _ in 1 2 3 4; do {command} && exit 0; sleep 0.5; done; {command}"
+        cluster.exec("synapse-0", ["sh", "-c", again]).check()
     return passwords
 
 

@@ -122,7 +122,7 @@ class Person:
         client.add_ephemeral_callback(lambda room, event: person.ephemeral.append((room.room_id, event)), nio.EphemeralEvent)
         client.add_to_device_callback(person.to_device.append, nio.ToDeviceEvent)
         client.add_presence_callback(person.presence.append, nio.PresenceEvent)
-        answer = await client.login(password, device_name=device)
+        answer = await insist(lambda: client.login(password, device_name=device))
         if not isinstance(answer, nio.LoginResponse):
             await http.close()
             raise UnmetError(f"{name} cannot log in: {answer}")
@@ -172,7 +172,7 @@ class Person:
         for room in [room for room in self.invites if room in self.client.rooms]:
             self.invites.remove(room)
         if self.client.should_upload_keys:
-            done(await self.client.keys_upload())
+            done(await insist(self.client.keys_upload))
         if self.client.should_query_keys:
             done(await self.client.keys_query())
         if self.client.should_claim_keys:
@@ -208,6 +208,17 @@ def done(answer: T) -> T:
     """What nio answered, unless that is an error."""
     expect(not isinstance(answer, nio.ErrorResponse), "the server refused", answer)
     return answer
+
+
+async def insist(ask: Callable[[], Awaitable[T]], attempts: int = 5) -> T:
+    """Ask again, as clients do, when the server has failed: after PostgreSQL was lost, each connection that a process had kept costs an answer."""
+    for _ in range(attempts - 1):
+        answer = await ask()
+        response = getattr(answer, "transport_response", None)
+        if not isinstance(answer, nio.ErrorResponse) or response is None or response.status < 500:
+            return answer
+        await asyncio.sleep(0.5)
+    return await ask()
 
 
 async def eventually(question: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE) -> T:
