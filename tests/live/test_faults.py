@@ -14,6 +14,9 @@ from tests.live.traffic_log import lost, twice
 RECOVERY_SECONDS = 120.0
 READY_SECONDS = 120.0
 
+# The sum of what is waited for; every single wait is bounded by itself.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def people(cluster: Cluster) -> Iterator[Traffic]:

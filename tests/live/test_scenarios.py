@@ -19,6 +19,9 @@ from tests.live.route_classes import CLASSES, MAIN
 FEDERATION = bool(CHANGES.get("features", {}).get("federation"))
 RUN_SECONDS = 240.0
 
+# The sum of what is waited for; every single wait is bounded by itself.
+pytestmark = pytest.mark.timeout(600)
+
 
 @frozen
 class Run:
