@@ -35,7 +35,7 @@ from main_instance.haproxy.component import Administration, HAProxy, ProxySpec, 
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream
 from main_instance.haproxy.well_known import Contact, WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
-from main_instance.livekit.configuration import LiveKitSpec, Sentinels
+from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.node_addresses import NodeAddresses
 from main_instance.sygnal.component import Sygnal, SygnalSpec
@@ -376,14 +376,13 @@ def _group_calls(installation: Installation, site: Site, profile: Profile, redis
             private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
         ),
     )
-    sentinels = tuple(f"{member.host}:{member.sentinel_port}" for member in redis.spec.members)
     LiveKit(
         installation,
         namespace,
         MediaServerSpec(
             settings=LiveKitSpec(
                 media=site.calls.media_ports,
-                redis=Sentinels(sentinels, redis.spec.group),
+                redis=redis.primary.address,
                 api_key=API_KEY,
                 webhooks=authorisation.webhooks,
                 nodes=NodeAddresses(site.calls.public_addresses),
@@ -392,7 +391,7 @@ def _group_calls(installation: Installation, site: Site, profile: Profile, redis
             resources=profile.calls.livekit,
             host=host,
             api_secret=API_SECRET,
-            redis=(redis.servers, redis.sentinels),
+            redis=redis.primary,
             redis_password=password,
             webhook=authorisation.webhook,
         ),

@@ -70,11 +70,6 @@ def register(cluster: Cluster, *names: str, administrators: bool = False) -> dic
     return passwords
 
 
-def messaging(cluster: Cluster) -> set[str]:
-    """The workloads that messages need: all but those of calls, which have a namespace and a recovery of their own."""
-    return {pod.workload for pod in cluster.pods() if pod.namespace == NAMESPACE}
-
-
 def haproxy_logs(cluster: Cluster) -> list[str]:
     """The output of every HAProxy in front of Synapse."""
     return [cluster.logs(pod.name) for pod in cluster.pods("haproxy")]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.live.cluster import Cluster
-from tests.live.installation import messaging
 from tests.live.report import Fault, Report
 from tests.live.traffic import Traffic, finish, traffic
 from tests.live.traffic_log import lost, twice
@@ -33,7 +32,7 @@ def survive(people: Traffic, report: Report, cluster: Cluster) -> Callable[[str,
         assert found.lost == 0, lost(people.lines())
         assert found.twice == 0, twice(people.lines())
         # The next fault finds the platform whole.
-        cluster.wait_ready(READY_SECONDS, *messaging(cluster))
+        cluster.wait_ready(READY_SECONDS)
         return found
 
     return run

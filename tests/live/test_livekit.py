@@ -76,11 +76,12 @@ def livekit() -> str:
 
 @frozen
 class Redis:
-    """Two servers, of which one is the primary, and the Sentinel that decides which."""
+    """Two servers, of which one is the primary, the Sentinel that decides which, and a proxy that leads there."""
 
     servers: tuple[Program, ...]
     ports: tuple[int, ...]
     sentinel: int
+    proxy: int
 
     def ask(self, port: int, *words: str) -> list[str]:
         """The lines that redis-cli prints."""
@@ -93,10 +94,37 @@ class Redis:
         return int(self.ask(self.sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary")[1])
 
 
+PROXY = """
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 1h
+    timeout server 1h
+listen redis
+    bind 127.0.0.1:{proxy}
+    option tcp-check
+    tcp-check send "AUTH {password}\\r\\n"
+    tcp-check expect string +OK
+    tcp-check send "INFO replication\\r\\n"
+    tcp-check expect string role:master
+    default-server check inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+    server first 127.0.0.1:{first}
+    server second 127.0.0.1:{second}
+"""
+
+
+def haproxy_program() -> Path:
+    """The HAProxy that `make test-live` fetches."""
+    program = _REPOSITORY / ".tools" / "haproxy" / "haproxy"
+    if not program.exists():
+        pytest.skip(f"{program} is missing: `make test-live` fetches it")
+    return program
+
+
 @contextlib.contextmanager
 def redis_set(folder: Path) -> Iterator[Redis]:
-    """The password is on both, as the platform's set has it; its own start and failover have tests of their own."""
-    first, second, sentinel = free_ports(3)
+    """The password is on both, as the platform's set has it; that and its proxy have tests of their own."""
+    first, second, sentinel, proxy = free_ports(4)
     shared = f'bind {LOOPBACK}\nrequirepass "{PASSWORD}"\nmasterauth "{PASSWORD}"\nsave ""\nrepl-diskless-sync-delay 0\n'
     (folder / "first.conf").write_text(f"{shared}port {first}\n")
     (folder / "second.conf").write_text(f"{shared}port {second}\nreplicaof {LOOPBACK} {first}\n")
@@ -104,13 +132,15 @@ def redis_set(folder: Path) -> Iterator[Redis]:
         f'bind {LOOPBACK}\nport {sentinel}\nrequirepass "{PASSWORD}"\nsentinel monitor primary {LOOPBACK} {first} 1\n'
         f'sentinel auth-pass primary "{PASSWORD}"\nsentinel down-after-milliseconds primary 1000\nsentinel failover-timeout primary 5000\n'
     )
+    (folder / "haproxy.cfg").write_text(PROXY.format(proxy=proxy, first=first, second=second, password=PASSWORD))
     with contextlib.ExitStack() as stack:
         servers = [
             stack.enter_context(running(["redis-server", folder / f"{name}.conf", "--dir", folder], name=name))
             for name in ("first", "second")
         ]
         watching = stack.enter_context(running(["redis-server", folder / "sentinel.conf", "--sentinel"], name="sentinel", folder=folder))
-        redis = Redis(tuple(servers), (first, second), sentinel)
+        stack.enter_context(running([haproxy_program(), "-f", folder / "haproxy.cfg"], name="redis-proxy"))
+        redis = Redis(tuple(servers), (first, second), sentinel, proxy)
         watching.ready(lambda: any("slaves=1" in line for line in redis.ask(sentinel, "INFO", "sentinel")), 30)
         yield redis
 
@@ -183,7 +213,7 @@ def lay_out(folder: Path, rendering: Rendering, redis: Redis, webhooks: list[str
         (folder / name).write_text(rendering.files[f"config/livekit/{name}"])
     settings = yaml.safe_load(rendering.files["config/livekit/config.yaml"])
     settings["port"], settings["rtc"]["tcp_port"], settings["prometheus"]["port"] = ports
-    settings["redis"]["sentinel_addresses"] = [f"{LOOPBACK}:{redis.sentinel}"]
+    settings["redis"]["address"] = f"{LOOPBACK}:{redis.proxy}"
     settings["webhook"]["urls"] = webhooks
     settings["key_file"] = str(folder / "keys.yaml")
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))

@@ -43,8 +43,7 @@ OTHERS = [_stranger("traefik", "traefik"), _stranger("stranger", "default"), _st
 
 OPEN = [
     # LiveKit and coturn have the addresses of nodes.
-    ("matrix-rtc/livekit", "matrix/redis", 6379),
-    ("matrix-rtc/livekit", "matrix/redis", 26379),
+    ("matrix-rtc/livekit", "matrix/redis-proxy", 6379),
     ("matrix-rtc/livekit", "matrix-rtc/lk-jwt-service", 8080),
     ("matrix-rtc/lk-jwt-service", "matrix/haproxy", 8008),
     ("matrix-rtc/lk-jwt-service", "matrix/redis-proxy", 6379),
@@ -53,6 +52,8 @@ OPEN = [
     ("traefik/traefik", "matrix-rtc/livekit", 7880),
 ]
 CLOSED = [
+    ("matrix-rtc/livekit", "matrix/redis", 6379),
+    ("matrix-rtc/livekit", "matrix/redis", 26379),
     ("matrix-rtc/livekit", "matrix/postgresql-main", 5432),
     ("matrix-rtc/livekit", "matrix/synapse", 8008),
     ("matrix-rtc/livekit", "matrix/haproxy", 8009),
@@ -110,7 +111,7 @@ def test_policies_admit_nodes_only_where_a_pod_in_their_network_has_to_come_in(r
         for rule in policy["spec"].get("ingress") or []
         if {"ipBlock": {"cidr": "10.0.0.0/24"}} in rule["from"]
     }
-    assert admitting == {"redis-server", "lk-jwt-service"}
+    assert admitting == {"redis-proxy", "lk-jwt-service"}
 
 
 def test_no_policy_pretends_to_bind_a_pod_in_the_network_of_its_node(rendering: Rendering) -> None:

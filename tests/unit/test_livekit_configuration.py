@@ -8,20 +8,19 @@ import yaml
 from attrs import evolve
 
 from kit.network import PortRange
-from main_instance.livekit.configuration import LiveKitSpec, Sentinels, configuration, settings
+from main_instance.livekit.configuration import LiveKitSpec, configuration, settings
 from main_instance.node_addresses import NodeAddresses
 
 SPEC = LiveKitSpec(
     media=PortRange(50_000, 54_999, "UDP"),
-    redis=Sentinels(("redis-0.matrix.svc:26379", "redis-1.matrix.svc:26379"), "primary"),
+    redis="redis.matrix.svc:6379",
     api_key="key",
     webhooks=("http://a:8080/sfu_webhook",),
 )
 
 
-def test_redis_is_found_by_its_sentinels_alone() -> None:
-    redis = settings(SPEC)["redis"]
-    assert redis == {"sentinel_master_name": "primary", "sentinel_addresses": list(SPEC.redis.addresses), "db": 1}
+def test_redis_is_what_follows_the_primary_and_shares_no_database_with_synapse() -> None:
+    assert settings(SPEC)["redis"] == {"address": "redis.matrix.svc:6379", "db": 1}
 
 
 def test_no_room_is_made_for_whoever_asks_and_no_stranger_is_asked_for_addresses() -> None:
@@ -53,7 +52,7 @@ def started(tmp_path: Path, spec: LiveKitSpec) -> list[str]:
 def test_it_listens_on_the_node_s_own_address_with_the_password_in_no_argument(tmp_path: Path) -> None:
     arguments, *environment = started(tmp_path, SPEC)
     assert arguments == f"--config {tmp_path}/config.yaml --bind 10.0.0.5"
-    assert environment == ["LIVEKIT_REDIS_PASSWORD=p$x'y", "LIVEKIT_REDIS_SENTINEL_PASSWORD=p$x'y", "NODE_IP=10.0.0.5"]
+    assert environment == ["LIVEKIT_REDIS_PASSWORD=p$x'y", "NODE_IP=10.0.0.5"]
 
 
 def test_clients_are_told_the_address_by_which_they_reach_the_node(tmp_path: Path) -> None:

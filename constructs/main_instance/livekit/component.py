@@ -22,14 +22,14 @@ _GRACE_SECONDS = 18_000
 
 @frozen
 class MediaServerSpec:
-    """LiveKit as it is deployed. `api_secret`: the Secret with its key file. `redis`: servers and Sentinels. `webhook`: who is told of calls."""
+    """LiveKit as it is deployed. `api_secret`: the Secret with its key file. `webhook`: who is told of calls."""
 
     settings: LiveKitSpec
     replicas: int
     resources: Resources
     host: Host
     api_secret: str
-    redis: tuple[Endpoint, ...]
+    redis: Endpoint
     redis_password: KeyRef
     webhook: Endpoint
 
@@ -62,9 +62,8 @@ class LiveKit(Component):
             env={"HOST_IP": PodField("status.hostIP")},
             # The answer says whether a message to itself came back from Redis in the last seconds.
             readiness=Probe(http=("/", "http"), failures=3),
-            # Calls that go on need no Redis, so it is not restarted for a failover. But when the machine of the primary loses power, LiveKit
-            # goes on waiting at the connection that nobody will close (its client sends nothing on it, and asks the kernel to look after
-            # it every five minutes: go-redis, options.go, NewDialer): without a restart no call could begin for most of an hour.
+            # Calls that go on need no Redis, so it is not restarted for a failover. But when the machine of a Redis proxy loses power, it would
+            # wait for most of an hour at a connection that nobody closes, and no call could begin there.
             liveness=Probe(http=("/", "http"), period_seconds=10, failures=18),
             resources=spec.resources,
         )
@@ -80,4 +79,4 @@ class LiveKit(Component):
         # Signalling of clients, and the part of the API that the authorisation service uses, which has LiveKit's public URL alone.
         paths = ("/rtc", "/twirp/livekit.RoomService")
         self.expose(Exposure("livekit", spec.host, self.http, f"{self.folder}/ingress.yaml", paths))
-        self.connect(self.pods, *spec.redis, spec.webhook)
+        self.connect(self.pods, spec.redis, spec.webhook)

@@ -23,26 +23,19 @@ class Ports:
 
 
 @frozen
-class Sentinels:
-    """A Redis set as LiveKit finds it: the Sentinels' addresses (`host:port`) and what they call the set."""
-
-    addresses: tuple[str, ...]
-    group: str
-    database: int = 1
-    """Synapse's is 0."""
-
-
-@frozen
 class LiveKitSpec:
     """LiveKit on several nodes that know of each other by Redis.
 
-    `media`: UDP ports of a node, of which each participant takes two. `webhooks`: who is told what happens in rooms, signed with `api_key`.
+    `media`: UDP ports of a node, of which each participant takes two. `redis`: `host:port` of what leads to the primary. `webhooks`: who is
+    told what happens in rooms, signed with `api_key`.
     """
 
     media: PortRange
-    redis: Sentinels
+    redis: str
     api_key: str
     webhooks: tuple[str, ...]
+    redis_database: int = 1
+    """Synapse's is 0."""
     nodes: NodeAddresses = field(factory=NodeAddresses)
     key_file: str = "/secrets/livekit/keys.yaml"
     ports: Ports = Ports()
@@ -66,11 +59,10 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
             # No server of somebody else's is asked for this node's address.
             "use_external_ip": False,
         },
-        "redis": {
-            "sentinel_master_name": spec.redis.group,
-            "sentinel_addresses": list(spec.redis.addresses),
-            "db": spec.redis.database,
-        },
+        # The proxy follows the Sentinels, and closes connections to a primary that is gone. LiveKit knows Sentinels too, but when the machine
+        # of the primary loses power it goes on waiting at a connection that nobody closes (go-redis, options.go, NewDialer: the kernel looks
+        # after it every five minutes).
+        "redis": {"address": spec.redis, "db": spec.redis_database},
         "key_file": spec.key_file,
         # A room is made by the authorisation service alone, for people of this homeserver.
         "room": {"auto_create": False},

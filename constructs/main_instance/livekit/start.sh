@@ -8,5 +8,5 @@ CONFIG=$(dirname "$0")
 
 password=$(cat "${REDIS_PASSWORD_FILE:-/secrets/redis/password}")
 # LiveKit makes a variable of every option (pkg/config/config.go, GenerateCLIFlags).
-export LIVEKIT_REDIS_PASSWORD="$password" LIVEKIT_REDIS_SENTINEL_PASSWORD="$password" NODE_IP="$PUBLIC"
+export LIVEKIT_REDIS_PASSWORD="$password" NODE_IP="$PUBLIC"
 exec "${LIVEKIT:-/livekit-server}" --config "$CONFIG/config.yaml" --bind "$ADDRESS"
