@@ -72,7 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     shipped = read_site(ROOT / "site.yaml")
     chosen = evolve(
         shipped,
-        features=evolve(shipped.features, li=False, authentication_service=True),
+        features=evolve(shipped.features, li=False, calls=False, push=False, authentication_service=True),
         cluster=evolve(shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
     )
     folder: Path = tmp_path_factory.mktemp("authentication")
