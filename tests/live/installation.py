@@ -70,6 +70,11 @@ def register(cluster: Cluster, *names: str, administrators: bool = False) -> dic
     return passwords
 
 
+def messaging(cluster: Cluster) -> set[str]:
+    """The workloads that messages need. Those of calls are replaced when the last call over them has ended, within hours."""
+    return {pod.workload for pod in cluster.pods() if pod.namespace == NAMESPACE}
+
+
 def haproxy_logs(cluster: Cluster) -> list[str]:
     """The output of every HAProxy in front of Synapse."""
     return [cluster.logs(pod.name) for pod in cluster.pods("haproxy")]

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from tests.live.access_log import compare, read
 from tests.live.cluster import Cluster
-from tests.live.installation import PUBLIC, SERVER_NAME, haproxy_logs, launch, objects, register
+from tests.live.installation import PUBLIC, SERVER_NAME, haproxy_logs, launch, messaging, objects, register
 from tests.live.processes import wait_for
 from tests.live.report import Report
 from tests.live.traffic import finish, traffic
@@ -54,7 +54,7 @@ def scaled(cluster: Cluster, live_dist: Path, report: Report) -> Scaled:
         wait_for(lambda: not synapse & {pod.workload for pod in cluster.pods()}, READY_SECONDS, "all of Synapse to be gone")
         gone = time.monotonic()
         cluster.apply(large)
-        cluster.wait_ready(READY_SECONDS)
+        cluster.wait_ready(READY_SECONDS, *messaging(cluster))
         started = time.monotonic()
         wait_for(lambda: people.flows(started), RECOVERY_SECONDS, "traffic after")
         time.sleep(QUIET_SECONDS)
