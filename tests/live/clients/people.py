@@ -210,14 +210,14 @@ def done(answer: T) -> T:
     return answer
 
 
-async def insist(ask: Callable[[], Awaitable[T]], attempts: int = 5) -> T:
+async def insist(ask: Callable[[], Awaitable[T]], attempts: int = 20) -> T:
     """Ask again, as clients do, when the server has failed: after PostgreSQL was lost, each connection that a process had kept costs an answer."""
     for _ in range(attempts - 1):
         answer = await ask()
         response = getattr(answer, "transport_response", None)
         if not isinstance(answer, nio.ErrorResponse) or response is None or response.status < 500:
             return answer
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)
     return await ask()
 
 
