@@ -1,6 +1,6 @@
 """The difference between two renderings, as a Kustomize overlay a person could have written."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,16 +108,16 @@ def _scalable_names(rendering: Rendering) -> list[str]:
 
 
 def _patches(base: Rendering, changes: Mapping[ObjectId, Mapping[str, Any]]) -> dict[str, Any]:
-    """Each change in a file of its own: path to patch."""
-    patches: dict[str, Any] = {}
-    for key, change in changes.items():
-        placed = base.objects[key]
-        folder = placed.file.rpartition("/")[0] or key.namespace or "cluster"
-        path = f"patches/{folder}/{slug(key)}.yaml"
-        if path in patches:
-            path = f"patches/{folder}/{slug(key)}-{key.namespace}.yaml"
-        patches[path] = {**identity(placed.manifest), **change}
-    return patches
+    """Each change in a file of its own: path to patch. What else has changed makes no difference to the name of a file."""
+    paths = {
+        key: f"patches/{placed.file.rpartition('/')[0] or key.namespace or 'cluster'}/{slug(key)}" for key, placed in base.objects.items()
+    }
+    namesakes = Counter(paths.values())
+    return {
+        f"{path}-{key.namespace}.yaml" if namesakes[path] > 1 else f"{path}.yaml": {**identity(base.objects[key].manifest), **change}
+        for key, change in changes.items()
+        for path in [paths[key]]
+    }
 
 
 def _config_maps(base: Rendering, target: Rendering) -> tuple[list[dict[str, Any]], dict[str, str]]:

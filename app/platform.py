@@ -68,7 +68,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     ceilings = {kind.name: profile.workers.ceiling(counts[kind.name]) for kind in kinds if kind.autoscaled}
     profile.check_connections(1 + sum((counts | ceilings).values()))
     turn = _coturn(installation, site, profile) if site.features.calls else None
-    homeserver = _homeserver(site, profile, postgresql.database, redis, media, authentication)
+    homeserver = _homeserver(site, profile, postgresql.database, redis, media, authentication, turn)
     messaging = Synapse(
         installation,
         main,
@@ -335,10 +335,12 @@ def _login(authentication: AuthenticationService) -> Upstream:
     return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port, max_connections=20)
 
 
-def _turn_settings(site: Site, profile: Profile) -> CoturnSpec:
+def _coturn(installation: Installation, site: Site, profile: Profile) -> Coturn:
     cluster, calls = site.cluster, site.calls
-    tls = calls.turn_tls if calls.turn_tls is not None else site.tls.source is not TlsSource.ACME
-    return CoturnSpec(
+    # The platform's ACME issuer asks by HTTP, at an address that is coturn's and not the ingress controller's.
+    certified = site.tls.source is not TlsSource.ACME
+    tls = calls.turn_tls if calls.turn_tls is not None else certified
+    settings = CoturnSpec(
         realm=site.hosts.turn,
         relay=calls.relay_ports,
         total_quota=profile.calls.relayed,
@@ -347,15 +349,7 @@ def _turn_settings(site: Site, profile: Profile) -> CoturnSpec:
         nodes=NodeAddresses(calls.public_addresses),
         tls=Certificate() if tls else None,
     )
-
-
-def _coturn(installation: Installation, site: Site, profile: Profile) -> Coturn:
-    spec = RelaySpec(
-        settings=_turn_settings(site, profile),
-        resources=profile.calls.coturn,
-        host=_host(site, "turn"),
-        certified=site.tls.source is not TlsSource.ACME,
-    )
+    spec = RelaySpec(settings=settings, resources=profile.calls.coturn, host=_host(site, "turn"), certified=certified)
     return Coturn(installation, site.namespaces.rtc, spec)
 
 
@@ -404,7 +398,13 @@ def _old_signing_keys(site: Site) -> dict[str, Any]:
 
 
 def _homeserver(
-    site: Site, profile: Profile, database: Database, redis: RedisSentinel, media: Bucket, authentication: AuthenticationService | None
+    site: Site,
+    profile: Profile,
+    database: Database,
+    redis: RedisSentinel,
+    media: Bucket,
+    authentication: AuthenticationService | None,
+    turn: Coturn | None,
 ) -> synapse.HomeserverSpec:
     lifetimes = {"local_media_lifetime": site.media.local_lifetime, "remote_media_lifetime": site.media.remote_lifetime}
     retention = {name: lifetime for name, lifetime in lifetimes.items() if lifetime}
@@ -433,7 +433,7 @@ def _homeserver(
         authentication=synapse.AuthenticationService(f"http://{authentication.http.address}/", process.AUTHENTICATION_SECRET)
         if authentication
         else None,
-        turn=synapse.Turn(_turn_settings(site, profile).uris, process.TURN_SECRET) if site.features.calls else None,
+        turn=synapse.Turn(turn.uris, process.TURN_SECRET) if turn else None,
         calls=synapse.MatrixRtc(f"https://{site.hosts.rtc}", f"wss://{site.hosts.rtc}") if site.features.calls else None,
         # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
         reachable_networks=site.cluster.service_cidrs if site.features.push else (),

@@ -1,7 +1,5 @@
 """What a namespace may take of the cluster: a quota that admits what the platform declares and little more, and a pod's share by default."""
 
-from functools import cache
-
 from attrs import frozen
 from cdk8s_plus_34 import k8s
 
@@ -43,8 +41,8 @@ class Quotas(Component):
         super().__init__(installation, "quotas", quotas[0].namespace)
         for quota in quotas:
             hard = {
-                "pods": _count(quota.pods),
-                "persistentvolumeclaims": _count(quota.volumes),
+                "pods": quantity(quota.pods),
+                "persistentvolumeclaims": quantity(quota.volumes),
                 "requests.cpu": quantity(quota.cpu),
                 "requests.memory": quantity(quota.memory),
                 "requests.storage": quantity(quota.storage),
@@ -61,8 +59,3 @@ class Quotas(Component):
 
     def _add(self, kind: type[k8s.KubeResourceQuota | k8s.KubeLimitRange], namespace: str, spec: object) -> None:
         self.installation.add(self, "namespace.yaml", kind, name="platform", namespace=namespace, labels=self.labels(), spec=spec)
-
-
-@cache
-def _count(number: int) -> k8s.Quantity:
-    return k8s.Quantity.from_string(str(number))

@@ -13,8 +13,8 @@ from kit.quantities import Bytes, Cpu, Resources
 
 
 @cache
-def quantity(amount: Cpu | Bytes) -> k8s.Quantity:
-    """The Kubernetes quantity of an amount; cached, since each one is a call into Node.js."""
+def quantity(amount: Cpu | Bytes | int) -> k8s.Quantity:
+    """The Kubernetes quantity of an amount, or of a number of things; cached, since each one is a call into Node.js."""
     return k8s.Quantity.from_string(str(amount))
 
 

@@ -3,15 +3,13 @@
 Every pod runs a server and a Sentinel. The scripts beside this module join them: Sentinels remember who is the primary, servers ask them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from functools import cache
-from importlib.resources import files
 
 from attrs import field, frozen
 from attrs.validators import ge
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from kit.files import rendered, text
 from kit.quantities import Bytes, mib
 
 
@@ -99,26 +97,14 @@ class RedisSpec:
 
 def server_files(spec: RedisSpec) -> dict[str, str]:
     """What the pods of the set mount at one path, by file name: settings and scripts. No password."""
-    rendered = {name: _render(f"{name}.j2", spec) for name in ("server.conf", "sentinel.conf", "members.sh")}
-    return rendered | {
-        name: _text(name) for name in ("common.sh", "pod.sh", "start-server.sh", "start-sentinel.sh", "stop-server.sh", "check.sh")
-    }
+    scripts = ("common.sh", "pod.sh", "start-server.sh", "start-sentinel.sh", "stop-server.sh", "check.sh")
+    return _files(spec, ("server.conf", "sentinel.conf", "members.sh"), scripts)
 
 
 def proxy_files(spec: RedisSpec) -> dict[str, str]:
     """What the pods of the proxy mount at one path, by file name. No password."""
-    rendered = {name: _render(f"{name}.j2", spec) for name in ("haproxy.cfg", "members.sh")}
-    return rendered | {name: _text(name) for name in ("common.sh", "start-proxy.sh")}
+    return _files(spec, ("haproxy.cfg", "members.sh"), ("common.sh", "start-proxy.sh"))
 
 
-def _text(name: str) -> str:
-    return (files(__package__) / name).read_text()
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(loader=FunctionLoader(_text), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-
-
-def _render(template: str, spec: RedisSpec) -> str:
-    return _environment().get_template(template).render(spec=spec)
+def _files(spec: RedisSpec, templates: Iterable[str], scripts: Iterable[str]) -> dict[str, str]:
+    return {name: rendered(__package__, name, spec=spec) for name in templates} | {name: text(__package__, name) for name in scripts}

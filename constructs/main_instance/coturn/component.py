@@ -40,6 +40,7 @@ class Coturn(Component):
     def __init__(self, installation: Installation, namespace: str, spec: RelaySpec) -> None:
         super().__init__(installation, "coturn", namespace)
         settings, ports = spec.settings, spec.settings.ports
+        self.uris = settings.uris
         self.secret(SecretSpec(SECRET, namespace, {"shared_secret": RandomText(64)}))
         self.shared_secret = KeyRef(namespace, SECRET, "shared_secret")
         files = self.config("coturn", {name: (f"coturn/{name}", text) for name, text in configuration(settings).items()})

@@ -1,13 +1,12 @@
 """coturn's settings: a pure function of a specification. Written for coturn 4.17 (github.com/coturn/coturn, examples/etc/turnserver.conf)."""
 
 from collections.abc import Iterable
-from importlib.resources import files
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from attrs import field, frozen
 from attrs.validators import ge
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from kit.files import rendered, text
 from kit.network import PortRange
 from main_instance.node_addresses import SCRIPT, NodeAddresses
 
@@ -75,12 +74,15 @@ class CoturnSpec:
 def configuration(spec: CoturnSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and scripts. No secret."""
     allowed = [*_without(spec.peers, spec.cluster), *(ip_network(public) for _, public in spec.nodes.public)]
-    settings = _ENVIRONMENT.get_template("turnserver.conf.j2").render(
+    settings = rendered(
+        __package__,
+        "turnserver.conf",
         spec=spec,
         denied=[_range(network) for network in _collapsed([*NOT_PUBLIC, *spec.cluster])],
         allowed=[_range(network) for network in allowed],
     )
-    return {"turnserver.conf": settings, SCRIPT: spec.nodes.script, "start.sh": _text("start.sh"), "stop.sh": _text("stop.sh")}
+    scripts = {name: text(__package__, name) for name in ("start.sh", "stop.sh")}
+    return {"turnserver.conf": settings, SCRIPT: spec.nodes.script} | scripts
 
 
 def _collapsed(cidrs: Iterable[str]) -> list[Network]:
@@ -111,10 +113,3 @@ def _cut(network: Network, hole: Network) -> list[Network]:
 def _range(network: Network) -> str:
     """A network as coturn writes it."""
     return f"{network[0]}-{network[-1]}" if network.num_addresses > 1 else str(network[0])
-
-
-def _text(name: str) -> str:
-    return (files(__package__) / name).read_text()
-
-
-_ENVIRONMENT = Environment(loader=FunctionLoader(_text), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)

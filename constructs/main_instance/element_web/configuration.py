@@ -5,11 +5,11 @@ Options: https://github.com/element-hq/element-web/blob/develop/docs/config.md, 
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kit.files import rendered
 
 Config = dict[str, Any]
 
@@ -97,10 +97,5 @@ def files(spec: ClientSpec) -> dict[str, str]:
     """The files in `FOLDER` by name."""
     return {
         "config.json": json.dumps(client_config(spec), indent=2) + "\n",
-        "nginx.conf": _ENVIRONMENT.get_template("nginx.conf.j2").render(folder=FOLDER, port=PORT),
+        "nginx.conf": rendered(__package__, "nginx.conf", folder=FOLDER, port=PORT),
     }
-
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
-)

@@ -11,12 +11,11 @@ import json
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, matches_re
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kit.files import rendered
 from kit.quantities import Bytes
 from main_instance.haproxy.well_known import WellKnown
 from main_instance.synapse.worker_type import Balance, Route, When, WorkerType
@@ -195,9 +194,10 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
         raise ValueError(f"two backends have one name: {', '.join(names)}")
     main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main, spec.synapse_port),))
     well_known = spec.well_known.files if spec.well_known else {}
-    template = _ENVIRONMENT.get_template("haproxy.cfg.j2")
     return {
-        "haproxy.cfg": template.render(
+        "haproxy.cfg": rendered(
+            __package__,
+            "haproxy.cfg",
             spec=spec,
             bind=f"[{spec.listen_address}]" if ip_address(spec.listen_address).version == 6 else spec.listen_address,
             bind_options=" v4v6" if spec.listen_address == "::" else "",
@@ -257,13 +257,6 @@ _ERRORS = {
     504: _Error(504, "Gateway Timeout", "M_UNKNOWN", "The server took too long to answer"),
 }
 """What HAProxy itself answers, by the status that it has in mind."""
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    undefined=StrictUndefined,
-    keep_trailing_newline=True,
-    autoescape=False,
-)
 
 
 def _routes(worker: WorkerType, federation: bool) -> tuple[Route, ...]:

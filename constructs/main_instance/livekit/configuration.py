@@ -3,11 +3,11 @@
 LiveKit refuses a file with an option that it does not know. Options: github.com/livekit/livekit, pkg/config/config.go, of 1.13.5.
 """
 
-from importlib.resources import files
 from typing import Any
 
 from attrs import field, frozen
 
+from kit.files import text
 from kit.network import PortRange
 from kit.text import yaml_text
 from main_instance.node_addresses import SCRIPT, NodeAddresses
@@ -43,8 +43,7 @@ class LiveKitSpec:
 
 def configuration(spec: LiveKitSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and the start script. No secret."""
-    start = (files(__package__) / "start.sh").read_text()
-    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: spec.nodes.script, "start.sh": start}
+    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: spec.nodes.script, "start.sh": text(__package__, "start.sh")}
 
 
 def settings(spec: LiveKitSpec) -> dict[str, Any]:
