@@ -4,6 +4,7 @@ Field validation, defaulting, immutable fields, Pod Security, quotas and rights 
 they are: their definitions belong to the operators, and tests/manifests checks against those.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -21,7 +22,8 @@ from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.processes import LOOPBACK, wait_for
 from tests.live.synapse_site import synapse_python
 
-pytestmark = [pytest.mark.live, pytest.mark.optional]
+# The sum of what is waited for; every single wait is bounded by itself.
+pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(900)]
 
 NAMES = [profile.name for profile in profiles()]
 BUILT_IN = {"v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
@@ -29,7 +31,7 @@ BUILT_IN |= {"scheduling.k8s.io/v1"}
 NODE = {
     "apiVersion": "v1",
     "kind": "Node",
-    "metadata": {"name": "node", "labels": {"kubernetes.io/hostname": "node"}},
+    "metadata": {"name": "node", "labels": {"kubernetes.io/hostname": "node", "matrix-platform/coturn": "true"}},
 }
 
 
@@ -90,7 +92,7 @@ def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
     found = {
         f"{o['kind']}/{o['metadata']['name']}": o["spec"].get("replicas", 1) for o in objects if o["kind"] in {"StatefulSet", "Deployment"}
     }
-    return found | {f"Job/{o['metadata']['name']}": 1 for o in objects if o["kind"] == "Job"}
+    return found | {f"{o['kind']}/{o['metadata']['name']}": 1 for o in objects if o["kind"] in {"Job", "DaemonSet"}}
 
 
 def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path) -> None:
@@ -143,12 +145,14 @@ def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: 
         cluster.kubectl("apply", "--server-side", "--filename", tmp_path / "pod.json")
 
 
-OPERATORS_SECRETS = {
+NOT_MADE = {
+    # What an operator keeps, and what only people have.
     "postgresql-main-app": {
         "username": "synapse",
         "password": "secret-of-the-operator",
         "pgpass": "postgresql-main-rw:5432:synapse:synapse:x\n",
     },
+    "push-credentials": {"fcm-example-app.json": "{}"},
 }
 
 
@@ -190,7 +194,7 @@ def test_the_generator_makes_every_secret_with_the_rights_that_it_is_given_and_a
     overlay = dist / "overlays" / NAMES[0]
     objects = build(overlay)
     cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
-    for name, content in OPERATORS_SECRETS.items():
+    for name, content in NOT_MADE.items():
         cluster.apply(
             [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "matrix"}, "stringData": content}], tmp_path
         )
@@ -209,7 +213,12 @@ def test_the_generator_makes_every_secret_with_the_rights_that_it_is_given_and_a
     second = run_generator(cluster, objects, tmp_path)
     assert second.returncode == 0
     assert {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in cluster.objects("secrets", "matrix")} == made
-    assert not any(value in first.stdout + first.stderr for o in cluster.objects("secrets", "matrix") for value in o["data"].values())
+    printed = first.stdout + first.stderr + second.stdout + second.stderr
+    values = [base64.b64decode(value).decode() for o in cluster.objects("secrets", "matrix") for value in o["data"].values()]
+    # The short ones are names of users.
+    secret = [value for value in values if len(value) > 20]
+    assert len(secret) > 10
+    assert [value for value in secret if value in printed] == []
     account = "system:serviceaccount:matrix:secret-generator"
     for verb, what in (("list", "secrets"), ("delete", "secrets"), ("get", "pods"), ("get", "secrets/minio-operator")):
         answer = cluster.kubectl("auth", "can-i", verb, what, "--as", account, "--namespace", "matrix", codes=(0, 1))
