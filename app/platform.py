@@ -367,6 +367,7 @@ def _group_calls(installation: Installation, site: Site, profile: Profile, redis
             redis_password=password,
             ingress_namespace=site.ingress.controller_namespace,
             other_servers=site.features.federation,
+            # Of other sources only whoever made the Secret knows whether an authority of their own is in it.
             private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
         ),
     )

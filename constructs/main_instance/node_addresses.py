@@ -1,8 +1,11 @@
-"""Where clients reach a node: the part of the start scripts of LiveKit and coturn that knows the addresses of their node."""
+"""The nodes of LiveKit and coturn, in whose network they are: where clients reach a node, and what keeps other pods off it."""
 
 from ipaddress import ip_address
 
 from attrs import field, frozen
+
+CALLS_TAINT = "matrix-platform/calls"
+"""The key of the taint by which an operator keeps nodes for calls alone."""
 
 SCRIPT = "addresses.sh"
 """The file that the start scripts read, beside themselves."""

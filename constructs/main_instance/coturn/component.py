@@ -10,10 +10,10 @@ from kit.pods import Container, Mount, PodField, PodSpec, Probe, Scratch, Secret
 from kit.quantities import Resources, mib
 from kit.secrets import KeyRef, RandomText, SecretSpec
 from main_instance.coturn.configuration import CoturnSpec, configuration
+from main_instance.node_addresses import CALLS_TAINT
 
 NODES = (("matrix-platform/coturn", "true"),)
 """The label of the nodes that run it: those that clients reach under the host's name."""
-TAINT = "matrix-platform/calls"
 SECRET = "turn"
 _FILES = "/etc/coturn"
 _GRACE_SECONDS = 3600
@@ -69,7 +69,7 @@ class Coturn(Component):
             pre_stop=("/bin/sh", f"{_FILES}/stop.sh"),
             resources=spec.resources,
         )
-        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=TAINT)
+        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=CALLS_TAINT)
         relays = self.daemon_set("daemonset.yaml", "coturn", pod, part="coturn")
         self.takes_node_ports(PortRange(settings.relay.first, settings.relay.last, "UDP"))
         self.metrics = self.service("service.yaml", "coturn", relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")

@@ -10,10 +10,10 @@ from kit.pods import Container, Mount, PodField, PodSpec, Probe, SecretFiles
 from kit.quantities import Resources
 from kit.secrets import KeyRef, SecretSpec, Shared
 from main_instance.livekit.configuration import LiveKitSpec, configuration
+from main_instance.node_addresses import CALLS_TAINT
 
 NODES = (("matrix-platform/livekit", "true"),)
 """The label of the nodes that run it: those that clients reach by UDP."""
-TAINT = "matrix-platform/calls"
 SECRET = "livekit-redis"
 _FILES = "/etc/livekit"
 _GRACE_SECONDS = 18_000
@@ -67,7 +67,7 @@ class LiveKit(Component):
             liveness=Probe(http=("/", "http"), period_seconds=10, failures=18),
             resources=spec.resources,
         )
-        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=TAINT)
+        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=CALLS_TAINT)
         servers = self.stateful_set(
             "statefulset.yaml", "livekit", pod, part="livekit", replicas=spec.replicas, governing_service="livekit-nodes"
         )
