@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from tests.live.cluster.pods import (
     volumes,
 )
 from tests.live.cluster.probes import Counter, ProbeSpec, port_of
-from tests.live.cluster.sandbox import as_user, etc_files
+from tests.live.cluster.sandbox import Image, as_user, container_command, etc_files
 from tests.live.cluster.services import Backend, Forward
 from tests.live.cluster.workloads import Plan, PodState, Workload, plan, read_workloads
 
@@ -45,6 +46,32 @@ def test_who_may_not_make_namespaces_is_told_why_nothing_runs(monkeypatch: pytes
     monkeypatch.setattr("shutil.which", lambda name, path=None: None if name == "bwrap" else f"{path or '/usr/bin'}/{name}")
     with pytest.raises(pytest.skip.Exception, match=r"needs bwrap: see tools/debian-packages\.txt"):
         node_command()
+
+
+# --- files ---
+
+
+def test_a_volume_hides_nothing_that_is_mounted_below_it(tmp_path: Path) -> None:
+    """As when the repository stands below /tmp, where most pods have a volume."""
+    mounted = [(Mount("tmp", "/tmp"), Path("/state/tmp")), (Mount("run", "/tmp/run"), Path("/state/run"))]
+    who = User(991, 991, (), None, True)
+    words = container_command(
+        Image(("/tmp/repository/.venv-live",)),
+        ["true"],
+        who,
+        network=None,
+        hostname="pod",
+        etc=tmp_path,
+        mounts=mounted,
+        read_only=True,
+        information=3,
+    )
+    binds = [words[i + 2] for i, word in enumerate(words) if word in ("--bind", "--ro-bind")]
+    below = ["/tmp/repository/.venv-live", "/tmp/run"]
+    assert [path for path in binds if path.startswith("/tmp")] == ["/tmp", *below]
+    # The folder above it is made in the volume, for everybody to pass.
+    assert words.index("/tmp/repository") > words.index("/state/tmp")
+    assert words[words.index("/tmp/repository") - 3 : words.index("/tmp/repository")] == ["--perms", "0755", "--dir"]
 
 
 # --- variables ---

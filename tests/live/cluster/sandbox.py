@@ -89,12 +89,17 @@ def container_command(
     binds += [(folder, folder, True) for folder in (*image.folders, *([aliases] if image.aliases else []))]
     binds += [(outside, inside, True) for inside, outside in image.files.items()]
     binds += [(str(source), mount.path, mount.read_only) for mount, source in mounts]
-    # Bubblewrap would make the folders above a mount for root alone.
-    above = {str(parent) for _, inside, _ in binds for parent in Path(inside).parents} | {"/run", "/var"}
-    for folder in sorted(above - {"/", "/usr", "/tmp", "/dev", "/dev/shm", "/proc", *(inside for _, inside, _ in binds)}):
-        command += ["--perms", "0755", "--dir", folder]
-    for outside, inside, only_read in binds:
+    made = {"/", "/usr", "/tmp", "/dev", "/proc"}
+    # What is mounted above something else comes first, or would hide it: this repository may stand below /tmp, where pods have a volume.
+    for outside, inside, only_read in sorted(binds, key=lambda bind: Path(bind[1]).parts):
+        # Bubblewrap would make the folders above a mount for root alone.
+        for folder in reversed([str(parent) for parent in Path(inside).parents if str(parent) not in made]):
+            command += ["--perms", "0755", "--dir", folder]
+            made.add(folder)
         command += ["--ro-bind" if only_read else "--bind", outside, inside]
+        made = {folder for folder in made if not folder.startswith(f"{inside}/")} | {inside}
+    for folder in sorted({"/run", "/var"} - made):
+        command += ["--perms", "0755", "--dir", folder]
     command += ["--remount-ro", "/"] if read_only else []
     return [*command, "--chdir", "/", "--", *as_user(who), *words]
 
