@@ -1,6 +1,7 @@
 """The base class of all components: a construct that declares what it deploys, and how its parts become Kubernetes objects."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
 from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
-from kit.objects import Kind
+from kit.objects import Kind, data
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
 from kit.rendering import Tuning
@@ -188,10 +189,11 @@ class Component(Construct):
         exit codes after which trying again is of no use (they need the pod's restart policy to be `Never`).
         """
         texts = [self.installation.texts(volume) for volume in pod.volumes() if isinstance(volume, ConfigMap)]
-        name = f"{name}-{hashlib.sha256(repr((pod, self.installation.facts, texts)).encode()).hexdigest()[:10]}"
+        template = self._template(pod, part)
+        name = f"{name}-{hashlib.sha256(json.dumps([data(template), texts]).encode()).hexdigest()[:10]}"
         final = k8s.PodFailurePolicyOnExitCodesRequirement(operator="In", values=list(give_up_on)) if give_up_on else None
         policy = k8s.PodFailurePolicy(rules=[k8s.PodFailurePolicyRule(action="FailJob", on_exit_codes=final)]) if final else None
-        spec = k8s.JobSpec(backoff_limit=backoff_limit, pod_failure_policy=policy, template=self._template(pod, part))
+        spec = k8s.JobSpec(backoff_limit=backoff_limit, pod_failure_policy=policy, template=template)
         self.add(file, k8s.KubeJob, name, part=part, spec=spec)
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
 
