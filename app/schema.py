@@ -1,11 +1,11 @@
-"""What is derived from the declarations of app/site.py for people and their editors: site.schema.json and docs/site-reference.md."""
+"""What is derived from the declarations of the options for people and their editors: site.schema.json and docs/site-reference.md."""
 
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.options import Choice, Entries, Flag, Items, Kind, OnlyWith, Option, Section, Text, options_below, plain, written
-from app.site import RESERVED, Site
+from app.site import Site
+from kit.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, When, options_below, plain, written
 
 Schema = dict[str, Any]
 SITE: Final = Section(Site)
@@ -17,7 +17,7 @@ def site_schema() -> Schema:
     It accepts what the reader accepts. It cannot tell what only `Text.read` sees, nor whether values differ as they must.
     """
     options = dict(options_below(SITE))
-    rules = [rule for key, option in options.items() if option.only_with for rule in _only_with(key, option.only_with, options)]
+    rules = [rule for key, option in options.items() for rule in _rules(key, option, options)]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "site.yaml",
@@ -67,12 +67,19 @@ def _option(option: Option) -> Schema:
     return schema
 
 
-def _only_with(key: str, rule: OnlyWith, options: Mapping[str, Option]) -> list[Schema]:
+def _rules(key: str, option: Option, options: Mapping[str, Option]) -> list[Schema]:
+    """What an option has to do with the values of others."""
     given = _at(key, {"not": {"type": "null"}})
-    chosen = _at(rule.key, {"const": plain(rule.value)})
-    if options[rule.key].default == rule.value:
-        chosen = {"anyOf": [chosen, {"not": _at(rule.key, {"not": {"type": "null"}})}]}
-    return [*([{"if": given, "then": chosen}] if rule.idle else []), *([{"if": chosen, "then": given}] if rule.needed else [])]
+    only = [{"if": given, "then": _chosen(option.only_with, options)}] if option.only_with else []
+    needed = [{"if": _chosen(option.needed_with, options), "then": given}] if option.needed_with else []
+    return only + needed
+
+
+def _chosen(when: When, options: Mapping[str, Option]) -> Schema:
+    chosen = _at(when.key, {"const": plain(when.value)})
+    if options[when.key].default == when.value:
+        return {"anyOf": [chosen, {"not": _at(when.key, {"not": {"type": "null"}})}]}
+    return chosen
 
 
 def _at(key: str, schema: Schema) -> Schema:
@@ -107,7 +114,7 @@ def site_reference() -> str:
 def _table(section: Section, key: str) -> list[str]:
     prefix = f"{key}." if key else ""
     rows = [
-        f"| `{prefix}{option.name}` | {_words(option)} | {option.otherwise} | {_meaning(option)}{_reserved(prefix + option.name)} |"
+        f"| `{prefix}{option.name}` | {_words(option)} | {option.otherwise} | {_meaning(option)} |"
         for option in section.options
         if not isinstance(option.kind, Section)
     ]
@@ -134,10 +141,7 @@ def _words(option: Option) -> str:
 
 
 def _meaning(option: Option) -> str:
-    rule = option.only_with
-    condition = f" {'Needed with' if rule.needed else 'Only with'} `{rule.key}: {written(rule.value)}`." if rule else ""
-    return f"{option.description}{condition}"
-
-
-def _reserved(key: str) -> str:
-    return " *Reserved: its component is not deployed, so it has no effect.*" if key in RESERVED else ""
+    words, when = ("Needed with", option.needed_with) if option.needed_with else ("Only with", option.only_with)
+    condition = f" {words} `{when.key}: {written(when.value)}`." if when else ""
+    reserved = " *Reserved: its component is not deployed, so it has no effect.*" if option.reserved else ""
+    return f"{option.description}{condition}{reserved}"

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from app.errors import UserError
-from app.secrets import recipe_data
+from infrastructure.secret_provider.providers import recipe_data
 from kit.secrets import KeyRef, SecretSpec, Shared, in_order
 from services.secrets.kubernetes import encoded, secret_manifest
 from services.secrets.recipes import complete

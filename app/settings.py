@@ -1,7 +1,7 @@
 """Reads site.yaml: a `Site`, or one report of everything that is wrong with the file.
 
 The file is composed to YAML nodes, which know their positions and their text, and is never constructed to Python objects: `1e3`
-stays `1e3`. The nodes are then read along the declarations of app/site.py. An option that is null counts as left out.
+stays `1e3`. The nodes are then read along the declarations of the options. An option that is null counts as left out.
 """
 
 import codecs
@@ -19,8 +19,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from app.errors import UserError
-from app.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, options_below, written
 from app.site import Site
+from kit.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, When, options_below, written
 
 SITE: Final = Section(Site)
 _DEEPEST = 20
@@ -113,7 +113,7 @@ def parse_site(text: str, name: str = "site.yaml") -> Site:
         reader.problem(root, "", "the file is empty; it needs at least server_name and images.registry")
         raise SettingsError(name, reader.problems)
     site = reader.read(SITE, root, root, "")
-    reader.check_only_with()
+    reader.check_rules()
     reader.check_distinct()
     if reader.problems or not isinstance(site, Site):
         raise SettingsError(name, reader.problems)
@@ -276,27 +276,30 @@ class _Reader:
             values.append((name, self.read(kind.value, key_node, value_node, f"{key}[{_quoted(name)}]")))
         return None if len(self.problems) > before else tuple(values)
 
-    def check_only_with(self) -> None:
+    def check_rules(self) -> None:
         """Note options that have no effect with the values of others, and those that others need."""
         options = dict(options_below(SITE))
         for key, option in options.items():
-            rule = option.only_with
-            if rule is None:
-                continue
-            selector = self.found.get(rule.key)
-            value = selector.value if selector else options[rule.key].default
-            if value is None:
-                continue
-            given = self.found.get(key)
+            if option.only_with:
+                self.check_only_with(key, option.only_with, options[option.only_with.key].default)
+            if option.needed_with:
+                self.check_needed_with(key, option, option.needed_with)
+
+    def check_only_with(self, key: str, rule: When, default: object) -> None:
+        given, selector = self.found.get(key), self.found.get(rule.key)
+        value = selector.value if selector else default
+        if given and value is not None and value != rule.value:
             here, there = f"{rule.key}: {written(value)}", f"{rule.key}: {written(rule.value)}"
-            if given and value != rule.value and rule.idle:
-                where = self.line(selector.node) if selector else "the default"
-                self.problem(given.key_node, key, f"has no effect with {here} ({where}); remove it, or write {there}")
-            elif rule.needed and selector and not given and value == rule.value:
-                parent = key.rpartition(".")[0]
-                section = self.found.get(parent)
-                lacks = f"which {parent} ({self.line(section.key_node)}) lacks" if section else "which is missing"
-                self.problem(selector.node, rule.key, f"{written(value)} needs {key}, {lacks}; {_wanted(option)}")
+            where = self.line(selector.node) if selector else "the default"
+            self.problem(given.key_node, key, f"has no effect with {here} ({where}); remove it, or write {there}")
+
+    def check_needed_with(self, key: str, option: Option, rule: When) -> None:
+        selector = self.found.get(rule.key)
+        if selector and selector.value == rule.value and key not in self.found:
+            parent = key.rpartition(".")[0]
+            section = self.found.get(parent)
+            lacks = f"which {parent} ({self.line(section.key_node)}) lacks" if section else "which is missing"
+            self.problem(selector.node, rule.key, f"{written(rule.value)} needs {key}, {lacks}; {_wanted(option)}")
 
     def check_distinct(self) -> None:
         """Note values that must differ from another one of their section and do not."""

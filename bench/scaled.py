@@ -15,10 +15,10 @@ from overlays.profile import Workers
 
 def scaled(profile: Profile, factor: int) -> Profile:
     """The same profile with `factor` times the workers, and a database that takes the connections of that many."""
-    workers: dict[str, Any] = {name: factor * getattr(profile.workers, name) for name in Workers.named_fields()}
-    database = profile.postgresql
+    workers, database = profile.synapse.workers, profile.postgresql
+    more: dict[str, Any] = {name: factor * getattr(workers, name) for name in Workers.named_fields()}
     larger = evolve(database, max_connections=factor * database.max_connections, memory=database.memory * factor)
-    return evolve(profile, workers=evolve(profile.workers, **workers), postgresql=larger)
+    return evolve(profile, synapse=evolve(profile.synapse, workers=evolve(workers, **more)), postgresql=larger)
 
 
 if __name__ == "__main__":

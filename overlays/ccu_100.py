@@ -1,28 +1,36 @@
 """100 concurrent users: everything is there and the data is redundant, at the smallest cost."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores
-from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import (
+    CoturnSize,
+    Envelope,
+    ErasureSize,
+    HAProxySize,
+    LiveKitSize,
+    PostgresSize,
+    Profile,
+    RedisSize,
+    SynapseSize,
+    Workers,
+)
 
 PROFILE = Profile(
     concurrent_users=100,
     postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(20), wal=gib(8), max_connections=180),
-    redis=3,
-    redis_memory=mib(64),
+    redis=RedisSize(servers=3, memory=mib(64)),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
     minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(256)),
-    livekit=1,
-    calls=CallSizes(livekit=Resources(millicores(250), mib(256), gib(1)), coturn=Resources(millicores(50), mib(48), mib(256)), relayed=60),
-    workers=Workers(
-        synchrotron=1,
-        event_persister=1,
-        client_reader=1,
-        federation_sender=1,
-        media_repository=1,
-        federation_reader=1,
-        others=1,
-        other_shards=1,
-    ),
-    synapse=ProcessSize(
+    synapse=SynapseSize(
+        workers=Workers(
+            synchrotron=1,
+            event_persister=1,
+            client_reader=1,
+            federation_sender=1,
+            media_repository=1,
+            federation_reader=1,
+            others=1,
+            other_shards=1,
+        ),
         light=Resources(millicores(30), mib(136), mib(512)),
         medium=Resources(millicores(50), mib(144), mib(768)),
         heavy=Resources(millicores(80), mib(160), gib(1)),
@@ -30,6 +38,8 @@ PROFILE = Profile(
         database_connections=5,
         cache_factor=0.5,
     ),
-    haproxy=ProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
+    haproxy=HAProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
+    livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(256), gib(1))),
+    coturn=CoturnSize(resources=Resources(millicores(50), mib(48), mib(256)), relayed=60),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

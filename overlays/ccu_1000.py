@@ -1,30 +1,36 @@
 """1000 concurrent users: every elastic worker type has a second instance."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import (
+    CoturnSize,
+    Envelope,
+    ErasureSize,
+    HAProxySize,
+    LiveKitSize,
+    PostgresSize,
+    Profile,
+    RedisSize,
+    SynapseSize,
+    Workers,
+)
 
 PROFILE = Profile(
     concurrent_users=1_000,
     postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=300),
-    redis=3,
-    redis_memory=mib(128),
+    redis=RedisSize(servers=3, memory=mib(128)),
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
     minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(256)),
-    livekit=2,
-    calls=CallSizes(
-        livekit=Resources(millicores(500), mib(512), gib(2)), coturn=Resources(millicores(100), mib(64), mib(512)), relayed=600
-    ),
-    workers=Workers(
-        synchrotron=2,
-        event_persister=2,
-        client_reader=2,
-        federation_sender=2,
-        media_repository=2,
-        federation_reader=2,
-        others=2,
-        other_shards=1,
-    ),
-    synapse=ProcessSize(
+    synapse=SynapseSize(
+        workers=Workers(
+            synchrotron=2,
+            event_persister=2,
+            client_reader=2,
+            federation_sender=2,
+            media_repository=2,
+            federation_reader=2,
+            others=2,
+            other_shards=1,
+        ),
         light=Resources(millicores(50), mib(160), gib(1)),
         medium=Resources(millicores(100), mib(224), gib(1)),
         heavy=Resources(millicores(150), mib(320), gib(2)),
@@ -32,6 +38,8 @@ PROFILE = Profile(
         database_connections=6,
         cache_factor=1.0,
     ),
-    haproxy=ProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),
+    haproxy=HAProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),
+    livekit=LiveKitSize(replicas=2, resources=Resources(millicores(500), mib(512), gib(2))),
+    coturn=CoturnSize(resources=Resources(millicores(100), mib(64), mib(512)), relayed=600),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

@@ -1,28 +1,36 @@
 """10000 concurrent users."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import (
+    CoturnSize,
+    Envelope,
+    ErasureSize,
+    HAProxySize,
+    LiveKitSize,
+    PostgresSize,
+    Profile,
+    RedisSize,
+    SynapseSize,
+    Workers,
+)
 
 PROFILE = Profile(
     concurrent_users=10_000,
     postgresql=PostgresSize(instances=3, cpu=cores(6), memory=gib(12), storage=gib(300), wal=gib(64), max_connections=900),
-    redis=5,
-    redis_memory=mib(512),
+    redis=RedisSize(servers=5, memory=mib(512)),
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
-    livekit=5,
-    calls=CallSizes(livekit=Resources(cores(1), mib(1536), gib(6)), coturn=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
-    workers=Workers(
-        synchrotron=8,
-        event_persister=4,
-        client_reader=8,
-        federation_sender=4,
-        media_repository=4,
-        federation_reader=4,
-        others=2,
-        other_shards=2,
-    ),
-    synapse=ProcessSize(
+    synapse=SynapseSize(
+        workers=Workers(
+            synchrotron=8,
+            event_persister=4,
+            client_reader=8,
+            federation_sender=4,
+            media_repository=4,
+            federation_reader=4,
+            others=2,
+            other_shards=2,
+        ),
         light=Resources(millicores(150), mib(384), gib(2)),
         medium=Resources(millicores(250), mib(512), gib(3)),
         heavy=Resources(millicores(400), mib(768), gib(4)),
@@ -30,6 +38,8 @@ PROFILE = Profile(
         database_connections=8,
         cache_factor=3.0,
     ),
-    haproxy=ProxySize(replicas=3, resources=Resources(cores(1), mib(512), gib(1))),
+    haproxy=HAProxySize(replicas=3, resources=Resources(cores(1), mib(512), gib(1))),
+    livekit=LiveKitSize(replicas=5, resources=Resources(cores(1), mib(1536), gib(6))),
+    coturn=CoturnSize(resources=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

@@ -1,30 +1,36 @@
 """20000 concurrent users."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import (
+    CoturnSize,
+    Envelope,
+    ErasureSize,
+    HAProxySize,
+    LiveKitSize,
+    PostgresSize,
+    Profile,
+    RedisSize,
+    SynapseSize,
+    Workers,
+)
 
 PROFILE = Profile(
     concurrent_users=20_000,
     postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(24), storage=gib(600), wal=gib(100), max_connections=1200),
-    redis=5,
-    redis_memory=gib(1),
+    redis=RedisSize(servers=5, memory=gib(1)),
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(120), cpu=millicores(250), memory=gib(1)),
-    livekit=7,
-    calls=CallSizes(
-        livekit=Resources(millicores(1500), gib(2), gib(8)), coturn=Resources(millicores(250), mib(192), gib(1)), relayed=3_000
-    ),
-    workers=Workers(
-        synchrotron=16,
-        event_persister=8,
-        client_reader=16,
-        federation_sender=8,
-        media_repository=8,
-        federation_reader=8,
-        others=2,
-        other_shards=2,
-    ),
-    synapse=ProcessSize(
+    synapse=SynapseSize(
+        workers=Workers(
+            synchrotron=16,
+            event_persister=8,
+            client_reader=16,
+            federation_sender=8,
+            media_repository=8,
+            federation_reader=8,
+            others=2,
+            other_shards=2,
+        ),
         light=Resources(millicores(150), mib(512), gib(2)),
         medium=Resources(millicores(300), mib(768), gib(3)),
         heavy=Resources(millicores(500), mib(896), gib(4)),
@@ -32,6 +38,8 @@ PROFILE = Profile(
         database_connections=6,
         cache_factor=4.0,
     ),
-    haproxy=ProxySize(replicas=4, resources=Resources(cores(2), mib(768), gib(2))),
+    haproxy=HAProxySize(replicas=4, resources=Resources(cores(2), mib(768), gib(2))),
+    livekit=LiveKitSize(replicas=7, resources=Resources(millicores(1500), gib(2), gib(8))),
+    coturn=CoturnSize(resources=Resources(millicores(250), mib(192), gib(1)), relayed=3_000),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -1,28 +1,36 @@
 """5000 concurrent users: every worker type that can be sharded is."""
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
-from overlays.profile import CallSizes, Envelope, ErasureSize, PostgresSize, ProcessSize, Profile, ProxySize, Workers
+from overlays.profile import (
+    CoturnSize,
+    Envelope,
+    ErasureSize,
+    HAProxySize,
+    LiveKitSize,
+    PostgresSize,
+    Profile,
+    RedisSize,
+    SynapseSize,
+    Workers,
+)
 
 PROFILE = Profile(
     concurrent_users=5_000,
     postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=550),
-    redis=3,
-    redis_memory=mib(256),
+    redis=RedisSize(servers=3, memory=mib(256)),
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
     minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
-    livekit=3,
-    calls=CallSizes(livekit=Resources(millicores(750), gib(1), gib(4)), coturn=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
-    workers=Workers(
-        synchrotron=4,
-        event_persister=2,
-        client_reader=4,
-        federation_sender=2,
-        media_repository=2,
-        federation_reader=2,
-        others=2,
-        other_shards=2,
-    ),
-    synapse=ProcessSize(
+    synapse=SynapseSize(
+        workers=Workers(
+            synchrotron=4,
+            event_persister=2,
+            client_reader=4,
+            federation_sender=2,
+            media_repository=2,
+            federation_reader=2,
+            others=2,
+            other_shards=2,
+        ),
         light=Resources(millicores(100), mib(256), gib(1)),
         medium=Resources(millicores(150), mib(384), gib(2)),
         heavy=Resources(millicores(250), mib(512), gib(3)),
@@ -30,6 +38,8 @@ PROFILE = Profile(
         database_connections=8,
         cache_factor=2.0,
     ),
-    haproxy=ProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),
+    haproxy=HAProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),
+    livekit=LiveKitSize(replicas=3, resources=Resources(millicores(750), gib(1), gib(4))),
+    coturn=CoturnSize(resources=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

@@ -1,4 +1,4 @@
-"""Small manifests for the tests of `app.reach`, as short as a test wants them."""
+"""Small manifests for the tests of `app.inspection.reach`, as short as a test wants them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -9,9 +9,9 @@ from main_instance.synapse.workers import MAIN, WORKER_TYPES
 
 def route(method: str, path: str, query: str = "", *, federation: bool = True, types: tuple[WorkerType, ...] = WORKER_TYPES) -> str:
     """Name the worker type, or `main`, that takes a request. `path`: as it comes over the wire, without the query."""
-    for kind in types:
-        if any(_matches(candidate, method, path, query, federation) for candidate in kind.routes):
-            return kind.name
+    for worker in types:
+        if any(_matches(candidate, method, path, query, federation) for candidate in worker.routes):
+            return worker.name
     return MAIN
 
 

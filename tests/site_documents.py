@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from app.options import Choice, Entries, Flag, Items, Kind, OnlyWith, Section, Text, options_below
 from app.site import Site
+from kit.options import Choice, Entries, Flag, Items, Kind, Section, Text, When, options_below
 
 Document = dict[str, Any]
 SITE = Section(Site)
@@ -127,12 +127,11 @@ VALUES = {key: values(option.kind) for key, option in OPTIONS.items()}
 def right_documents(draw: st.DrawFn) -> Document:
     """Documents that keep the rules between options, but for values that must differ."""
     document: Document = draw(ANY_DOCUMENT)
-    rules = {key: option.only_with for key, option in OPTIONS.items() if option.only_with}
-    for key, rule in rules.items():
-        if rule.needed and at(document, key) is None and at(document, rule.key) == rule.value:
+    for key, option in OPTIONS.items():
+        if (rule := option.needed_with) and at(document, key) is None and at(document, rule.key) == rule.value:
             cut(document, rule.key)
-    for key, rule in rules.items():
-        if rule.idle and not chosen(document, rule):
+    for key, option in OPTIONS.items():
+        if option.only_with and not chosen(document, option.only_with):
             cut(document, key)
     return document
 
@@ -176,7 +175,7 @@ def cut(document: Document, key: str) -> None:
         parent.pop(name, None)
 
 
-def chosen(document: Document, rule: OnlyWith) -> bool:
+def chosen(document: Document, rule: When) -> bool:
     """Whether a document has, or has by default, the value that an option needs in order to have an effect."""
     value = at(document, rule.key)
     return bool((OPTIONS[rule.key].default if value is None else value) == rule.value)
@@ -203,7 +202,7 @@ def document_of(site: Site) -> Document:
     idle: list[str] = []
     for key, option in OPTIONS.items():
         value, rule = attribute(site, key), option.only_with
-        if (rule and rule.idle and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
+        if (rule and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
             idle.append(f"{key}.")
         elif value is not None and not isinstance(option.kind, Section):
             put(document, key, yaml_value(option.kind, value))

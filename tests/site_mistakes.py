@@ -1,7 +1,7 @@
 """Settings with mistakes, and what the report on each must say: a table for the tests of the reader and of the schema."""
 
-from app.options import Section
 from app.site import Site
+from kit.options import Section
 
 BASE = "server_name: example.com\nimages:\n  registry: registry.example.com\n"
 """The shortest site, in three lines: what a test adds begins in line 4."""

@@ -5,6 +5,7 @@ from cdk8s_plus_34 import k8s
 
 from kit.component import Component
 from kit.installation import Installation
+from kit.place import Place
 
 _READ = ["get", "list", "watch"]
 _CHANGE = ["create", "update", "patch", "delete"]
@@ -40,10 +41,10 @@ ACCESS = (
 class OperatorAccess(Component):
     """Cluster roles that let people with `view` and `edit` in a namespace see and change what the operators run there."""
 
-    folder = "rbac"
+    directory = "rbac"
 
-    def __init__(self, installation: Installation, namespace: str) -> None:
-        super().__init__(installation, "operator-access", namespace)
+    def __init__(self, installation: Installation, place: Place) -> None:
+        super().__init__(installation, "operator-access", place)
         for access in ACCESS:
             every = [*access.resources, *access.unchangeable]
             self._role(access, "view", every, _READ)

@@ -7,6 +7,7 @@ from cdk8s_plus_34 import k8s
 
 from kit.component import Component, Priority
 from kit.installation import Installation
+from kit.place import Place
 
 PodSecurity = Literal["restricted", "baseline", "privileged"]
 
@@ -30,10 +31,10 @@ class Namespace:
 class Foundation(Component):
     """Namespaces with Pod Security labels, and two priority classes: data is evicted after messaging, messaging after the rest."""
 
-    folder = "."
+    directory = ""
 
-    def __init__(self, installation: Installation, namespaces: tuple[Namespace, ...]) -> None:
-        super().__init__(installation, "foundation", namespaces[0].name)
+    def __init__(self, installation: Installation, place: Place, namespaces: tuple[Namespace, ...]) -> None:
+        super().__init__(installation, "foundation", place)
         for namespace in namespaces:
             security = {f"pod-security.kubernetes.io/{mode}": namespace.pod_security for mode in ("enforce", "audit", "warn")}
             self.add(
@@ -46,7 +47,3 @@ class Foundation(Component):
             )
         for priority, value in ((Priority.DATA, 1_000_000), (Priority.MESSAGING, 500_000)):
             self.add("namespace.yaml", k8s.KubePriorityClass, priority.value, cluster_wide=True, value=value, global_default=False)
-
-    def path(self, file: str) -> str:
-        """The root of the base: namespaces come before everything."""
-        return file

@@ -7,8 +7,10 @@ from attrs import field, frozen
 from cdk8s_plus_34 import k8s
 
 from kit.component import Component
+from kit.facts import Cluster, Dns
 from kit.installation import Declarations, Installation
 from kit.network import External, Pods, Port
+from kit.place import Place
 from kit.pods import int_or_string
 
 # Addresses that no public server has (RFC 6890 and its successors): an outside peer on the internet is never there.
@@ -27,18 +29,11 @@ _API_SERVER = (Port("https", 443), Port("apiserver", 6443))
 class NetworkPoliciesSpec:
     """`namespaces`: those of the platform, each closed by default. `ingress_namespace`: where the ingress controller runs.
 
-    `api_server_cidrs`: where the API server's endpoints are; empty for any address, on its ports alone. `node_cidrs`: where the nodes are,
-    whose addresses pods in their network have.
-    `dns_namespace`: where the pods of the cluster's DNS are; `dns_cidrs`: where DNS answers that is not in pods.
     `names`: namespace and group of pods to the name of its policy, where that is not the group's own.
     """
 
     namespaces: tuple[str, ...]
     ingress_namespace: str
-    api_server_cidrs: tuple[str, ...] = ()
-    node_cidrs: tuple[str, ...] = ()
-    dns_namespace: str = "kube-system"
-    dns_cidrs: tuple[str, ...] = ()
     names: Mapping[tuple[str, str], str] = field(factory=dict)
 
     @classmethod
@@ -50,15 +45,15 @@ class NetworkPoliciesSpec:
 class NetworkPolicies(Component):
     """Default deny both ways in every namespace of the platform; then, for each group of pods, both ends of its connections."""
 
-    folder = "infrastructure/04-networking"
+    directory = "04-networking"
 
-    def __init__(self, installation: Installation, spec: NetworkPoliciesSpec) -> None:
-        super().__init__(installation, "network-policies", spec.namespaces[0])
+    def __init__(self, installation: Installation, place: Place, spec: NetworkPoliciesSpec) -> None:
+        super().__init__(installation, "network-policies", place)
         self._spec = spec
         for namespace in spec.namespaces:
             self._policy(Pods(_DEFAULT_DENY, namespace, ()), [], [])
-        declared = installation.declared
-        ingress, egress = _ingress(declared, spec), _egress(declared, spec)
+        declared, cluster = installation.declared, installation.facts.cluster
+        ingress, egress = _ingress(declared, spec.ingress_namespace, cluster), _egress(declared, cluster)
         for pods in dict.fromkeys([*ingress, *egress]):
             if pods.namespace in spec.namespaces and not pods.host_network:
                 self._policy(pods, ingress.get(pods, []), egress.get(pods, []))
@@ -80,22 +75,22 @@ class NetworkPolicies(Component):
         )
 
 
-def _ingress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, list[k8s.NetworkPolicyIngressRule]]:
+def _ingress(declared: Declarations, ingress_namespace: str, cluster: Cluster) -> dict[Pods, list[k8s.NetworkPolicyIngressRule]]:
     sources: dict[Pods, dict[Port, list[Pods]]] = defaultdict(lambda: defaultdict(list))
     for connection in declared.connections:
         sources[connection.target][connection.port].append(connection.source)
     for exposure in declared.exposures:
-        sources[exposure.endpoint.pods][exposure.endpoint.target].append(Pods("ingress", spec.ingress_namespace, ()))
+        sources[exposure.endpoint.pods][exposure.endpoint.target].append(Pods("ingress", ingress_namespace, ()))
     return {
         target: [
-            k8s.NetworkPolicyIngressRule(from_=_peers(dict.fromkeys(peers), target, spec), ports=[_port(port)])
+            k8s.NetworkPolicyIngressRule(from_=_peers(dict.fromkeys(peers), target, cluster), ports=[_port(port)])
             for port, peers in ports.items()
         ]
         for target, ports in sources.items()
     }
 
 
-def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, list[k8s.NetworkPolicyEgressRule]]:
+def _egress(declared: Declarations, cluster: Cluster) -> dict[Pods, list[k8s.NetworkPolicyEgressRule]]:
     rules: dict[Pods, list[k8s.NetworkPolicyEgressRule]] = defaultdict(list)
     targets: dict[Pods, dict[Pods, list[Port]]] = defaultdict(lambda: defaultdict(list))
     for connection in declared.connections:
@@ -103,39 +98,39 @@ def _egress(declared: Declarations, spec: NetworkPoliciesSpec) -> dict[Pods, lis
     for source, peers in targets.items():
         for target, ports in peers.items():
             rules[source].append(
-                k8s.NetworkPolicyEgressRule(to=_peers((target,), source, spec), ports=[_port(p) for p in dict.fromkeys(ports)])
+                k8s.NetworkPolicyEgressRule(to=_peers((target,), source, cluster), ports=[_port(p) for p in dict.fromkeys(ports)])
             )
     for source, external in declared.outside:
         ports = [Port("", number, external.protocol) for number in external.ports]
         rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=[_port(p) for p in ports]))
     for source in declared.api_clients:
-        to = [_block(cidr) for cidr in spec.api_server_cidrs] or None
+        to = [_block(cidr) for cidr in cluster.api_server_cidrs] or None
         rules[source].append(k8s.NetworkPolicyEgressRule(to=to, ports=[_port(p) for p in _API_SERVER]))
     for source in rules:
-        rules[source] += _dns(spec)
+        rules[source] += _dns(cluster.dns)
     return rules
 
 
-def _dns(spec: NetworkPoliciesSpec) -> list[k8s.NetworkPolicyEgressRule]:
+def _dns(dns: Dns) -> list[k8s.NetworkPolicyEgressRule]:
     """The way to DNS, which everybody needs who goes out."""
-    pods = k8s.NetworkPolicyPeer(namespace_selector=_namespace(spec.dns_namespace))
-    rules = [k8s.NetworkPolicyEgressRule(to=[pods, *map(_block, spec.dns_cidrs)], ports=[_port(port) for port in _DNS])]
+    pods = k8s.NetworkPolicyPeer(namespace_selector=_namespace(dns.namespace))
+    rules = [k8s.NetworkPolicyEgressRule(to=[pods, *map(_block, dns.cidrs)], ports=[_port(port) for port in _DNS])]
     namespace, ports = _DNS_OF_OPENSHIFT
-    if spec.dns_namespace == namespace:
+    if dns.namespace == namespace:
         rules.append(k8s.NetworkPolicyEgressRule(to=[pods], ports=[_port(port) for port in ports]))
     return rules
 
 
-def _peers(groups: Iterable[Pods], seen_from: Pods, spec: NetworkPoliciesSpec) -> list[k8s.NetworkPolicyPeer]:
+def _peers(groups: Iterable[Pods], seen_from: Pods, cluster: Cluster) -> list[k8s.NetworkPolicyPeer]:
     """The peers of one rule. Pods in the network of their nodes are those nodes. Raises ValueError where nobody has said where these are."""
     groups = tuple(groups)
     nodes = [pods for pods in groups if pods.host_network]
-    if nodes and not spec.node_cidrs:
+    if nodes and not cluster.node_cidrs:
         raise ValueError(
             f"cluster.node_cidrs: {nodes[0].name} runs in the network of its nodes, and no policy can admit it to {seen_from.name}, or the "
             "other way round, without their addresses"
         )
-    return [_peer(pods, seen_from) for pods in groups if not pods.host_network] + [_block(cidr) for cidr in spec.node_cidrs if nodes]
+    return [_peer(pods, seen_from) for pods in groups if not pods.host_network] + [_block(cidr) for cidr in cluster.node_cidrs if nodes]
 
 
 def _peer(pods: Pods, seen_from: Pods) -> k8s.NetworkPolicyPeer:

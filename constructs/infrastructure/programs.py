@@ -18,17 +18,14 @@ def program_files(package: str) -> dict[str, str]:
 
 
 def program(
-    component: Component, package: str, module: str, folder: str, request: str, resources: Resources, mounts: tuple[Mount, ...] = ()
+    component: Component, package: str, module: str, request: str, resources: Resources, mounts: tuple[Mount, ...] = ()
 ) -> Container:
     """A container that runs `services.<package>.<module>` with a request file.
 
-    Program and request are ConfigMaps of the component, with their files below `config/<folder>`: no new image is needed when one
-    of them changes.
+    Program and request are ConfigMaps of the component: no new image is needed when one of them changes.
     """
-    code = component.config(
-        f"{component.name}-program", {name: (f"{folder}/{name}", text) for name, text in program_files(package).items()}
-    )
-    asked = component.config(f"{component.name}-request", {"request.json": (f"{folder}/{component.name}.json", request)})
+    code = component.config(f"{component.name}-program", program_files(package))
+    asked = component.config(f"{component.name}-request", {"request.json": request}, stored={"request.json": f"{component.name}.json"})
     return Container(
         name=module,
         image=image("synapse"),

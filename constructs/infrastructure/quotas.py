@@ -1,19 +1,26 @@
 """What a namespace may take of the cluster: a quota that admits what the platform declares and little more, and a pod's share by default."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 from attrs import frozen
 from cdk8s_plus_34 import k8s
 
 from kit.component import Component
+from kit.footprint import UNDECLARED, Share, pod_sets, volume_share
 from kit.installation import Installation
+from kit.place import Place
 from kit.pods import quantity
-from kit.quantities import Bytes, Cpu, Resources, mib, millicores
-
-UNDECLARED = Resources(millicores(25), mib(64), mib(256))
-"""What a container gets that says nothing itself: a sidecar of the MinIO operator, a container that a person starts to look around."""
+from kit.quantities import Bytes, Cpu
+from kit.rendering import Manifest
 
 SPARE_PODS = 10
 """Pods beyond those declared, of the size of `UNDECLARED`: cert-manager's, one for each host of which it proves the possession to an
 ACME authority (10m, 64Mi: cert-manager, internal/apis/config/controller/v1alpha1/defaults.go), and those of people."""
+
+
+MOST_NODES = 100
+"""Nodes on which a quota admits the pods of a DaemonSet: several times what the largest profile needs."""
 
 
 @frozen
@@ -29,17 +36,35 @@ class Quota:
     volumes: int
 
 
+def quotas(manifests: Iterable[Manifest], nodes: int = MOST_NODES) -> tuple[Quota, ...]:
+    """For each namespace of the platform, what its pods take at the most: a DaemonSet on each of `nodes`, and every Job at once."""
+    objects = list(manifests)
+    total: dict[str, Share] = defaultdict(Share)
+    pods: dict[str, int] = defaultdict(int)
+    for found in pod_sets(objects, nodes):
+        total[found.namespace] += found.each * found.most
+        pods[found.namespace] += found.most
+    for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
+        total[claim["metadata"]["namespace"]] += volume_share(claim["spec"])
+    spare = Share(UNDECLARED.cpu, UNDECLARED.memory, UNDECLARED.memory_limit) * SPARE_PODS
+    return tuple(
+        Quota(name, pods[name] + SPARE_PODS, taken.cpu, taken.memory, taken.memory_limit, taken.storage, taken.volumes)
+        for name in (o["metadata"]["name"] for o in objects if o["kind"] == "Namespace")
+        for taken in [total[name] + spare]
+    )
+
+
 class Quotas(Component):
-    """One ResourceQuota and one LimitRange for each namespace, beside it.
+    """One ResourceQuota and one LimitRange for each namespace, beside it: for all that has been declared before.
 
     There is no limit of processor time, neither as a sum nor by default: throttled, a single-threaded process answers late.
     """
 
-    folder = "."
+    directory = ""
 
-    def __init__(self, installation: Installation, quotas: tuple[Quota, ...]) -> None:
-        super().__init__(installation, "quotas", quotas[0].namespace)
-        for quota in quotas:
+    def __init__(self, installation: Installation, place: Place) -> None:
+        super().__init__(installation, "quotas", place)
+        for quota in quotas(installation.rendering().manifests()):
             hard = {
                 "pods": quantity(quota.pods),
                 "persistentvolumeclaims": quantity(quota.volumes),

@@ -12,12 +12,15 @@ from cdk8s_plus_34 import k8s
 from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
+from kit.monitoring import Scrape
 from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
 from kit.objects import Kind, data
+from kit.place import Place
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
 from kit.rendering import Tuning
-from kit.secrets import SecretSpec
+from kit.secrets import Change, DeclaredSecret, SecretSpec
+from kit.state import State
 
 PART_OF = "matrix-platform"
 
@@ -67,17 +70,26 @@ class Component(Construct):
     disruption budgets, service accounts, policies) follows from what it declares.
     """
 
-    folder: ClassVar[str]
+    directory: ClassVar[str]
+    """Its folder in the layer of its place, such as `07-sygnal`; empty for the layer itself."""
+    config_directory: ClassVar[str | None] = None
+    """Its folder below `config/`, if that is not called like the component."""
+    together: ClassVar[bool] = False
+    """Whether all instances stand in one folder, each with names and files that say which it is."""
     priority: ClassVar[Priority | None] = None
     host_network: ClassVar[bool] = False
     """Whether its pods are in the network of their nodes: for programs of which clients need to reach thousands of ports."""
 
-    def __init__(self, installation: Installation, name: str, namespace: str) -> None:
-        super().__init__(installation, f"{namespace}.{name}")
+    def __init__(self, installation: Installation, name: str, place: Place) -> None:
+        suffix = "" if self.together else place.suffix
+        super().__init__(installation, f"{place.namespace}.{name}{suffix}")
         self.installation = installation
-        self.name = name
-        self.namespace = namespace
-        self.pods = Pods(name, namespace, (("app.kubernetes.io/name", name),), self.host_network)
+        self.place = place
+        self.name = f"{name}{suffix}"
+        self.namespace = place.namespace
+        self.folder = "/".join(part for part in (place.layer, f"{self.directory}{suffix}") if part)
+        self.config_folder = f"config/{self.config_directory or name}{suffix}"
+        self.pods = Pods(self.name, self.namespace, (("app.kubernetes.io/name", self.name),), self.host_network)
         """All pods of the component."""
         self._has_service_account = False
 
@@ -85,7 +97,7 @@ class Component(Construct):
 
     def path(self, file: str) -> str:
         """Where one of the component's files stands below `dist/base`."""
-        return f"{self.folder}/{file}"
+        return f"{self.folder}/{file}" if self.folder else file
 
     def labels(self, part: str | None = None) -> dict[str, str]:
         """The labels of the component's objects; with `part`, those of one workload and its pods."""
@@ -118,15 +130,22 @@ class Component(Construct):
             **properties,
         )
 
-    def config(self, name: str, files: Mapping[str, tuple[str, str]]) -> ConfigMap:
-        """A ConfigMap of one concern. `files`: key in the ConfigMap to (path below `config/`, text)."""
-        placed = {key: (f"config/{path}", text) for key, (path, text) in files.items()}
+    def config(self, name: str, files: Mapping[str, str], *, stored: Mapping[str, str] | None = None) -> ConfigMap:
+        """A ConfigMap of one concern. `files`: key to text.
+
+        `stored`: key to where the file stands in the component's folder below `config/`, where that is not the key.
+        """
+        placed = {key: (f"{self.config_folder}/{(stored or {}).get(key, key)}", text) for key, text in files.items()}
         self.installation.add_config_map(name, self.namespace, placed)
         return ConfigMap(name, self.namespace, tuple((key, path) for key, (path, _) in placed.items()))
 
-    def secret(self, spec: SecretSpec) -> SecretSpec:
-        """Declare a Secret that the site's provider has to make."""
-        self.installation.declared.secrets.append((self.folder, self.name, spec))
+    def tuned(self, file: str, *keys: str) -> Tuning:
+        """These fields of an object's `spec` stand in a file of the component's folder below `config/`, where people tune them."""
+        return Tuning(f"{self.config_folder}/{file}", keys)
+
+    def secret(self, spec: SecretSpec, changes: Mapping[str, Change] | None = None) -> SecretSpec:
+        """Declare a Secret that the site's provider has to make. `changes`: what a change of each key does that is kept in its own right."""
+        self.installation.declared.secrets.append(DeclaredSecret(self.folder, self.name, spec, changes or {}))
         return spec
 
     # -- workloads
@@ -251,9 +270,16 @@ class Component(Construct):
         """`source` talks to the Kubernetes API."""
         self.installation.declared.api_clients.append(source)
 
-    def expose(self, exposure: Exposure) -> None:
-        """The ingress publishes an endpoint."""
-        self.installation.declared.exposures.append(exposure)
+    def expose(
+        self, name: str, host: Host, endpoint: Endpoint, paths: tuple[str, ...] = ("/",), allowed_sources: tuple[str, ...] = ()
+    ) -> None:
+        """The ingress publishes an endpoint: `paths` are prefixes under `host`, which other exposures may share with other paths.
+
+        `name`: of the Ingress or route, which stands in the component's folder. `allowed_sources`: addresses that may come in; empty for all.
+        """
+        self.installation.declared.exposures.append(
+            Exposure(f"{name}{self.place.suffix}", host, endpoint, self.path("ingress.yaml"), paths, allowed_sources)
+        )
 
     def serves_tls(self, host: Host) -> None:
         """The component answers for a host itself, without the ingress: it mounts the host's certificate from its own namespace."""
@@ -267,6 +293,16 @@ class Component(Construct):
                 if wanted.overlaps(taken):
                     raise ValueError(f"{self.name} would listen on {wanted}/{wanted.protocol} of its nodes, and {taken} is for {owner}")
             declared.append((self.name, wanted))
+
+    # -- what operators of the platform must know
+
+    def offers_metrics(self, pods: Pods, port: Port, path: str = "/metrics", *, job: str | None = None) -> None:
+        """Every one of these pods serves metrics for Prometheus. `job`: what the series are called by, if not like the component."""
+        self.installation.declared.scrapes.append(Scrape(job or self.name, pods, port, path))
+
+    def keeps(self, what: str, where: str, restored: str) -> None:
+        """The component keeps something, as `State` says."""
+        self.installation.declared.state.append((self.name, State(what, where, restored)))
 
     # -- what the kit does for every workload
 
@@ -284,8 +320,8 @@ class Component(Construct):
             selector=self._selector(part),
             service_account=pod.service_account or self._service_account(),
             priority_class=self.priority.value if self.priority else None,
-            pull_secrets=facts.pull_secrets,
-            zones=facts.zones,
+            pull_secrets=facts.images.pull_secrets,
+            zones=facts.cluster.multi_zone,
             host_network=self.host_network,
             spread=spread,
         )

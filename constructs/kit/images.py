@@ -45,5 +45,7 @@ def image_lock() -> dict[str, Image]:
 
 
 def image(name: str) -> Image:
-    """The image called `name` in images.toml; KeyError if there is none."""
+    """The image called `name` in images.toml. ValueError if there is none."""
+    if name not in image_lock():
+        raise ValueError(f"images.toml has no image {name!r}: add it there, with its tag, licence and user")
     return image_lock()[name]

@@ -3,39 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 from cdk8s import App, Chart
 
 from constructs import Construct
-from kit.images import Image
+from kit.facts import Facts
+from kit.monitoring import Scrape
 from kit.network import Connection, Exposure, External, Host, Pods, PortRange
 from kit.objects import Kind, manifest
 from kit.pods import ConfigMap
 from kit.rendering import ObjectId, PlacedObject, Rendering, Tuning
-from kit.secrets import SecretSpec
-
-
-@frozen
-class Facts:
-    """What every component must know of its site.
-
-    `registry` holds the images built from this repository; `mirror` replaces the host of all others; `zones`: nodes carry
-    `topology.kubernetes.io/zone`.
-    """
-
-    registry: str
-    mirror: str | None = None
-    pull_secrets: tuple[str, ...] = ()
-    cluster_domain: str = "cluster.local"
-    zones: bool = False
-
-    def service_host(self, service: str, namespace: str) -> str:
-        """The full DNS name of a Service. Without the final dot, which certificates do not have."""
-        return f"{service}.{namespace}.svc.{self.cluster_domain}"
-
-    def pulls(self, image: Image) -> str:
-        """The reference by which this site pulls an image."""
-        return image.reference(self.registry, self.mirror)
+from kit.secrets import DeclaredSecret
+from kit.state import State
 
 
 @define
@@ -50,8 +29,11 @@ class Declarations:
     """Hosts whose certificate a component mounts, and its namespace."""
     node_ports: list[tuple[str, PortRange]] = Factory(list)
     """Component, and ports that it takes of the nodes that it runs on."""
-    secrets: list[tuple[str, str, SecretSpec]] = Factory(list)
-    """Folder and name of the component, and what it needs."""
+    secrets: list[DeclaredSecret] = Factory(list)
+    scrapes: list[Scrape] = Factory(list)
+    """Metrics that pods offer."""
+    state: list[tuple[str, State]] = Factory(list)
+    """Component, and what it keeps."""
 
 
 class Installation(Chart):

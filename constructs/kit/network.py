@@ -1,6 +1,6 @@
 """Who listens where, who calls whom: value objects from which Services, network policies and scrape targets follow."""
 
-from attrs import field, frozen
+from attrs import frozen
 
 
 @frozen
@@ -95,15 +95,11 @@ class Host:
 
 @frozen
 class Exposure:
-    """An endpoint that the ingress publishes: `paths` are prefixes under `host`, which other exposures may share with other paths.
-
-    `file`: where its Ingress stands below `dist/base`.
-    """
+    """An endpoint that the ingress publishes, as `Component.expose` says. `file`: where its Ingress stands below `dist/base`."""
 
     name: str
     host: Host
     endpoint: Endpoint
     file: str
-    paths: tuple[str, ...] = ("/",)
-    allowed_sources: tuple[str, ...] = field(default=())
-    """Address ranges that may come in; empty for the whole world."""
+    paths: tuple[str, ...]
+    allowed_sources: tuple[str, ...]

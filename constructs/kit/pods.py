@@ -150,22 +150,58 @@ class PodField:
 
 
 @frozen
-class Probe:
-    """How the kubelet asks a container how it is: one of `http` (path on the named port), `tcp` (named port) or `command`."""
+class HttpGet:
+    """A request to a path on a named port: any answer below 400 is a yes."""
 
-    http: tuple[str, str] | None = None
-    tcp: str | None = None
-    command: tuple[str, ...] = ()
+    path: str
+    port: str
+
+
+@frozen
+class TcpConnect:
+    """A connection to a named port."""
+
+    port: str
+
+
+@frozen
+class Command:
+    """A command in the container that ends with 0."""
+
+    words: tuple[str, ...]
+
+
+@frozen
+class Probe:
+    """How the kubelet asks a container how it is. Made by `Probe.http`, `Probe.tcp` or `Probe.command`."""
+
+    question: HttpGet | TcpConnect | Command
     period_seconds: int = 10
     timeout_seconds: int = 2
     failures: int = 3
 
+    @classmethod
+    def http(cls, path: str, port: str, **times: int) -> "Probe":
+        """Ask by HTTP. `times`: the other fields."""
+        return cls(HttpGet(path, port), **times)
+
+    @classmethod
+    def tcp(cls, port: str, **times: int) -> "Probe":
+        """Connect. `times`: the other fields."""
+        return cls(TcpConnect(port), **times)
+
+    @classmethod
+    def command(cls, *words: str, **times: int) -> "Probe":
+        """Run a command. `times`: the other fields."""
+        return cls(Command(words), **times)
+
     def render(self) -> k8s.Probe:
         """The typed probe."""
+        asked = self.question
         return k8s.Probe(
-            http_get=k8s.HttpGetAction(path=self.http[0], port=int_or_string(self.http[1])) if self.http else None,
-            tcp_socket=k8s.TcpSocketAction(port=int_or_string(self.tcp)) if self.tcp else None,
-            exec=k8s.ExecAction(command=list(self.command)) if self.command else None,
+            http_get=k8s.HttpGetAction(path=asked.path, port=int_or_string(asked.port)) if isinstance(asked, HttpGet) else None,
+            tcp_socket=k8s.TcpSocketAction(port=int_or_string(asked.port)) if isinstance(asked, TcpConnect) else None,
+            exec=k8s.ExecAction(command=list(asked.words)) if isinstance(asked, Command) else None,
             period_seconds=self.period_seconds,
             timeout_seconds=self.timeout_seconds,
             failure_threshold=self.failures,

@@ -239,6 +239,11 @@ class SecretSpec:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """The keys whose value is kept in its own right, and does not follow from another one."""
+        return tuple(key for key, recipe in self.keys if isinstance(recipe, _KEPT))
+
+    @property
     def made_in_cluster(self) -> bool:
         """Whether the Secret copies from an operator's Secret, which no provider outside the cluster can see."""
         return any(isinstance(recipe, Copied) for _, recipe in self.keys)
@@ -256,6 +261,35 @@ class SecretSpec:
         if not isinstance(recipe, Composed):
             return (Value(key),)
         return tuple(leaf for part in recipe.parts for leaf in (self.parts(part.key) if isinstance(part, Value) else (part,)))
+
+
+@frozen
+class Change:
+    """What happens when the value of a key changes, and what a person does `then`."""
+
+    effect: str
+    then: str
+
+
+@frozen
+class DeclaredSecret:
+    """A Secret that a component needs. `changes`: each key that is kept in its own right, to what its change does.
+
+    Raises ValueError for a key of which that is not said.
+    """
+
+    folder: str
+    component: str
+    spec: SecretSpec
+    changes: Mapping[str, Change] = field(factory=dict, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        if unsaid := [key for key in self.spec.kept if key not in self.changes]:
+            raise ValueError(
+                f"{self.component}: the Secret {self.spec} does not say what a change of {', '.join(unsaid)} does: give a Change for each"
+            )
+        if strange := [key for key in self.changes if key not in self.spec.kept]:
+            raise ValueError(f"{self.component}: the Secret {self.spec} keeps no {', '.join(strange)} of its own, which could change")
 
 
 def in_order(specs: Iterable[SecretSpec]) -> tuple[SecretSpec, ...]:

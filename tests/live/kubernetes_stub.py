@@ -31,7 +31,7 @@ from cryptography.x509.oid import NameOID
 from tests.live.processes import LOOPBACK
 
 if TYPE_CHECKING:
-    from app.secrets import Rule
+    from infrastructure.secret_provider.providers import Rule
 
 TOKEN = "token-of-the-service-account"
 

@@ -9,25 +9,25 @@ import pytest
 import yaml
 from attrs import frozen
 
+from infrastructure.object_storage.s3 import Bucket, Credentials
+from infrastructure.postgresql.component import SQL, Database
+from kit.network import Endpoint, External, Pods, Port
 from main_instance.synapse.configuration import (
     MAIN_SECRETS,
     SHARED_SECRETS,
     Config,
-    Database,
     HomeserverSpec,
-    Media,
-    Redis,
-    S3Bucket,
+    Paths,
     homeserver_config,
     log_config,
     main_config,
     shard_config,
     worker_config,
 )
+from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
-from main_instance.synapse.worker_type import Scaling
 from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
-from overlays import Profile
+from overlays import Profile, profiles
 
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
 
@@ -43,19 +43,32 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
     """A site whose files are in `folder`; nothing that it names has to run."""
     return HomeserverSpec(
         server_name="example.org",
-        public_baseurl="https://matrix.example.org",
-        secrets=f"{folder}/secrets",
-        log_config=f"{folder}/log.yaml",
-        database=Database("main-rw", "synapse", "synapse", f"{folder}/pgpass", f"{folder}/ca.crt"),
-        redis=Redis("redis", f"{folder}/secrets/redis_password"),
-        media=Media(S3Bucket("media", "https://minio", "us-east-1"), f"{folder}/media"),
+        host="matrix.example.org",
+        database=Database(service("main-rw", SQL), "main-rw", "synapse", "synapse", "main-app", "main-ca"),
+        redis=service("redis", Port("redis", 6379)),
+        bucket=Bucket("media", "https://minio", "us-east-1", Credentials("media"), External("object-storage", (443,))),
+        size=profiles()[0].synapse,
+        paths=Paths(
+            secrets=f"{folder}/secrets",
+            log_config=f"{folder}/log.yaml",
+            database_password=f"{folder}/pgpass",
+            database_authority=f"{folder}/ca.crt",
+            redis_password=f"{folder}/secrets/redis_password",
+            turn_secret=f"{folder}/secrets/turn",
+            authentication_secret=f"{folder}/secrets/authentication",
+            media_cache=f"{folder}/media",
+        ),
     )
+
+
+def service(host: str, port: Port) -> Endpoint:
+    """A program that listens on `port` at a host."""
+    return Endpoint(Pods(host, "matrix", ()), host, port.number, port)
 
 
 def counts_of(profile: Profile) -> dict[str, int]:
     """How many instances of each worker type a profile has."""
-    by_scaling = {Scaling.SINGLE: 1, Scaling.SHARDED: profile.workers.other_shards, Scaling.ELASTIC: profile.workers.others}
-    return {kind.name: profile.workers.named.get(kind.name, by_scaling[kind.scaling]) for kind in WORKER_TYPES}
+    return fleet(profile.synapse.workers, WORKER_TYPES).counts
 
 
 @frozen
@@ -84,9 +97,9 @@ def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -
     _write(folder / "log.yaml", log_config())
     shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
     files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
-    for kind in types:
-        own = _write(folder / f"{kind.name}.yaml", worker_config(kind, spec))
-        for name in site.instances[kind.name]:
+    for worker in types:
+        own = _write(folder / f"{worker.name}.yaml", worker_config(worker, spec))
+        for name in site.instances[worker.name]:
             files[name] = (*shared, own, _write(folder / f"name-{name}.yaml", {"worker_name": name}))
     return SynapseFiles(folder, site, files)
 

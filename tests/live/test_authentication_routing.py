@@ -39,7 +39,7 @@ class Site:
 
 def described(synapse: Pods, service: Pods) -> HAProxySpec:
     upstream = Upstream(NAME, LOGIN_ROUTES, f"{SERVICE}.{SERVICES}", service.port, service.health_port)
-    pools = tuple(Pool(kind, 1, DOMAIN) for kind in TYPES)
+    pools = tuple(Pool(worker, 1, DOMAIN) for worker in TYPES)
     return evolve(specification(synapse), pools=pools, upstreams=(upstream,), federation=False)
 
 
@@ -58,8 +58,8 @@ def site(haproxy: str, tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         synapse, service = (stack.enter_context(Pods.running(domain)) for domain in (DOMAIN, SERVICES))
         service.start(SERVICE)
-        routed = [kind for kind in TYPES if kind.routes and kind.name not in ("federation-inbound", "federation-reader")]
-        synapse.start("main-0", *(f"{kind.name}-0" for kind in routed))
+        routed = [worker for worker in TYPES if worker.routes and worker.name not in ("federation-inbound", "federation-reader")]
+        synapse.start("main-0", *(f"{worker.name}-0" for worker in routed))
         synapse.names.update(service.names)
         yield Site(start(haproxy, tmp_path, synapse, service, stack), synapse, service)
 

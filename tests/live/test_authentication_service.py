@@ -22,8 +22,10 @@ import pytest
 import yaml
 from attrs import define, evolve, field, frozen
 
-from main_instance.synapse.configuration import AuthenticationService, homeserver_config, main_config, worker_config
+from kit.network import Port
+from main_instance.synapse.configuration import homeserver_config, main_config, worker_config
 from main_instance.synapse.workers import MAS_HELPER, worker_types
+from tests.live import synapse_site
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 
@@ -169,9 +171,8 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]
     service = Service("not-so-secret-authentication")
     with ExitStack() as stack:
         stack.enter_context(service.listening())
-        link = AuthenticationService(f"http://{LOOPBACK}:{service.port}/", f"{folder}/secrets/authentication")
-        spec = evolve(homeserver_spec(folder), authentication=link)
-        write_files(folder, spec, {kind.name: 1 for kind in worker_types(authentication_service=True)})
+        spec = evolve(homeserver_spec(folder), authentication=synapse_site.service(LOOPBACK, Port("http", service.port)))
+        write_files(folder, spec, {worker.name: 1 for worker in worker_types(authentication_service=True)})
         # The addresses of this machine, and main does what the other workers would; what concerns login stays as it is rendered.
         connection = {"host": LOOPBACK, "port": database, "user": "synapse", "dbname": "postgres", "cp_min": 1, "cp_max": 5}
         here = {

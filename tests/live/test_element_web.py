@@ -12,12 +12,21 @@ from contextlib import closing
 import pytest
 from attrs import frozen
 
-from main_instance.element_web.configuration import FOLDER, PORT, ClientSpec, client_config, files
+from kit.network import Host
+from main_instance.element_web.configuration import FOLDER, PORT, ElementWebSpec, client_config, files
+from main_instance.element_web.options import ElementOptions
+from main_instance.synapse.options import RegistrationOptions
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
 
 pytestmark = pytest.mark.live
 
-SPEC = ClientSpec(url="https://element.example.com", homeserver="https://matrix.example.com", server_name="example.com")
+SPEC = ElementWebSpec(
+    options=ElementOptions(),
+    host=Host("element.example.com", "element-tls"),
+    homeserver="https://matrix.example.com",
+    server_name="example.com",
+    registration=RegistrationOptions(),
+)
 # Named as webpack.config.ts of Element Web names them.
 BUILD = {
     "index.html": "<!doctype html><title>Element</title>",

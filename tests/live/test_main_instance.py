@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.reach import Pod, can_reach, read_cluster
+from app.inspection.reach import Pod, can_reach, read_cluster
 from tests.live.cluster import INGRESS, NODE, WORLD, Cluster, Place
 from tests.live.cluster.substitutes import FIRST
 from tests.live.installation import INTERNAL, PUBLIC, objects

@@ -23,12 +23,9 @@ from main_instance.sygnal.configuration import (
     METRICS_PORT,
     PORT,
     SECRETS_FOLDER,
-    Apns,
-    ApnsApp,
-    FcmApp,
-    PushSpec,
     sygnal_config,
 )
+from main_instance.sygnal.options import Apns, PushOptions
 from main_instance.synapse.configuration import homeserver_config, main_config
 from main_instance.synapse.workers import WORKER_TYPES
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
@@ -40,7 +37,8 @@ PATH = "/_matrix/push/v1/notify"
 TOLD, NOT_TOLD = "localhost", "127.66.0.1"
 """Both are private to Synapse, and only the first may be called."""
 APP = "com.example.app.android"
-PUSH = PushSpec(Apns("ABCDE12345", "TEAM123456", (ApnsApp("com.example.app.ios", "com.example.app"),)), (FcmApp(APP, "example-app"),))
+APNS = Apns(key_id="ABCDE12345", team_id="TEAM123456", apps=(("com.example.app.ios", "com.example.app"),))
+PUSH = PushOptions(apns=APNS, fcm_apps=((APP, "example-app"),))
 
 
 def ask(port: int, method: str, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
@@ -93,7 +91,7 @@ class Homeserver:
 def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
     folder, (port,) = tmp_path_factory.mktemp("synapse"), free_ports(1)
     spec = evolve(homeserver_spec(folder), reachable_networks=("127.0.0.1/32", "::1/128"))
-    write_files(folder, spec, {kind.name: 1 for kind in WORKER_TYPES})
+    write_files(folder, spec, {worker.name: 1 for worker in WORKER_TYPES})
     # One process for all, with a database of its own; what concerns push stays as it is rendered.
     changes = {
         "database": {"name": "sqlite3", "args": {"database": f"{folder}/homeserver.db"}},
@@ -199,7 +197,7 @@ def write_keys(folder: Path) -> None:
         "client_id": "1",
         "token_uri": "https://oauth2.googleapis.com/token",
     }
-    (folder / PUSH.fcm[0].key_file).write_text(json.dumps(account))
+    (folder / "fcm-example-app.json").write_text(json.dumps(account))
 
 
 @pytest.mark.optional

@@ -288,29 +288,32 @@ DUTIES = {
 set by who does that work alone."""
 
 
-def total(cluster: Cluster, kind: str, metric: str, label: str) -> float:
+def total(cluster: Cluster, worker: str, metric: str, label: str) -> float:
     """The sum of a metric over all processes of a worker type, and over its samples that have a label of this value (all if it is empty)."""
-    lines = [line for pod in cluster.pods(kind) for line in metrics(cluster, pod.name).splitlines() if line.startswith(f"{metric}{{")]
+    lines = [line for pod in cluster.pods(worker) for line in metrics(cluster, pod.name).splitlines() if line.startswith(f"{metric}{{")]
     return sum(float(line.rpartition(" ")[2]) for line in lines if f'="{label}"' in line or not label)
 
 
 @pytest.mark.usefixtures("administration")
 def test_each_stream_is_written_by_its_writer(cluster: Cluster) -> None:
     written = {
-        kind: total(cluster, kind, "synapse_replication_tcp_resource_stream_updates_total", stream) for kind, stream in WRITERS.items()
+        worker: total(cluster, worker, "synapse_replication_tcp_resource_stream_updates_total", stream)
+        for worker, stream in WRITERS.items()
     }
-    assert [kind for kind, number in written.items() if not number] == []
+    assert [worker for worker, number in written.items() if not number] == []
 
 
 @pytest.mark.usefixtures("administration")
 def test_all_22_worker_types_work(cluster: Cluster, report: Report) -> None:
     requests = Counter(line.pool for line in read(haproxy_logs(cluster)) if line.passed_on)
-    duties = {kind: total(cluster, kind, metric, label) for kind, (metric, label) in DUTIES.items()}
-    assert [kind for kind, number in duties.items() if not number] == []
-    written = {kind: f"wrote the stream {stream}" for kind, stream in WRITERS.items()}
-    done = {kind: f"{metric} {label}".strip() for kind, (metric, label) in DUTIES.items()}
-    for kind in {row.worker for row in CLASSES} | set(WRITERS) | set(DUTIES):
-        evidence = [f"{requests[kind]} requests"] * bool(requests[kind]) + [found[kind] for found in (written, done) if kind in found]
-        if kind != MAIN and evidence:
-            report.workers[kind] = ", ".join(evidence)
+    duties = {worker: total(cluster, worker, metric, label) for worker, (metric, label) in DUTIES.items()}
+    assert [worker for worker, number in duties.items() if not number] == []
+    written = {worker: f"wrote the stream {stream}" for worker, stream in WRITERS.items()}
+    done = {worker: f"{metric} {label}".strip() for worker, (metric, label) in DUTIES.items()}
+    for worker in {row.worker for row in CLASSES} | set(WRITERS) | set(DUTIES):
+        evidence = [f"{requests[worker]} requests"] * bool(requests[worker]) + [
+            found[worker] for found in (written, done) if worker in found
+        ]
+        if worker != MAIN and evidence:
+            report.workers[worker] = ", ".join(evidence)
     assert len(report.workers) == 22

@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signedjson.key import read_signing_keys
 
-from app.secrets import external_secret, made_by_job, request, rules
-from app.site import SecretProvider, SecretStore
 from infrastructure.programs import program_files
+from infrastructure.secret_provider.options import SecretProvider, SecretStore
+from infrastructure.secret_provider.providers import external_secret, made_by_job, request, rules
 from kit.secrets import (
     Composed,
     Copied,

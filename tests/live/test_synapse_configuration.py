@@ -12,29 +12,26 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kit.network import Port
 from kit.quantities import mib
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
     METRICS_PORT,
     REPLICATION_PORT,
-    AuthenticationService,
-    Federation,
     HomeserverSpec,
-    MatrixRtc,
-    Turn,
-    UrlPreviews,
 )
+from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from main_instance.synapse.worker_type import Duty, Scaling
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
 from overlays import Profile, profiles
-from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, synapse_python, write_files
+from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, service, synapse_python, write_files
 
 pytestmark = pytest.mark.live
 
-ONES = {kind.name: 1 for kind in WORKER_TYPES}
-DELEGATED = {kind.name: 1 for kind in worker_types(authentication_service=True)}
-TYPE_OF = {f"{kind.name}-{ordinal}": kind for kind in (*WORKER_TYPES, MAS_HELPER) for ordinal in range(100)}
+ONES = {worker.name: 1 for worker in WORKER_TYPES}
+DELEGATED = {worker.name: 1 for worker in worker_types(authentication_service=True)}
+TYPE_OF = {f"{worker.name}-{ordinal}": worker for worker in (*WORKER_TYPES, MAS_HELPER) for ordinal in range(100)}
 
 # A duty that Synapse's parser does not turn into a yes or no: the media repository compares names when it starts.
 NOT_ANSWERED = Duty.MEDIA_BACKGROUND_JOBS
@@ -75,9 +72,9 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 def one_of_each(files: SynapseFiles) -> list[str]:
     """Main, and of every type the first and the last instance; of an elastic type, which no file names, the last alone."""
     names = [MAIN]
-    for kind in WORKER_TYPES:
-        instances = files.topology.instances[kind.name]
-        names += instances[-1:] if kind.scaling is Scaling.ELASTIC else dict.fromkeys((instances[0], instances[-1]))
+    for worker in WORKER_TYPES:
+        instances = files.topology.instances[worker.name]
+        names += instances[-1:] if worker.scaling is Scaling.ELASTIC else dict.fromkeys((instances[0], instances[-1]))
     return names
 
 
@@ -99,16 +96,18 @@ def assert_understood(files: SynapseFiles, answers: dict[str, dict[str, Any]]) -
             assert answer["writes"] == ["thread_subscriptions", "quarantined_media_changes"]
             assert answer["duties"] == []
             continue
-        kind = TYPE_OF[name]
+        worker = TYPE_OF[name]
         assert answer["name"] == name
         expected = (
-            {HEALTH_PORT, METRICS_PORT} | ({REPLICATION_PORT} if kind.replicates else set()) | ({CLIENT_PORT} if kind.listeners else set())
+            {HEALTH_PORT, METRICS_PORT}
+            | ({REPLICATION_PORT} if worker.replicates else set())
+            | ({CLIENT_PORT} if worker.listeners else set())
         )
         assert set(answer["ports"]) <= expected
         assert set(answer["instance_map"]) == {"master", *site.replicating}
-        assert answer["writes"] == [stream.value for stream in kind.writes]
-        assert answer["duties"] == [duty.value for duty in kind.duties if duty is not NOT_ANSWERED]
-        assert answer["media"] == bool(kind.settings.get("enable_media_repo"))
+        assert answer["writes"] == [stream.value for stream in worker.writes]
+        assert answer["duties"] == [duty.value for duty in worker.duties if duty is not NOT_ANSWERED]
+        assert answer["media"] == bool(worker.settings.get("enable_media_repo"))
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
@@ -120,7 +119,7 @@ def test_every_process_of_a_profile_understands_its_part(read: Reader, profile: 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.fixed_dictionaries(
-        {kind.name: st.just(1) if kind.scaling is Scaling.SINGLE else st.integers(min_value=1, max_value=9) for kind in WORKER_TYPES}
+        {worker.name: st.just(1) if worker.scaling is Scaling.SINGLE else st.integers(min_value=1, max_value=9) for worker in WORKER_TYPES}
     )
 )
 def test_every_process_understands_its_part_whatever_the_numbers(read: Reader, counts: dict[str, int], tmp_path: Path) -> None:
@@ -128,18 +127,25 @@ def test_every_process_understands_its_part_whatever_the_numbers(read: Reader, c
     assert_understood(files, read(files, one_of_each(files)))
 
 
+PARTNERS = FederationOptions(allowed_domains=("partner.example",))
 SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
-    "federation": lambda spec: evolve(spec, federation=Federation()),
-    "partners": lambda spec: evolve(spec, federation=Federation(("partner.example",), ("keys.example",))),
-    "turn": lambda spec: evolve(spec, turn=Turn(("turn:turn.example.org?transport=udp",), f"{spec.secrets}/turn")),
-    "calls": lambda spec: evolve(spec, calls=MatrixRtc("https://rtc.example.org/livekit/jwt", "wss://rtc.example.org")),
-    "previews": lambda spec: evolve(spec, url_previews=UrlPreviews(("203.0.113.0/24",)), reachable_networks=("10.96.0.0/12",)),
-    "retention": lambda spec: evolve(spec, message_lifetime="365d", redaction_retention=None, presence=False, cache_factor=2.5),
-    "uploads": lambda spec: evolve(spec, media=evolve(spec.media, max_upload_size=mib(5))),
-    "own options": lambda spec: evolve(
-        spec, extra={"auto_join_rooms": ["#all:example.org"]}, experimental_features={"msc3814_enabled": True}
+    "federation": lambda spec: evolve(spec, federation=FederationOptions()),
+    "partners": lambda spec: evolve(spec, federation=PARTNERS),
+    "turn": lambda spec: evolve(spec, turn=("turn:turn.example.org?transport=udp",)),
+    "calls": lambda spec: evolve(spec, calls_host="rtc.example.org"),
+    "previews": lambda spec: evolve(spec, options=HomeserverOptions(url_previews=True), reachable_networks=("10.96.0.0/12",)),
+    "retention": lambda spec: evolve(
+        spec,
+        options=HomeserverOptions(message_lifetime="365d", redaction_retention=None, presence=False),
+        size=evolve(spec.size, cache_factor=2.5),
     ),
-    "IPv6": lambda spec: evolve(spec, bind_address="::"),
+    "users": lambda spec: evolve(spec, options=HomeserverOptions(search_all_users=False, push_message_content=True)),
+    "registration": lambda spec: evolve(spec, registration=RegistrationOptions(enabled=True)),
+    "uploads": lambda spec: evolve(spec, media=MediaOptions(max_upload_size=mib(5))),
+    "old media": lambda spec: evolve(spec, media=MediaOptions(local_lifetime="1y", remote_lifetime="90d")),
+    "own options": lambda spec: evolve(
+        spec, extra={"auto_join_rooms": ["#all:example.org"], "experimental_features": {"msc3814_enabled": True}}
+    ),
 }
 
 
@@ -154,8 +160,7 @@ def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[Ho
 
 
 def with_authentication_service(spec: HomeserverSpec) -> HomeserverSpec:
-    service = AuthenticationService("http://matrix-authentication-service:8080/", f"{spec.secrets}/authentication")
-    return evolve(spec, authentication=service)
+    return evolve(spec, authentication=service("matrix-authentication-service", Port("http", 8080)))
 
 
 def test_every_process_understands_that_another_service_logs_people_in(read: Reader, tmp_path: Path) -> None:
@@ -189,11 +194,11 @@ def test_a_login_of_synapses_own_beside_the_service_is_refused(read: Reader, cha
 
 @pytest.mark.parametrize(
     ("federation", "expected"),
-    [(None, False), (Federation(), True), (Federation(("partner.example",)), False)],
+    [(None, False), (FederationOptions(), True), (PARTNERS, False)],
     ids=["off", "on", "partners"],
 )
 def test_synapse_itself_knows_whether_it_talks_to_any_server(
-    read: Reader, federation: Federation | None, expected: bool, tmp_path: Path
+    read: Reader, federation: FederationOptions | None, expected: bool, tmp_path: Path
 ) -> None:
     files = write_files(tmp_path, evolve(homeserver_spec(tmp_path), federation=federation), ONES)
     assert {answer["federates"] for answer in read(files, AFFECTED).values()} == {expected}

@@ -13,12 +13,14 @@ from attrs import evolve, frozen
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from kit.network import Port
 from main_instance.authentication_service.component import LOGIN_ROUTES
-from main_instance.synapse.configuration import AuthenticationService, Federation, HomeserverSpec, MatrixRtc, UrlPreviews
+from main_instance.synapse.configuration import HomeserverSpec
+from main_instance.synapse.options import FederationOptions, HomeserverOptions
 from main_instance.synapse.worker_type import Route, WorkerType
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
 from tests.live.regular_expressions import examples
-from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
+from tests.live.synapse_site import homeserver_spec, service, synapse_python, write_files
 from tests.routing import route
 
 pytestmark = pytest.mark.live
@@ -127,18 +129,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
 def delegating(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The same where the Matrix Authentication Service logs people in."""
     folder = tmp_path_factory.mktemp("delegating")
-    service = AuthenticationService("http://authentication:8080/", f"{folder}/secrets/authentication")
-    return read_servlets(folder, evolve(everything_on(folder), authentication=service), DELEGATED)
+    return read_servlets(folder, evolve(everything_on(folder), authentication=service("authentication", Port("http", 8080))), DELEGATED)
 
 
 def everything_on(folder: Path) -> HomeserverSpec:
-    calls = MatrixRtc("https://rtc.example.org", "wss://rtc.example.org")
-    return evolve(homeserver_spec(folder), federation=Federation(), calls=calls, url_previews=UrlPreviews())
+    options = HomeserverOptions(url_previews=True)
+    return evolve(homeserver_spec(folder), federation=FederationOptions(), calls_host="rtc.example.org", options=options)
 
 
 def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...]) -> Server:
     """What one process of each type serves, and main."""
-    files = write_files(folder, spec, {kind.name: 1 for kind in types})
+    files = write_files(folder, spec, {worker.name: 1 for worker in types})
     asked = {name.removesuffix("-0"): files.arguments(name) for name in files.by_process}
     command = [synapse_python(), str(Path(__file__).with_name("synapse_servlets.py")), str(folder)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
@@ -199,28 +200,28 @@ def alternatives(candidate: Route) -> list[str]:
     return [path for path in examples(candidate.pattern, SEGMENT) if not path.endswith(f"v3/{SEGMENT}")]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WORKER_TYPES if kind.routes], ids=lambda kind: kind.name)
-def test_nothing_in_a_route_is_dead_and_the_worker_that_it_names_serves_all_of_it(server: Server, kind: WorkerType) -> None:
-    for candidate in kind.routes:
+@pytest.mark.parametrize("worker", [worker for worker in WORKER_TYPES if worker.routes], ids=lambda worker: worker.name)
+def test_nothing_in_a_route_is_dead_and_the_worker_that_it_names_serves_all_of_it(server: Server, worker: WorkerType) -> None:
+    for candidate in worker.routes:
         for path in alternatives(candidate):
             if path in NOT_SHOWN:
                 continue
             methods = candidate.methods or METHODS
             continued = [path + tail for tail in TAILS if re.search(candidate.pattern, path + tail)]
-            served = {method for method in methods for longer in continued if server.serves(kind.name, method, longer)}
-            assert served, f"{kind.name} serves nothing like {path}"
+            served = {method for method in methods for longer in continued if server.serves(worker.name, method, longer)}
+            assert served, f"{worker.name} serves nothing like {path}"
             if candidate.methods:
-                assert served == set(methods), f"{path}: {kind.name} serves {served}"
+                assert served == set(methods), f"{path}: {worker.name} serves {served}"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WORKER_TYPES if kind.fallback], ids=lambda kind: kind.name)
-def test_who_takes_over_serves_the_same(server: Server, kind: WorkerType) -> None:
-    for candidate in kind.routes:
+@pytest.mark.parametrize("worker", [worker for worker in WORKER_TYPES if worker.fallback], ids=lambda worker: worker.name)
+def test_who_takes_over_serves_the_same(server: Server, worker: WorkerType) -> None:
+    for candidate in worker.routes:
         for path in alternatives(candidate):
             for method, tail in itertools.product(METHODS, TAILS):
                 if re.search(candidate.pattern, longer := path + tail):
-                    served = server.serves(str(kind.fallback), method, longer)
-                    assert served == server.serves(kind.name, method, longer), f"{method} {longer}"
+                    served = server.serves(str(worker.fallback), method, longer)
+                    assert served == server.serves(worker.name, method, longer), f"{method} {longer}"
 
 
 def test_the_list_of_what_is_left_on_main_holds_nothing_that_is_gone(server: Server) -> None:

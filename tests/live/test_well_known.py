@@ -9,7 +9,8 @@ import pytest
 
 from kit.quantities import mib
 from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
-from main_instance.haproxy.well_known import Contact, WellKnown
+from main_instance.haproxy.options import Contact, Support
+from main_instance.haproxy.well_known import WellKnown
 from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running
 from tests.live.test_routing import haproxy  # noqa: F401 - a fixture
 
@@ -19,7 +20,7 @@ WELL_KNOWN = WellKnown(
     homeserver="https://matrix.example.com",
     delegated_to="matrix.example.com:443",
     livekit_service_url="https://rtc.example.com/livekit/jwt",
-    contacts=(Contact("m.role.security", "security@example.com"),),
+    support=Support(security=Contact(email="security@example.com")),
 )
 
 

@@ -9,9 +9,10 @@ from cdk8s import App
 from app.compiler import compile_site
 from app.platform import assemble
 from app.settings import read_site
-from app.site import Apns, Push, Site
+from app.site import Site
 from kit.installation import Installation
 from kit.rendering import Rendering
+from main_instance.sygnal.options import Apns, PushOptions
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
 from tests.manifests.rules.objects import Declared, Objects
@@ -40,7 +41,7 @@ def site() -> Site:
 def full_site(site: Site) -> Site:
     """The shipped site with every feature on, in several zones: as many objects as there can be."""
     features = evolve(site.features, **dict.fromkeys((field.name for field in fields(type(site.features))), True))
-    push = Push(
+    push = PushOptions(
         apns=Apns(key_id="ABCDE12345", team_id="ABCDE12345", apps=(("com.example.app.ios", "com.example.app"),)),
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
@@ -117,6 +118,6 @@ def declared(installations: dict[str, Installation], full_site: Site, other_site
     smallest = profiles()[0]
     others = {"full site": assemble(App(), full_site, smallest), "other site": assemble(App(), other_site, smallest)}
     return {
-        name: {(spec.namespace, spec.name): {key for key, _ in spec.keys} for _, _, spec in installation.declared.secrets}
+        name: {(need.spec.namespace, need.spec.name): set(dict(need.spec.keys)) for need in installation.declared.secrets}
         for name, installation in (installations | others).items()
     }

@@ -8,8 +8,9 @@ import yaml
 from attrs import evolve
 
 from app.compiler import compile_site, render
-from app.reach import WORLD, Cluster, can_reach, read_cluster
-from app.site import AuthenticationService, Site
+from app.inspection.reach import WORLD, Cluster, can_reach, read_cluster
+from app.site import Site
+from main_instance.authentication_service.options import AuthenticationServiceOptions
 from overlays import Profile, profiles
 from tests.kustomize import build, by_id, expected, without_hashes, write
 from tests.manifests.rules import budget, consistency, processes, references
@@ -135,13 +136,13 @@ def test_who_has_business_with_it_reaches_it_and_nobody_else(cluster: Cluster, s
 @pytest.mark.parametrize(
     ("choices", "world"),
     [
-        (AuthenticationService(), False),
-        (AuthenticationService(additions=True), True),
-        (AuthenticationService(additions=True, identity_provider_cidrs=("198.51.100.0/24",)), False),
+        (AuthenticationServiceOptions(), False),
+        (AuthenticationServiceOptions(additions=True), True),
+        (AuthenticationServiceOptions(additions=True, identity_provider_cidrs=("198.51.100.0/24",)), False),
     ],
 )
 def test_it_calls_the_internet_only_where_the_site_names_identity_providers_there(
-    chosen: Site, choices: AuthenticationService, world: bool, tmp_path: Path
+    chosen: Site, choices: AuthenticationServiceOptions, world: bool, tmp_path: Path
 ) -> None:
     write(tmp_path, compile_site(evolve(chosen, authentication_service=choices), profiles()[:1]))
     objects = build(tmp_path / "base")

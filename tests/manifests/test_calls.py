@@ -8,8 +8,8 @@ import yaml
 from cdk8s import App
 
 from app.compiler import render
+from app.inspection.reach import WORLD, Cluster, can_reach, read_cluster
 from app.platform import assemble
-from app.reach import WORLD, Cluster, can_reach, read_cluster
 from app.settings import parse_site
 from app.site import Site
 from kit.network import PortRange
@@ -208,7 +208,7 @@ def test_the_authorisation_service_learns_who_a_user_is_without_federation(rende
 
 def test_synapse_and_coturn_have_one_secret() -> None:
     declared = assemble(App(), parse_site(BASE + NODES), profiles()[0]).declared.secrets
-    (shared,) = (dict(spec.keys)["shared_secret"] for _, _, spec in declared if str(spec) == "matrix/turn")
+    (shared,) = (dict(need.spec.keys)["shared_secret"] for need in declared if str(need.spec) == "matrix/turn")
     assert isinstance(shared, Shared)
     assert str(shared.source) == "matrix-rtc/turn:shared_secret"
 

@@ -7,10 +7,11 @@ import pytest
 from attrs import evolve
 from cdk8s import App
 
+from app.inspection.reach import Cluster, can_reach, read_cluster, resolve
+from app.inspection.reach.pods import Pod, Workload
 from app.platform import assemble
-from app.reach import Cluster, can_reach, read_cluster, resolve
-from app.reach.pods import Pod, Workload
-from app.site import Dns, Site
+from app.site import Site
+from kit.facts import Dns
 from kit.installation import Installation
 from kit.network import Connection, Pods
 from kit.rendering import Rendering

@@ -17,6 +17,7 @@ from app.site import Site
 from kit.quantities import gib, mib, millicores
 from kit.rendering import ObjectId, PlacedObject, Rendering
 from overlays import Profile, profiles
+from overlays.profile import RedisSize, Workers
 from tests.kustomize import build, by_id, expected, without_hashes, write
 
 PROFILES = profiles()
@@ -48,10 +49,9 @@ RANDOM_PROFILES = st.builds(
     lambda workers, postgres, redis, nodes, drives, memory: evolve(
         SMALLEST,
         concurrent_users=777,
-        workers=evolve(SMALLEST.workers, **dict(zip(SMALLEST.workers.named_fields(), workers, strict=True))),
+        synapse=evolve(SMALLEST.synapse, workers=Workers(**dict(zip(Workers.named_fields(), workers, strict=True)))),
         postgresql=evolve(SMALLEST.postgresql, instances=postgres, memory=gib(memory + 16), max_connections=1500),
-        redis=redis,
-        redis_memory=mib(64 * memory),
+        redis=RedisSize(servers=redis, memory=mib(64 * memory)),
         minio=evolve(SMALLEST.minio, nodes=nodes, drives=drives, cpu=millicores(10 * memory)),
     ),
     workers=st.lists(counts, min_size=8, max_size=8),

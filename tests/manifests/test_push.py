@@ -5,8 +5,8 @@ import yaml
 from attrs import evolve
 from cdk8s import App
 
+from app.inspection.reach import Cluster, can_reach, read_cluster
 from app.platform import assemble
-from app.reach import Cluster, can_reach, read_cluster
 from app.site import Site
 from kit.rendering import Rendering
 from overlays import profiles

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.budget import quotas
+from infrastructure.quotas import quotas
 from overlays import Profile, profiles
 from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, remove
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind

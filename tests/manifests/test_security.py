@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.secret_scan import find_secrets
+from app.inspection.secret_scan import find_secrets
 from tests.manifests.rules import security
 from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod, remove
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads

@@ -11,9 +11,9 @@ import pytest
 
 from app.compiler import render
 from app.layout import base_files
-from app.options import Choice, Flag, Section, options_below
 from app.settings import parse_site
-from app.site import RESERVED, Site
+from app.site import Site
+from kit.options import Choice, Flag, Section, options_below
 from kit.rendering import ObjectId
 from overlays import ProfileError, profiles
 from tests.kustomize import build, by_id, write
@@ -40,7 +40,8 @@ SITES = {
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
     "a dark client, a store of its own": "element: {theme: dark}\nsecrets: {provider: external, store: {name: vault, kind: SecretStore}}\n",
     "authentication service": "features: {authentication_service: true}\n",
-    "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n",
+    "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n"
+    "cluster: {pod_cidrs: [10.42.0.0/16]}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
@@ -87,7 +88,7 @@ def unseen(sites: Sequence[Site]) -> list[str]:
     """Each value of an option with a few that none of the sites has."""
     found = []
     for key, choice in options_below(Section(Site)):
-        if isinstance(choice.kind, Flag | Choice) and not any(f"{key}.".startswith(f"{name}.") for name in RESERVED):
+        if isinstance(choice.kind, Flag | Choice) and not choice.reserved:
             seen = {reduce(lambda value, part: getattr(value, part, None), key.split("."), site) for site in sites}  # type: ignore[arg-type, return-value]
             values: set[Any] = {True, False} if isinstance(choice.kind, Flag) else set(choice.kind.of)
             found += [f"{key}: {value}" for value in sorted(values - seen)]

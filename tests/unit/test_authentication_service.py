@@ -9,14 +9,15 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.postgresql import SQL, Database
-from kit.network import Endpoint, Pods
+from infrastructure.postgresql.component import SQL, Database
+from kit.network import Endpoint, Pods, Port
 from kit.quantities import mib
 from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.authentication_service.configuration import ServiceSpec, service_config
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, configuration
 from main_instance.haproxy.well_known import WellKnown
-from main_instance.synapse.configuration import AuthenticationService, homeserver_config, shard_config
+from main_instance.synapse.configuration import homeserver_config, shard_config
+from main_instance.synapse.options import RegistrationOptions
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import Scaling
 from main_instance.synapse.workers import MAIN, MAS_HELPER, SSO_LOGIN, WORKER_TYPES, worker_types
@@ -31,10 +32,10 @@ SPEC = ServiceSpec(
     homeserver_url="http://haproxy:8009/",
     database=Database(ENDPOINT, "postgresql-main-rw", "authentication_service", "authentication_service", "password", "ca"),
     database_connections=5,
-    registration=False,
+    registration=RegistrationOptions(),
 )
 DELEGATED = worker_types(authentication_service=True)
-LINK = AuthenticationService("http://matrix-authentication-service:8080/", "/secrets/authentication-service/secret")
+LINK = Endpoint(Pods("mas", "matrix", ()), "matrix-authentication-service", 8080, Port("http", 8080))
 
 # Every option that the configuration sets, as docs/config.schema.json of release 1.22.0 spells it (a list's items are `[]`). The program
 # takes a key that it does not know without a word, so that a slip of the pen would go unnoticed.
@@ -92,7 +93,7 @@ def test_health_and_metrics_are_not_where_the_public_is_and_administration_is_no
 
 @pytest.mark.parametrize("registration", [True, False])
 def test_people_sign_up_where_the_site_lets_them_and_never_without_a_token(registration: bool) -> None:
-    account = service_config(evolve(SPEC, registration=registration))["account"]
+    account = service_config(evolve(SPEC, registration=RegistrationOptions(enabled=registration)))["account"]
     assert account["password_registration_enabled"] is registration
     assert account["password_registration_token_required"] is True
 
@@ -129,15 +130,15 @@ def test_only_the_proxies_of_the_site_are_believed_and_not_whoever_has_a_private
 def test_mas_helper_takes_the_place_of_sso_login_and_there_are_still_22_types() -> None:
     assert worker_types(authentication_service=False) == WORKER_TYPES
     assert len(DELEGATED) == 22
-    assert [kind.name for kind in DELEGATED] == [kind.name.replace("sso-login", "mas-helper") for kind in WORKER_TYPES]
+    assert [worker.name for worker in DELEGATED] == [worker.name.replace("sso-login", "mas-helper") for worker in WORKER_TYPES]
 
 
-@given(st.fixed_dictionaries({kind.name: st.just(1) if kind.scaling is Scaling.SINGLE else st.integers(1, 9) for kind in DELEGATED}))
+@given(st.fixed_dictionaries({worker.name: st.just(1) if worker.scaling is Scaling.SINGLE else st.integers(1, 9) for worker in DELEGATED}))
 def test_the_topology_follows_from_the_types_that_the_site_has(counts: dict[str, int]) -> None:
     site = topology(counts, DELEGATED)
     assert "sso-login-0" not in site.workers
     assert sum(name.startswith("mas-helper-") for name in site.workers) == counts["mas-helper"]
-    ones = {kind.name: 1 for kind in WORKER_TYPES}
+    ones = {worker.name: 1 for worker in WORKER_TYPES}
     same = counts | {"sso-login": 1}
     del same["mas-helper"]
     assert same.keys() == ones.keys()
@@ -146,7 +147,7 @@ def test_the_topology_follows_from_the_types_that_the_site_has(counts: dict[str,
 
 def test_the_types_of_one_kind_of_site_are_refused_by_the_other() -> None:
     with pytest.raises(ValueError, match="sso-login: no such worker type"):
-        topology({kind.name: 1 for kind in WORKER_TYPES}, DELEGATED)
+        topology({worker.name: 1 for worker in WORKER_TYPES}, DELEGATED)
 
 
 REQUESTS = [
@@ -172,19 +173,30 @@ def test_mas_helper_grows_with_no_load_and_main_stands_in_for_it() -> None:
 
 def test_synapse_has_no_login_of_its_own_beside_the_service() -> None:
     config = homeserver_config(evolve(HOMESERVER, authentication=LINK))
-    assert config["matrix_authentication_service"] == {"enabled": True, "endpoint": LINK.endpoint, "secret_path": LINK.secret_path}
+    assert config["matrix_authentication_service"] == {
+        "enabled": True,
+        "endpoint": "http://matrix-authentication-service:8080/",
+        "secret_path": HOMESERVER.paths.authentication_secret,
+    }
     assert config["enable_registration"] is False
     assert "matrix_authentication_service" not in homeserver_config(HOMESERVER)
 
 
-def test_signing_up_at_synapse_beside_the_service_is_refused() -> None:
-    with pytest.raises(ValueError, match="people sign up there"):
-        evolve(HOMESERVER, authentication=LINK, registration=True)
+def test_people_sign_up_at_the_service_and_never_at_synapse_beside_it() -> None:
+    open_to_all = evolve(HOMESERVER, registration=RegistrationOptions(enabled=True))
+    config = homeserver_config(open_to_all)
+    assert (config["enable_registration"], config["registration_requires_token"]) == (True, True)
+    config = homeserver_config(evolve(open_to_all, authentication=LINK))
+    assert config["enable_registration"] is False
+    assert "registration_requires_token" not in config
 
 
-def test_a_sites_own_features_are_kept_beside_those_that_the_service_needs() -> None:
-    config = homeserver_config(evolve(HOMESERVER, authentication=LINK, experimental_features={"msc3814_enabled": True}))
-    assert config["experimental_features"] == {"msc4108_enabled": True, "msc3814_enabled": True}
+def test_a_sites_own_features_do_not_undo_those_that_the_service_needs() -> None:
+    assert homeserver_config(evolve(HOMESERVER, authentication=LINK))["experimental_features"] == {"msc4108_enabled": True}
+    own = evolve(HOMESERVER, extra={"experimental_features": {"msc3814_enabled": True}})
+    assert homeserver_config(own)["experimental_features"] == {"msc3814_enabled": True}
+    with pytest.raises(ValueError, match="extra: experimental_features: "):
+        homeserver_config(evolve(own, authentication=LINK))
 
 
 # --- The proxy and the server name
@@ -209,7 +221,7 @@ def test_the_service_takes_the_logins_of_clients_and_nothing_else(path: str, tak
 
 def proxy(*upstreams: Upstream) -> HAProxySpec:
     return HAProxySpec(
-        pools=tuple(Pool(kind, 2, "synapse.matrix.svc.cluster.local.") for kind in DELEGATED),
+        pools=tuple(Pool(worker, 2, "synapse.matrix.svc.cluster.local.") for worker in DELEGATED),
         main="synapse-0.synapse.matrix.svc.cluster.local.",
         max_upload=mib(50),
         trusted_proxies=(),

@@ -43,6 +43,11 @@ def with_profiles(monkeypatch: pytest.MonkeyPatch, *chosen: Profile) -> None:
     monkeypatch.setattr(overlays, "profiles", lambda: chosen)
 
 
+def with_workers(**changes: Any) -> Profile:
+    """The smallest profile with other numbers of workers."""
+    return evolve(SMALLEST, synapse=evolve(SMALLEST.synapse, workers=evolve(SMALLEST.synapse.workers, **changes)))
+
+
 @pytest.mark.parametrize("command", ["", *main.commands])
 def test_every_command_explains_itself(command: str) -> None:
     result = run(*([command] if command else []), "--help")
@@ -66,7 +71,7 @@ def test_a_site_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> N
 
 
 def test_a_profile_that_cannot_be_deployed_is_refused_with_the_reason(site: Path, dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_profiles(monkeypatch, evolve(SMALLEST, workers=evolve(SMALLEST.workers, extra={"typing-persister": 2})))
+    with_profiles(monkeypatch, with_workers(extra={"typing-persister": 2}))
     result = run("synth", "--site", str(site), "--out", str(dist))
     assert result.exit_code == 2
     assert "profile 100-ccu: typing-persister: 2 instances, and Synapse allows one" in result.output
@@ -82,8 +87,8 @@ def test_an_unknown_profile_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"redis": 4}, "Sentinels vote, so their number must be odd and at least 3"),
-        ({"redis": 1}, "Sentinels vote, so their number must be odd and at least 3"),
+        ({"redis": evolve(SMALLEST.redis, servers=4)}, "Sentinels vote, so their number must be odd and at least 3"),
+        ({"redis": evolve(SMALLEST.redis, servers=1)}, "Sentinels vote, so their number must be odd and at least 3"),
         ({"minio": evolve(SMALLEST.minio, drives=1)}, "EC:4 needs an erasure set of at least 8 drives"),
         ({"minio_li": evolve(SMALLEST.minio_li, nodes=3)}, "needs at least 4"),
     ],
@@ -103,7 +108,9 @@ def test_pools_that_exceed_the_databases_connections_are_refused() -> None:
 def test_several_broken_rules_are_reported_together() -> None:
     with pytest.raises(ProfileError) as error:
         evolve(
-            SMALLEST, redis=2, minio=ErasureSize(nodes=2, drive=SMALLEST.minio.drive, cpu=SMALLEST.minio.cpu, memory=SMALLEST.minio.memory)
+            SMALLEST,
+            redis=evolve(SMALLEST.redis, servers=2),
+            minio=ErasureSize(nodes=2, drive=SMALLEST.minio.drive, cpu=SMALLEST.minio.cpu, memory=SMALLEST.minio.memory),
         )
     assert len(str(error.value).splitlines()) == 2
 
@@ -167,8 +174,8 @@ EVOLVED = "from overlays.ccu_100 import PROFILE\nfrom attrs import evolve\nPROFI
             "overlays/ccu_7.py: TypeError",
         ),
         (
-            EVOLVED + "redis=4)",
-            "overlays/ccu_7.py: profile 100-ccu: redis=4",
+            EVOLVED + "redis=evolve(PROFILE.redis, servers=4))",
+            "overlays/ccu_7.py: profile 100-ccu: redis.servers=4",
         ),
         ("from overlays.ccu_100 import PROFILE", "two profiles have the same number of concurrent users: 100-ccu, 100-ccu"),
     ],

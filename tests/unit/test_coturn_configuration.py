@@ -11,11 +11,13 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.facts import Cluster
 from kit.network import PortRange
+from main_instance.calls.nodes import NodeAddresses
+from main_instance.calls.options import CallsOptions
 from main_instance.coturn.configuration import NOT_PUBLIC, Certificate, CoturnSpec, configuration
-from main_instance.node_addresses import NodeAddresses
 
-SPEC = CoturnSpec("turn.example.com", PortRange(55_000, 59_999, "UDP"), total_quota=100)
+SPEC = CoturnSpec("turn.example.com", CallsOptions(), total_quota=100)
 
 NETWORKS = st.builds(
     lambda address, length: str(ip_network((address, length), strict=False)), st.integers(0, 2**32 - 1), st.integers(4, 32)
@@ -35,9 +37,13 @@ def relays_to(address: int, settings: str) -> bool:
     return not any(first <= address <= last for first, last in _ranges("denied-peer-ip", settings))
 
 
-@given(st.lists(NETWORKS, max_size=3), st.lists(NETWORKS, max_size=3), st.data())
-def test_nobody_is_relayed_into_the_cluster_and_peers_of_the_site_are(cluster: list[str], peers: list[str], data: st.DataObject) -> None:
-    settings = configuration(evolve(SPEC, cluster=tuple(cluster), peers=tuple(peers)))["turnserver.conf"]
+@given(*[st.lists(NETWORKS, max_size=2)] * 3, st.lists(NETWORKS, max_size=3), st.data())
+def test_nobody_is_relayed_into_the_cluster_and_peers_of_the_site_are(
+    nodes: list[str], pods: list[str], services: list[str], peers: list[str], data: st.DataObject
+) -> None:
+    own = Cluster(node_cidrs=tuple(nodes), pod_cidrs=tuple(pods), service_cidrs=tuple(services))
+    settings = configuration(evolve(SPEC, cluster=own, calls=CallsOptions(relay_to=tuple(peers))))["turnserver.conf"]
+    cluster = [*nodes, *pods, *services]
     edges = [int(network[place]) for network in map(ip_network, [*cluster, *peers]) for place in (0, -1)]
     near = st.sampled_from([edge + step for edge in edges for step in (-1, 0, 1) if 0 <= edge + step < 2**32]) if edges else st.nothing()
     address = data.draw(near | st.integers(0, 2**32 - 1))
@@ -56,8 +62,8 @@ def test_a_public_address_is_a_peer() -> None:
 
 
 def test_addresses_at_which_other_nodes_relay_are_peers() -> None:
-    nodes = NodeAddresses((("10.0.0.5", "192.168.7.5"), ("10.0.0.6", "192.168.7.6")))
-    settings = configuration(evolve(SPEC, nodes=nodes))["turnserver.conf"]
+    calls = CallsOptions(public_addresses=(("10.0.0.5", "192.168.7.5"), ("10.0.0.6", "192.168.7.6")))
+    settings = configuration(evolve(SPEC, calls=calls))["turnserver.conf"]
     assert [relays_to(int(IPv4Address(f"192.168.7.{n}")), settings) for n in (4, 5, 6, 7)] == [False, True, True, False]
 
 
@@ -77,7 +83,7 @@ def test_every_option_has_a_value_once() -> None:
 
 def test_more_relayed_addresses_than_ports_are_refused() -> None:
     with pytest.raises(ValueError, match="101 relayed addresses on one node, and the relay ports 50000-50099 are only 100"):
-        evolve(SPEC, relay=PortRange(50_000, 50_099, "UDP"), total_quota=101)
+        evolve(SPEC, calls=CallsOptions(relay_ports=PortRange(50_000, 50_099, "UDP")), total_quota=101)
 
 
 def test_tls_is_offered_where_there_is_a_certificate() -> None:
@@ -89,9 +95,9 @@ def test_tls_is_offered_where_there_is_a_certificate() -> None:
 
 
 def start(
-    tmp_path: Path, secret: str = "s3cr3t", host: str = "10.0.0.5", nodes: NodeAddresses | None = None
+    tmp_path: Path, secret: str = "s3cr3t", host: str = "10.0.0.5", public: tuple[tuple[str, str], ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    files = configuration(evolve(SPEC, nodes=nodes or NodeAddresses()))
+    files = configuration(evolve(SPEC, calls=CallsOptions(public_addresses=public)))
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "secret").write_text(secret)
@@ -127,12 +133,12 @@ def test_a_node_that_clients_reach_by_its_own_address_listens_there(tmp_path: Pa
 
 
 def test_a_node_behind_a_router_names_both_addresses(tmp_path: Path) -> None:
-    output = start(tmp_path, nodes=NodeAddresses((("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5")))).stdout.splitlines()
+    output = start(tmp_path, public=(("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5"))).stdout.splitlines()
     assert {"external-ip=203.0.113.5/10.0.0.5", "listening-ip=10.0.0.5", "relay-ip=10.0.0.5"} <= set(output)
 
 
 def test_a_node_with_a_public_address_beside_its_own_listens_at_the_public_one(tmp_path: Path) -> None:
-    output = start(tmp_path, nodes=NodeAddresses((("10.0.0.5", "127.0.0.1"),))).stdout.splitlines()
+    output = start(tmp_path, public=(("10.0.0.5", "127.0.0.1"),)).stdout.splitlines()
     assert {"listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "prometheus-address=10.0.0.5"} <= set(output)
     assert not any(line.startswith("external-ip") for line in output)
 

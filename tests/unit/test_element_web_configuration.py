@@ -9,17 +9,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from main_instance.element_web.configuration import ClientSpec, Theme, client_config, files
+from kit.network import Host
+from main_instance.element_web.configuration import ElementWebSpec, client_config, files
+from main_instance.element_web.options import ElementOptions, Theme
+from main_instance.synapse.options import RegistrationOptions
 
-SPEC = ClientSpec(url="https://element.example.com", homeserver="https://matrix.example.com", server_name="example.com")
-SPECS = st.builds(
-    ClientSpec,
-    *map(st.just, (SPEC.url, SPEC.homeserver, SPEC.server_name)),
+SPEC = ElementWebSpec(
+    options=ElementOptions(),
+    host=Host("element.example.com", "element-tls"),
+    homeserver="https://matrix.example.com",
+    server_name="example.com",
+    registration=RegistrationOptions(),
+)
+OPTIONS = st.builds(
+    ElementOptions,
     brand=st.text(min_size=1),
     theme=st.sampled_from(Theme),
     help_url=st.sampled_from([None, "https://help.example.com/chat"]),
     custom_homeservers=st.booleans(),
-    registration=st.booleans(),
+)
+SPECS = st.builds(
+    ElementWebSpec,
+    OPTIONS,
+    *map(st.just, (SPEC.host, SPEC.homeserver, SPEC.server_name)),
+    registration=st.builds(RegistrationOptions, enabled=st.booleans()),
     federation=st.booleans(),
     calls=st.booleans(),
     login_elsewhere=st.booleans(),
@@ -44,32 +57,36 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 @given(SPECS)
-def test_no_host_stands_in_it_but_those_of_the_site(spec: ClientSpec) -> None:
-    hosts = set(re.findall(r"https?://([^/\"]+)", json.dumps(client_config(attrs.evolve(spec, brand="Element")))))
+def test_no_host_stands_in_it_but_those_of_the_site(spec: ElementWebSpec) -> None:
+    hosts = set(
+        re.findall(
+            r"https?://([^/\"]+)", json.dumps(client_config(attrs.evolve(spec, options=attrs.evolve(spec.options, brand="Element"))))
+        )
+    )
     assert hosts <= {"element.example.com", "matrix.example.com", "help.example.com"}
 
 
 @given(SPECS)
-def test_every_option_and_setting_is_one_that_element_knows(spec: ClientSpec) -> None:
+def test_every_option_and_setting_is_one_that_element_knows(spec: ElementWebSpec) -> None:
     config = client_config(spec)
     assert config.keys() <= KNOWN
     assert config["setting_defaults"].keys() <= SETTINGS
 
 
 @given(SPECS)
-def test_the_file_is_the_configuration(spec: ClientSpec) -> None:
+def test_the_file_is_the_configuration(spec: ElementWebSpec) -> None:
     assert json.loads(files(spec)["config.json"]) == client_config(spec)
 
 
 @given(SPECS)
-def test_the_homeserver_is_given_in_one_way_or_element_refuses_to_start(spec: ClientSpec) -> None:
+def test_the_homeserver_is_given_in_one_way_or_element_refuses_to_start(spec: ElementWebSpec) -> None:
     config = client_config(spec)
     assert config["default_server_config"]["m.homeserver"] == {"base_url": "https://matrix.example.com", "server_name": "example.com"}
     assert not {"default_server_name", "default_hs_url"} & config.keys()
 
 
 @given(SPECS)
-def test_what_would_default_to_a_service_of_element_is_switched_off(spec: ClientSpec) -> None:
+def test_what_would_default_to_a_service_of_element_is_switched_off(spec: ElementWebSpec) -> None:
     config = client_config(spec)
     assert (config["integrations_ui_url"], config["integrations_rest_url"]) == (None, None)
     assert not config["setting_defaults"]["UIFeature.feedback"]
@@ -87,7 +104,10 @@ def test_calls_are_offered_where_they_are_deployed() -> None:
     ("registration", "login_elsewhere", "offered"), [(False, False, False), (True, False, True), (True, True, False), (False, True, False)]
 )
 def test_people_are_offered_to_sign_up_where_they_may(registration: bool, login_elsewhere: bool, offered: bool) -> None:
-    assert settings(registration=registration, login_elsewhere=login_elsewhere)["UIFeature.registration"] is offered
+    assert (
+        settings(registration=RegistrationOptions(enabled=registration), login_elsewhere=login_elsewhere)["UIFeature.registration"]
+        is offered
+    )
 
 
 def test_an_account_of_another_service_is_not_deactivated_here() -> None:
@@ -98,8 +118,9 @@ def test_an_account_of_another_service_is_not_deactivated_here() -> None:
 def test_a_theme_goes_before_that_of_the_device_only_if_the_site_chooses_one() -> None:
     assert "default_theme" not in client_config(SPEC)
     assert "use_system_theme" not in settings()
-    assert client_config(attrs.evolve(SPEC, theme=Theme.DARK))["default_theme"] == "dark"
-    assert settings(theme=Theme.DARK)["use_system_theme"] is False
+    dark = ElementOptions(theme=Theme.DARK)
+    assert client_config(attrs.evolve(SPEC, options=dark))["default_theme"] == "dark"
+    assert settings(options=dark)["use_system_theme"] is False
 
 
 def test_links_of_a_closed_server_lead_to_its_own_client() -> None:
@@ -109,10 +130,10 @@ def test_links_of_a_closed_server_lead_to_its_own_client() -> None:
 
 def test_other_homeservers_are_offered_only_if_the_site_says_so() -> None:
     assert client_config(SPEC)["disable_custom_urls"] is True
-    assert client_config(attrs.evolve(SPEC, custom_homeservers=True))["disable_custom_urls"] is False
+    assert client_config(attrs.evolve(SPEC, options=ElementOptions(custom_homeservers=True)))["disable_custom_urls"] is False
 
 
 def test_all_help_leads_where_the_site_says() -> None:
     assert not any("help" in key for key in client_config(SPEC))
-    config = client_config(attrs.evolve(SPEC, help_url="https://help.example.com"))
+    config = client_config(attrs.evolve(SPEC, options=ElementOptions(help_url="https://help.example.com")))
     assert {config[key] for key in ("help_url", "help_encryption_url", "help_key_storage_url")} == {"https://help.example.com"}

@@ -30,7 +30,7 @@ def worker(name: str, *routes: str, fallback: str | None = None, balance: Balanc
 
 
 def with_types(*types: WorkerType) -> HAProxySpec:
-    return attrs.evolve(SPEC, pools=tuple(Pool(kind, 2, DOMAIN) for kind in types))
+    return attrs.evolve(SPEC, pools=tuple(Pool(worker, 2, DOMAIN) for worker in types))
 
 
 def backends(config: str) -> dict[str, list[str]]:
@@ -180,10 +180,10 @@ def test_a_spec_that_makes_no_sense_cannot_be_made(changes: dict[str, Any], reas
 
 def test_every_worker_type_that_is_balanced_by_room_has_its_rooms_recognised() -> None:
     subjects = [line.rsplit(" ", 1)[0] for line in configuration(SPEC)["subjects.map"].splitlines()]
-    for kind in WORKER_TYPES:
-        if kind.balance is not Balance.ROOM:
+    for worker in WORKER_TYPES:
+        if worker.balance is not Balance.ROOM:
             continue
-        for route in kind.routes:
+        for route in worker.routes:
             for path in examples(route.pattern, "!room:example.com"):
                 if "!room" in path and "/rooms/" in path:
                     assert any((found := re.search(subject, path)) and found[1] == "!room:example.com" for subject in subjects), path

@@ -1,13 +1,13 @@
-"""The packet filter of the live tests' node lets through exactly what `app.reach` says, which it was written apart from."""
+"""The packet filter of the live tests' node lets through exactly what `app.inspection.reach` says, which it was written apart from."""
 
 from ipaddress import IPv4Address, IPv4Network
 from itertools import product
 
 from hypothesis import example, given, settings
 
-from app.reach import WORLD, Address, Cluster, Pod, can_reach, read_cluster
-from app.reach.pods import Peer as ReachPeer
-from app.reach.policies import read_policy
+from app.inspection.reach import WORLD, Address, Cluster, Pod, can_reach, read_cluster
+from app.inspection.reach.pods import Peer as ReachPeer
+from app.inspection.reach.policies import read_policy
 from tests.live.cluster.network import rules
 from tests.live.cluster.policies import Filter, Peer, filters, passes
 from tests.live.cluster.services import Forward

@@ -7,13 +7,13 @@ from pathlib import Path
 import yaml
 from attrs import evolve
 
-from kit.network import PortRange
+from kit.network import Endpoint, Pods, Port
+from main_instance.calls.options import CallsOptions
 from main_instance.livekit.configuration import LiveKitSpec, configuration, settings
-from main_instance.node_addresses import NodeAddresses
 
 SPEC = LiveKitSpec(
-    media=PortRange(50_000, 54_999, "UDP"),
-    redis="redis.matrix.svc:6379",
+    calls=CallsOptions(),
+    redis=Endpoint(Pods("redis-proxy", "matrix", ()), "redis.matrix.svc", 6379, Port("redis", 6379)),
     api_key="key",
     webhooks=("http://a:8080/sfu_webhook",),
 )
@@ -56,5 +56,5 @@ def test_it_listens_on_the_node_s_own_address_with_the_password_in_no_argument(t
 
 
 def test_clients_are_told_the_address_by_which_they_reach_the_node(tmp_path: Path) -> None:
-    spec = evolve(SPEC, nodes=NodeAddresses((("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5"))))
+    spec = evolve(SPEC, calls=CallsOptions(public_addresses=(("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5"))))
     assert started(tmp_path, spec)[-1] == "NODE_IP=203.0.113.5"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.reach import (
+from app.inspection.reach import (
     WORLD,
     Address,
     Cluster,
@@ -23,7 +23,7 @@ from app.reach import (
     render_matrix,
     resolve,
 )
-from app.reach.names import parse_destination
+from app.inspection.reach.names import parse_destination
 from tests.reachability import (
     Object,
     accept,

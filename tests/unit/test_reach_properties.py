@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.reach import WORLD, Address, Cluster, Pod, can_reach, reach, read_cluster
+from app.inspection.reach import WORLD, Address, Cluster, Pod, can_reach, reach, read_cluster
 from tests.reachability import Object, block, deployment, expressions, namespace, policy
 
 NAMESPACES = ("a", "b", "c")

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.secret_scan import find_secrets
-from app.secrets import Rule, external_secret, made_by_job, request, rules
-from app.site import SecretProvider, SecretStore
+from app.inspection.secret_scan import find_secrets
 from infrastructure.programs import program_files
+from infrastructure.secret_provider.options import SecretProvider, SecretStore
+from infrastructure.secret_provider.providers import Rule, external_secret, made_by_job, request, rules
 from kit.secrets import Composed, Copied, Fixed, Given, KeyRef, RandomText, RsaPrivateKey, SecretSpec, Shared, SynapseSigningKey
 from services.secrets.recipes import complete
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.secret_scan import find_secrets
+from app.inspection.secret_scan import find_secrets
 from kit.secrets import ALPHANUMERIC, HEX
 from services.secrets.kubernetes import secret_manifest
 from services.secrets.recipes import make

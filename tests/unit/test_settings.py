@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
-from app.formats import Schedule
 from app.settings import SettingsError, parse_site, read_site
-from app.site import Images, ObjectStorageBackend, Site, TlsSource
+from app.site import Site
+from infrastructure.ingress.options import TlsSource
+from infrastructure.object_storage.options import ObjectStorageBackend
+from kit.facts import Images
+from kit.formats import Schedule
 from kit.quantities import mib
 from tests.site_documents import readable
 from tests.site_mistakes import BASE, EVERYTHING, MISTAKES

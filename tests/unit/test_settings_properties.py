@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from app.options import Section, Text
 from app.settings import SettingsError, parse_site, read_site
+from kit.options import Section, Text
 from tests.site_documents import (
     OPTIONS,
     Document,

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
-from app.options import Choice, Entries, Items, Kind, Text
 from app.schema import site_reference, site_schema, site_schema_text
 from app.settings import SettingsError, parse_site, read_site
-from app.site import Cluster, Features, Images, Site, TlsSource
+from app.site import Features, Site
+from infrastructure.ingress.options import TlsSource
+from kit.facts import Cluster, Images
+from kit.options import Choice, Entries, Items, Kind, Text
 from tests.site_documents import BAD_TEXTS, OPTIONS, Document, documents, readable, yaml_flow
 from tests.site_mistakes import BASE, MISTAKES
 
@@ -105,10 +107,11 @@ def test_every_option_says_what_it_means() -> None:
 
 
 def test_the_rules_between_options_name_options_and_values_that_exist() -> None:
-    for option in OPTIONS.values():
-        if rule := option.only_with:
-            kind = OPTIONS[rule.key].kind
-            assert rule.value in (kind.words if isinstance(kind, Choice) else (True, False))
+    rules = [rule for option in OPTIONS.values() for rule in (option.only_with, option.needed_with) if rule]
+    assert len(rules) > 10
+    for rule in rules:
+        kind = OPTIONS[rule.key].kind
+        assert rule.value in (kind.words if isinstance(kind, Choice) else (True, False))
 
 
 def texts_in(kind: Kind) -> list[Text]:

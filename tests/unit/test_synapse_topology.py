@@ -9,9 +9,9 @@ from main_instance.synapse.topology import MASTER, topology
 from main_instance.synapse.worker_type import Duty, Scaling, Stream, WorkerType
 from main_instance.synapse.workers import WORKER_TYPES
 
-ONES = {kind.name: 1 for kind in WORKER_TYPES}
+ONES = {worker.name: 1 for worker in WORKER_TYPES}
 NUMBERS = st.fixed_dictionaries(
-    {kind.name: st.just(1) if kind.scaling is Scaling.SINGLE else st.integers(min_value=1, max_value=40) for kind in WORKER_TYPES}
+    {worker.name: st.just(1) if worker.scaling is Scaling.SINGLE else st.integers(min_value=1, max_value=40) for worker in WORKER_TYPES}
 )
 
 
@@ -69,21 +69,21 @@ def test_main_and_every_media_worker_may_quarantine(counts: dict[str, int]) -> N
 
 @given(NUMBERS, NUMBERS)
 def test_the_number_of_elastic_workers_changes_no_shard(counts: dict[str, int], others: dict[str, int]) -> None:
-    elastic = {kind.name: others[kind.name] for kind in WORKER_TYPES if kind.scaling is Scaling.ELASTIC}
+    elastic = {worker.name: others[worker.name] for worker in WORKER_TYPES if worker.scaling is Scaling.ELASTIC}
     assert shard_config(topology(counts), address) == shard_config(topology(counts | elastic), address)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WORKER_TYPES if kind.scaling is Scaling.SINGLE], ids=lambda kind: kind.name)
-def test_a_second_instance_where_synapse_allows_one_is_refused(kind: WorkerType) -> None:
-    with pytest.raises(ValueError, match=f"^{kind.name}: 2 instances, and Synapse allows one$"):
-        topology(ONES | {kind.name: 2})
+@pytest.mark.parametrize("worker", [worker for worker in WORKER_TYPES if worker.scaling is Scaling.SINGLE], ids=lambda worker: worker.name)
+def test_a_second_instance_where_synapse_allows_one_is_refused(worker: WorkerType) -> None:
+    with pytest.raises(ValueError, match=f"^{worker.name}: 2 instances, and Synapse allows one$"):
+        topology(ONES | {worker.name: 2})
 
 
-@pytest.mark.parametrize("kind", WORKER_TYPES, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("worker", WORKER_TYPES, ids=lambda worker: worker.name)
 @pytest.mark.parametrize("count", [0, -1])
-def test_none_of_a_type_is_refused(kind: WorkerType, count: int) -> None:
-    with pytest.raises(ValueError, match=f"^{kind.name}: {count} instances, and nothing else does its work"):
-        topology(ONES | {kind.name: count})
+def test_none_of_a_type_is_refused(worker: WorkerType, count: int) -> None:
+    with pytest.raises(ValueError, match=f"^{worker.name}: {count} instances, and nothing else does its work"):
+        topology(ONES | {worker.name: count})
 
 
 def test_all_reasons_are_given_at_once_and_the_nearest_name_is_suggested() -> None:

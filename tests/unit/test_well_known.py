@@ -3,25 +3,24 @@
 import json
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.quantities import mib
 from main_instance.haproxy.configuration import HAProxySpec, configuration
-from main_instance.haproxy.well_known import Contact, WellKnown
+from main_instance.haproxy.options import Contact, Support
+from main_instance.haproxy.well_known import WellKnown
 
 CLOSED = WellKnown("https://matrix.example.com")
 TEXTS = st.text(min_size=1, max_size=30)
-CONTACTS = st.builds(Contact, st.sampled_from(["m.role.admin", "m.role.security"]), TEXTS, st.none() | TEXTS)
+CONTACTS = st.builds(Contact, email=st.none() | TEXTS, matrix_id=st.none() | TEXTS)
 SPECS = st.builds(
     WellKnown,
     homeserver=TEXTS,
     delegated_to=st.none() | TEXTS,
     livekit_service_url=st.none() | TEXTS,
     issuer=st.none() | TEXTS,
-    contacts=st.lists(CONTACTS, max_size=2).map(tuple),
-    support_page=st.none() | TEXTS,
+    support=st.builds(Support, page=st.none() | TEXTS, admin=CONTACTS, security=CONTACTS),
 )
 SPEC = HAProxySpec(pools=(), main="main-0.synapse.matrix.svc.", max_upload=mib(1), trusted_proxies=())
 
@@ -40,10 +39,10 @@ def test_clients_learn_where_calls_are() -> None:
 
 
 def test_people_learn_whom_to_write_to() -> None:
-    admin = Contact("m.role.admin", email_address="admin@example.com")
-    security = Contact("m.role.security", matrix_id="@security:example.com")
-    spec = attrs.evolve(CLOSED, contacts=(admin, security), support_page="https://example.com/help")
-    assert spec.documents["support"] == {
+    support = Support(
+        page="https://example.com/help", admin=Contact(email="admin@example.com"), security=Contact(matrix_id="@security:example.com")
+    )
+    assert attrs.evolve(CLOSED, support=support).documents["support"] == {
         "contacts": [
             {"role": "m.role.admin", "email_address": "admin@example.com"},
             {"role": "m.role.security", "matrix_id": "@security:example.com"},
@@ -53,14 +52,16 @@ def test_people_learn_whom_to_write_to() -> None:
 
 
 def test_a_support_page_without_contacts_is_enough() -> None:
-    assert attrs.evolve(CLOSED, support_page="https://example.com/help").documents["support"] == {
+    assert attrs.evolve(CLOSED, support=Support(page="https://example.com/help")).documents["support"] == {
         "support_page": "https://example.com/help"
     }
 
 
-def test_a_contact_without_an_address_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs an e-mail address or a Matrix id"):
-        Contact("m.role.admin")
+def test_a_contact_without_an_address_is_not_published() -> None:
+    one = Support(admin=Contact(), security=Contact(email="security@example.com"))
+    contacts = attrs.evolve(CLOSED, support=one).documents["support"]["contacts"]
+    assert contacts == [{"role": "m.role.security", "email_address": "security@example.com"}]
+    assert "support" not in attrs.evolve(CLOSED, support=Support(admin=Contact(), security=Contact())).documents
 
 
 @given(SPECS)

@@ -9,7 +9,7 @@ from main_instance.synapse.worker_type import Duty, Scaling, Stream, WorkerType
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from tests.routing import route
 
-BY_NAME = {kind.name: kind for kind in WORKER_TYPES}
+BY_NAME = {worker.name: worker for worker in WORKER_TYPES}
 
 # Identifiers as clients send them: encoded and not, without a server (room version 12), with an encoded slash.
 ROOM = "!AbCdEfGhIjKlMnOpQr:example.org"
@@ -155,36 +155,36 @@ def test_there_are_the_22_types_of_the_specification() -> None:
 
 
 def test_every_stream_has_one_type_that_writes_it_and_every_duty_one_that_does_it() -> None:
-    assert Counter(stream for kind in WORKER_TYPES for stream in kind.writes) == Counter(Stream)
-    assert Counter(duty for kind in WORKER_TYPES for duty in kind.duties) == Counter(Duty)
+    assert Counter(stream for worker in WORKER_TYPES for stream in worker.writes) == Counter(Stream)
+    assert Counter(duty for worker in WORKER_TYPES for duty in worker.duties) == Counter(Duty)
 
 
-@pytest.mark.parametrize("kind", WORKER_TYPES, ids=lambda kind: kind.name)
-def test_a_writers_requests_are_never_given_to_another_process(kind: WorkerType) -> None:
-    if kind.writes:
-        assert kind.fallback is None
+@pytest.mark.parametrize("worker", WORKER_TYPES, ids=lambda worker: worker.name)
+def test_a_writers_requests_are_never_given_to_another_process(worker: WorkerType) -> None:
+    if worker.writes:
+        assert worker.fallback is None
 
 
-@pytest.mark.parametrize("kind", WORKER_TYPES, ids=lambda kind: kind.name)
-def test_only_a_type_with_a_listener_gets_requests(kind: WorkerType) -> None:
-    assert bool(kind.routes) == bool(kind.listeners)
+@pytest.mark.parametrize("worker", WORKER_TYPES, ids=lambda worker: worker.name)
+def test_only_a_type_with_a_listener_gets_requests(worker: WorkerType) -> None:
+    assert bool(worker.routes) == bool(worker.listeners)
 
 
-@pytest.mark.parametrize("kind", WORKER_TYPES, ids=lambda kind: kind.name)
-def test_who_takes_over_has_the_listeners_for_it(kind: WorkerType) -> None:
-    if kind.fallback not in {None, MAIN}:
-        assert kind.fallback != kind.name
-        assert set(kind.listeners) <= set(BY_NAME[str(kind.fallback)].listeners)
+@pytest.mark.parametrize("worker", WORKER_TYPES, ids=lambda worker: worker.name)
+def test_who_takes_over_has_the_listeners_for_it(worker: WorkerType) -> None:
+    if worker.fallback not in {None, MAIN}:
+        assert worker.fallback != worker.name
+        assert set(worker.listeners) <= set(BY_NAME[str(worker.fallback)].listeners)
 
 
-@pytest.mark.parametrize("kind", WORKER_TYPES, ids=lambda kind: kind.name)
-def test_an_autoscaler_may_touch_only_what_no_configuration_names(kind: WorkerType) -> None:
-    if kind.scaling is Scaling.ELASTIC:
-        assert not kind.writes
-        assert not kind.duties
+@pytest.mark.parametrize("worker", WORKER_TYPES, ids=lambda worker: worker.name)
+def test_an_autoscaler_may_touch_only_what_no_configuration_names(worker: WorkerType) -> None:
+    if worker.scaling is Scaling.ELASTIC:
+        assert not worker.writes
+        assert not worker.duties
 
 
-@pytest.mark.parametrize("pattern", sorted({r.pattern for kind in WORKER_TYPES for r in kind.routes}))
+@pytest.mark.parametrize("pattern", sorted({r.pattern for worker in WORKER_TYPES for r in worker.routes}))
 def test_a_pattern_is_anchored_and_lets_an_identifier_be_one_segment(pattern: str) -> None:
     # `.` for any character would run over slashes; a backslash only ever escapes a dot, which PCRE2 and Python's re read alike.
     # HAProxy's map files are split at white space.
@@ -217,16 +217,16 @@ def test_a_request_about_a_room_goes_to_its_type_however_the_room_is_written(
     ],
 )
 def test_an_identifier_that_looks_like_another_path_deceives_nobody(path: str) -> None:
-    kinds = {kind.name for kind in WORKER_TYPES for candidate in kind.routes if re.search(candidate.pattern, path)}
-    assert len(kinds) == 1
+    takers = {worker.name for worker in WORKER_TYPES for candidate in worker.routes if re.search(candidate.pattern, path)}
+    assert len(takers) == 1
 
 
 def test_only_the_two_synchrotrons_overlap() -> None:
     paths = [path for _, path, _, _ in REQUESTS]
     paths += [f"{CLIENT}/{version}/rooms/{room}/{rest}" for room in ROOMS for _, version, rest, _ in ROOM_REQUESTS]
     for path in paths:
-        kinds = {kind.name for kind in WORKER_TYPES for candidate in kind.routes if re.search(candidate.pattern, path)}
-        assert len(kinds) <= 1 or kinds == {"initial-synchrotron", "synchrotron"}, path
+        takers = {worker.name for worker in WORKER_TYPES for candidate in worker.routes if re.search(candidate.pattern, path)}
+        assert len(takers) <= 1 or takers == {"initial-synchrotron", "synchrotron"}, path
 
 
 @pytest.mark.parametrize("path", [path for _, path, _, _ in REQUESTS if path.startswith(("/_matrix/federation/", "/_matrix/key/"))])

@@ -18,7 +18,6 @@ _KEYS = (("access-key", "access-key"), ("secret-key", "secret-key"))
 class BucketsSpec:
     """The buckets of one tenant; `users` uses each bucket as its user does, by the Secret with its keys."""
 
-    tenant: str
     buckets: tuple[ProvisionedBucket, ...]
     users: tuple[tuple[BucketUser, Bucket], ...]
 
@@ -26,17 +25,17 @@ class BucketsSpec:
 class Buckets(Component):
     """Idempotent: what is missing is made, what differs is set right, nothing is ever deleted."""
 
-    folder = "infrastructure/03-minio"
+    directory = "03-minio"
+    config_directory = "minio/provision"
+    together = True
 
     def __init__(self, installation: Installation, tenant: MinioTenant, spec: BucketsSpec) -> None:
-        super().__init__(installation, f"{spec.tenant}-buckets", tenant.namespace)
+        super().__init__(installation, f"{tenant.name}-buckets", tenant.place)
         storage = Storage(tenant.url, tenant.region)
         text = Provisioning(storage, spec.buckets, tuple(user for user, _ in spec.users)).request()
         keys = [Mount(SecretFiles(tenant.root.name, items=_KEYS), f"{KEYS_FOLDER}/{ADMINISTRATOR}")]
         keys += [Mount(SecretFiles(bucket.credentials.secret, items=_KEYS), user.keys) for user, bucket in spec.users]
-        container = program(
-            self, "buckets", "provision", "minio/provision", text, Resources(millicores(50), mib(128), mib(512)), tuple(keys)
-        )
+        container = program(self, "buckets", "provision", text, Resources(millicores(50), mib(128), mib(512)), tuple(keys))
         pod = PodSpec(containers=(container,), restart_policy="OnFailure")
         job = self.job("buckets.yaml", self.name, pod, part=self.name, backoff_limit=20)
         self.connect(job.pods, tenant.api)

@@ -2,23 +2,33 @@
 
 from typing import Any
 
-from attrs import frozen
 from cdk8s_plus_34 import k8s
 
+from infrastructure.object_storage.options import MinioOptions
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
+from infrastructure.object_storage.size import ErasureSize
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource
-from kit.quantities import Bytes, Resources
-from kit.rendering import Tuning
-from kit.secrets import Composed, Fixed, RandomText, SecretSpec
+from kit.place import Place
+from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
 
 API = Port("minio-port", 9000)
 REGION = "us-east-1"
 """MinIO's own default: a name that clients must sign with, and no place."""
+
+
+NEW_ROOT_KEY = Change(
+    "The nodes of a tenant authenticate to each other with it: with two of them there is no storage.",
+    "Delete all pods of the tenant at once (`-l v1.min.io/tenant=<name>`): media and archiving pause for a minute. Then run the bucket Job.",
+)
+NEW_USER_KEY = Change(
+    "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
+    "Run the bucket Job. `media`: restart `media-repository`. `backups`: nothing, the archiver sees it within minutes and tries again.",
+)
 
 
 class Tenant(CustomResource):
@@ -28,78 +38,63 @@ class Tenant(CustomResource):
     resource_kind = "Tenant"
 
 
-@frozen
-class MinioSpec:
-    """One tenant. `nodes` x `drives` volumes; `parity` of an erasure set may be lost."""
-
-    name: str
-    namespace: str
-    file: str
-    nodes: int
-    drives: int
-    drive: Bytes
-    parity: int
-    resources: Resources
-    storage_class: str | None = None
-    image: str | None = None
-    """Instead of the image of the lock."""
-    one_per_node: bool = False
-    """Never two servers on one node. Otherwise they are apart as far as there are nodes: on three nodes two must share one, and a server
-    whose volumes are local could never start again where another one already is."""
-
-
 class MinioOperatorRelease(Component):
     """The release of the operator that the Tenants are made for, by reference, for tools that install it."""
 
-    folder = "infrastructure/03-minio"
+    directory = "03-minio"
 
-    def __init__(self, installation: Installation, namespace: str) -> None:
-        super().__init__(installation, "minio-operator-release", namespace)
+    def __init__(self, installation: Installation, place: Place) -> None:
+        super().__init__(installation, "minio-operator-release", place)
         self.add("operator.yaml", k8s.KubeConfigMap, self.name, data=MINIO_OPERATOR.release())
 
 
 class MinioTenant(Component):
     """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set."""
 
-    folder = "infrastructure/03-minio"
+    directory = "03-minio"
+    config_directory = "minio"
+    together = True
     priority = Priority.DATA
 
-    def __init__(self, installation: Installation, spec: MinioSpec) -> None:
-        super().__init__(installation, spec.name, spec.namespace)
-        self.pods = Pods(spec.name, spec.namespace, (("v1.min.io/tenant", spec.name),))
+    def __init__(self, installation: Installation, place: Place, size: ErasureSize, options: MinioOptions) -> None:
+        super().__init__(installation, f"minio-{place.instance}", place)
+        self.pods = Pods(self.name, self.namespace, (("v1.min.io/tenant", self.name),))
         # The operator makes this Service, with this name and port, for a tenant without TLS (minio/operator, names.go, minio-services.go).
-        host = installation.facts.service_host("minio", spec.namespace)
+        host = installation.facts.service_host("minio", self.namespace)
         self.api = Endpoint(self.pods, host, 80, API)
         self.url = f"http://{host}"
         self.region = REGION
-        self.root = self.secret(_root_secret(spec))
-        self.add(
-            spec.file, Tenant, spec.name, tuning=Tuning(f"config/minio/{spec.file}", ("image", "pools", "env")), spec=self._tenant(spec)
-        )
+        self.root = self.secret(_root_secret(f"{self.name}-root", self.namespace), {"secret-key": NEW_ROOT_KEY})
+        file = f"{place.instance}-tenant.yaml"
+        self.add(file, Tenant, self.name, tuning=self.tuned(file, "image", "pools", "env"), spec=self._tenant(size, options))
         self.connect(self.pods, self.api)
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)
+        # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE below.
+        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
+        self.keeps("media, and the backups of databases", f"Tenant {self.name}", "Nothing but a copy that you make of its buckets.")
 
     def bucket(self, name: str, user: str) -> Bucket:
         """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
         keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
-        return Bucket(name, self.url, REGION, Credentials(self.secret(keys).name), self.api)
+        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY}).name), self.api)
 
-    def _tenant(self, spec: MinioSpec) -> dict[str, Any]:
-        image_user = image("minio").user
-        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(spec.drive)}}}
-        if spec.storage_class:
-            claim["storageClassName"] = spec.storage_class
+    def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
+        facts, image_user = self.installation.facts, image("minio").user
+        drive = facts.storage_sizes.object_storage_drive or size.drive
+        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(drive)}}}
+        if facts.storage_classes.object_storage:
+            claim["storageClassName"] = facts.storage_classes.object_storage
         pool = {
             "name": "pool-0",
-            "servers": spec.nodes,
-            "volumesPerServer": spec.drives,
+            "servers": size.nodes,
+            "volumesPerServer": size.drives,
             "volumeClaimTemplate": {"metadata": {"name": "data"}, "spec": claim},
             "resources": {
-                "requests": {"cpu": str(spec.resources.cpu), "memory": str(spec.resources.memory)},
-                "limits": {"memory": str(spec.resources.memory_limit)},
+                "requests": {"cpu": str(size.resources.cpu), "memory": str(size.resources.memory)},
+                "limits": {"memory": str(size.resources.memory_limit)},
             },
-            "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), spec.one_per_node)},
+            "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), options.one_server_per_node)},
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": image_user,
@@ -118,7 +113,7 @@ class MinioTenant(Component):
             },
         }
         tenant: dict[str, Any] = {
-            "image": spec.image or self.installation.facts.pulls(image("minio")),
+            "image": options.image or facts.pulls(image("minio")),
             "imagePullPolicy": "IfNotPresent",
             "configuration": {"name": self.root.name},
             "requestAutoCert": False,
@@ -127,30 +122,33 @@ class MinioTenant(Component):
             "priorityClassName": Priority.DATA.value,
             "env": [
                 # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
-                {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{spec.parity}"},
+                {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{size.parity}"},
                 {"name": "MINIO_BROWSER", "value": "off"},
                 {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"},
             ],
             "pools": [pool],
         }
-        if self.installation.facts.pull_secrets:
-            tenant["imagePullSecret"] = {"name": self.installation.facts.pull_secrets[0]}
+        if facts.images.pull_secrets:
+            tenant["imagePullSecret"] = {"name": facts.images.pull_secrets[0]}
         return tenant
 
 
 def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:
-    """The rule that keeps the servers of a tenant on different nodes, or the wish."""
+    """The rule that keeps the servers of a tenant on different nodes, or the wish.
+
+    On three nodes two must share one, and a server whose volumes are local could never start again where another one already is.
+    """
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}}
     if required:
         return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
 
 
-def _root_secret(spec: MinioSpec) -> SecretSpec:
+def _root_secret(name: str, namespace: str) -> SecretSpec:
     """The tenant's root user, as the operator reads it (Tenant.spec.configuration: key config.env) and by key for the bucket Job."""
     return SecretSpec(
-        f"{spec.name}-root",
-        spec.namespace,
+        name,
+        namespace,
         {
             "access-key": Fixed("root"),
             "secret-key": RandomText(40),

@@ -5,10 +5,11 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, External, Host, Port
+from kit.network import Endpoint, External, Host, Port
+from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, SecretFiles
-from kit.quantities import Resources
-from kit.secrets import HEX, Given, RandomText, Recipe, RsaPrivateKey, SecretSpec
+from kit.quantities import Resources, gib, mib, millicores
+from kit.secrets import HEX, Change, Given, RandomText, Recipe, RsaPrivateKey, SecretSpec
 from kit.text import yaml_text
 from main_instance.authentication_service.configuration import (
     DATABASE_AUTHORITY,
@@ -22,6 +23,7 @@ from main_instance.authentication_service.configuration import (
     ServiceSpec,
     service_config,
 )
+from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.synapse.worker_type import Route
 
 NAME = "matrix-authentication-service"
@@ -30,6 +32,8 @@ INTERNAL = Port("internal", INTERNAL_PORT)
 
 CONFIGURATION = "/etc/matrix-authentication-service/config.yaml"
 ADDITIONS_FOLDER = "/secrets/additional-configuration"
+_RESOURCES = Resources(millicores(100), mib(128), gib(1))
+"""A password that is being checked takes 19 MiB (argon2id)."""
 
 # https://element-hq.github.io/matrix-authentication-service/setup/reverse-proxy.html#compatibility-layer: what clients ask that do not
 # speak OAuth 2.0. Any version is one path segment (crates/router/src/endpoints.rs).
@@ -37,21 +41,29 @@ LOGIN_ROUTES = (Route("^/_matrix/client/[^/]+/(?:login|logout|refresh)(?:/|$)"),
 """What it serves on Synapse's host."""
 
 
+CHANGES = {
+    ENCRYPTION_KEY: Change(
+        "Never: what it has encrypted in the database is lost with it.", "Only after a leak, with everybody logged in anew."
+    ),
+    SIGNING_KEY: Change("Tokens that it signed are refused from then on. Sessions stay.", "Restart `matrix-authentication-service`."),
+    SHARED_SECRET: Change(
+        "Synapse and the service refuse each other until both have the new one: nobody can log in, sessions that are not cached fail.",
+        "Restart `matrix-authentication-service` and Synapse together: users notice.",
+    ),
+}
+"""Of the keys of its Secret."""
+NEW_ADDITIONS = Change("It is configuration.", "Restart `matrix-authentication-service`.")
+
+
 @frozen
 class AuthenticationSpec:
-    """The service as it is deployed. `homeserver`: where it calls Synapse.
-
-    `additions`: the operator of the site gives further configuration, such as identity providers, which stand at
-    `identity_provider_cidrs`, or on the internet.
-    """
+    """The service as it is deployed. `homeserver`: where it calls Synapse. There are as many replicas as proxies in front of Synapse."""
 
     configuration: ServiceSpec
+    options: AuthenticationServiceOptions
     host: Host
     homeserver: Endpoint
     replicas: int
-    resources: Resources
-    additions: bool = False
-    identity_provider_cidrs: tuple[str, ...] = ()
 
 
 class AuthenticationService(Component):
@@ -60,13 +72,13 @@ class AuthenticationService(Component):
     Whichever starts first with a new version migrates the database, behind a lock; the others wait for it.
     """
 
-    folder = f"main-instance/09-{NAME}"
+    directory = f"09-{NAME}"
     priority = Priority.MESSAGING
 
-    def __init__(self, installation: Installation, namespace: str, spec: AuthenticationSpec) -> None:
-        super().__init__(installation, NAME, namespace)
-        self.secret_name = self.secret(_secret(namespace)).name
-        files = self.config(f"{NAME}-config", {"config.yaml": (f"{NAME}/config.yaml", yaml_text(service_config(spec.configuration)))})
+    def __init__(self, installation: Installation, place: Place, spec: AuthenticationSpec) -> None:
+        super().__init__(installation, NAME, place)
+        self.secret_name = self.secret(_secret(self.namespace), CHANGES).name
+        files = self.config(f"{self.name}-config", {"config.yaml": yaml_text(service_config(spec.configuration))})
         database = spec.configuration.database
         mounts = [
             Mount(files, CONFIGURATION.rpartition("/")[0]),
@@ -76,11 +88,11 @@ class AuthenticationService(Component):
         ]
         # A later file wins, and lists are joined (crates/cli/src/commands/mod.rs, figment).
         paths = [CONFIGURATION]
-        if spec.additions:
-            additions = self.secret(_additions(namespace)).name
+        if spec.options.additions:
+            additions = self.secret(_additions(self.namespace), {"config.yaml": NEW_ADDITIONS}).name
             mounts.append(_file(additions, "config.yaml", f"{ADDITIONS_FOLDER}/config.yaml"))
             paths.append(f"{ADDITIONS_FOLDER}/config.yaml")
-            cidrs = spec.identity_provider_cidrs
+            cidrs = spec.options.identity_provider_cidrs
             self.connect(self.pods, External("identity-providers", (443,), cidrs, public=not cidrs))
         container = Container(
             name=NAME,
@@ -91,20 +103,21 @@ class AuthenticationService(Component):
             # For every command, so also for one that a person runs in the pod.
             env={"MAS_CONFIG": ":".join(paths)},
             # It listens when the database is migrated.
-            startup=Probe(tcp="internal", period_seconds=2, failures=150),
-            readiness=Probe(http=("/health", "internal"), period_seconds=5, timeout_seconds=5),
+            startup=Probe.tcp("internal", period_seconds=2, failures=150),
+            readiness=Probe.http("/health", "internal", period_seconds=5, timeout_seconds=5),
             # Not /health, which fails with the database: no restart mends that.
-            liveness=Probe(tcp="internal"),
+            liveness=Probe.tcp("internal"),
             linger_seconds=5,
-            resources=spec.resources,
+            resources=_RESOURCES,
         )
         # After the signal it finishes its requests for up to a minute (crates/cli/src/lifecycle.rs).
         pod = PodSpec(containers=(container,), grace_seconds=75)
-        service = self.deployment("deployment.yaml", NAME, pod, part=NAME, replicas=spec.replicas)
-        listening = self.service("service.yaml", NAME, service, {"http": PUBLIC_PORT, "internal": INTERNAL_PORT})
+        service = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.replicas)
+        listening = self.service("service.yaml", self.name, service, {"http": PUBLIC_PORT, "internal": INTERNAL_PORT})
         self.http, self.health = listening.endpoint("http"), listening.endpoint("internal")
         self.connect(self.pods, database.endpoint, spec.homeserver)
-        self.expose(Exposure(NAME, spec.host, self.http, self.path("ingress.yaml")))
+        self.offers_metrics(self.pods, INTERNAL)
+        self.expose(NAME, spec.host, self.http)
 
 
 def _secret(namespace: str) -> SecretSpec:

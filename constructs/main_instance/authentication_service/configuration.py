@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from infrastructure.postgresql import Database
+from infrastructure.postgresql.component import Database
+from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
 
@@ -51,7 +52,7 @@ class ServiceSpec:
     homeserver_url: str
     database: Database
     database_connections: int
-    registration: bool
+    registration: RegistrationOptions
     trusted_proxies: tuple[str, ...] = ()
     """Address ranges of the proxies between a client and the service. It takes a client for the last address of X-Forwarded-For that is
     none of these, or else for who has connected (crates/cli/src/app_state.rs, infer_client_ip)."""
@@ -92,7 +93,7 @@ def service_config(spec: ServiceSpec) -> Config:
         },
         "passwords": {"enabled": True, "schemes": PASSWORD_SCHEMES},
         "account": {
-            "password_registration_enabled": spec.registration,
+            "password_registration_enabled": spec.registration.enabled,
             "password_registration_token_required": True,
             # There is no mail server, so no address can be confirmed, and no password recovered by mail.
             "password_registration_email_required": False,

@@ -5,12 +5,14 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Host, Port, PortRange
+from kit.network import Host, Port
+from kit.place import Place
 from kit.pods import Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
-from kit.quantities import Resources, mib
-from kit.secrets import KeyRef, RandomText, SecretSpec
+from kit.quantities import mib
+from kit.secrets import Change, KeyRef, RandomText, SecretSpec
+from main_instance.calls.nodes import CALLS_TAINT
 from main_instance.coturn.configuration import CoturnSpec, configuration
-from main_instance.node_addresses import CALLS_TAINT
+from main_instance.coturn.size import CoturnSize
 
 NODES = (("matrix-platform/coturn", "true"),)
 """The label of the nodes that run it: those that clients reach under the host's name."""
@@ -20,12 +22,18 @@ _GRACE_SECONDS = 3600
 """How long a call may go on over a pod that is being stopped."""
 
 
+NEW_SECRET = Change(
+    "Credentials that clients hold get no new relay; they ask for others when these expire.",
+    "Restart coturn, then the StatefulSet `synapse` and the workers that answer `/voip/turnServer`.",
+)
+
+
 @frozen
 class RelaySpec:
     """coturn as it is deployed. `certified`: whether the platform has a certificate made for `host`; else the Secret is there already."""
 
     settings: CoturnSpec
-    resources: Resources
+    size: CoturnSize
     host: Host
     certified: bool
 
@@ -33,17 +41,17 @@ class RelaySpec:
 class Coturn(Component):
     """One on each labelled node, in the node's network: a Service cannot stand for thousands of UDP ports."""
 
-    folder = "main-instance/06-coturn"
+    directory = "06-coturn"
     priority = Priority.MESSAGING
     host_network = True
 
-    def __init__(self, installation: Installation, namespace: str, spec: RelaySpec) -> None:
-        super().__init__(installation, "coturn", namespace)
+    def __init__(self, installation: Installation, place: Place, spec: RelaySpec) -> None:
+        super().__init__(installation, "coturn", place)
         settings, ports = spec.settings, spec.settings.ports
         self.uris = settings.uris
-        self.secret(SecretSpec(SECRET, namespace, {"shared_secret": RandomText(64)}))
-        self.shared_secret = KeyRef(namespace, SECRET, "shared_secret")
-        files = self.config("coturn", {name: (f"coturn/{name}", text) for name, text in configuration(settings).items()})
+        self.secret(SecretSpec(SECRET, self.namespace, {"shared_secret": RandomText(64)}), {"shared_secret": NEW_SECRET})
+        self.shared_secret = KeyRef(self.namespace, SECRET, "shared_secret")
+        files = self.config(self.name, configuration(settings))
         mounts = [
             Mount(files, _FILES),
             Mount(SecretFiles(SECRET, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"),
@@ -64,12 +72,13 @@ class Coturn(Component):
             env={"HOST_IP": PodField("status.hostIP")},
             # Its program file carries this capability, and could not be executed without (docker/coturn/debian/Dockerfile, setcap).
             added_capabilities=("NET_BIND_SERVICE",),
-            readiness=Probe(http=("/", "metrics")),
-            liveness=Probe(http=("/", "metrics"), failures=6),
+            readiness=Probe.http("/", "metrics"),
+            liveness=Probe.http("/", "metrics", failures=6),
             pre_stop=("/bin/sh", f"{_FILES}/stop.sh"),
-            resources=spec.resources,
+            resources=spec.size.resources,
         )
         pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=CALLS_TAINT)
-        relays = self.daemon_set("daemonset.yaml", "coturn", pod, part="coturn")
-        self.takes_node_ports(PortRange(settings.relay.first, settings.relay.last, "UDP"))
-        self.metrics = self.service("service.yaml", "coturn", relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
+        relays = self.daemon_set("daemonset.yaml", self.name, pod, part=self.name)
+        self.takes_node_ports(settings.calls.relay_ports)
+        self.metrics = self.service("service.yaml", self.name, relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
+        self.offers_metrics(self.pods, self.metrics.target)

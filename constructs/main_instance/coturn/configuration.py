@@ -6,9 +6,10 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from attrs import field, frozen
 from attrs.validators import ge
 
+from kit.facts import Cluster
 from kit.files import rendered, text
-from kit.network import PortRange
-from main_instance.node_addresses import SCRIPT, NodeAddresses
+from main_instance.calls.nodes import SCRIPT, NodeAddresses
+from main_instance.calls.options import CallsOptions
 
 NOT_PUBLIC = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
@@ -18,6 +19,9 @@ NOT_PUBLIC = (
 )
 """Addresses that are nobody's on the internet, or lead to such (IANA's registries of special-purpose addresses; multicast is an option of
 its own). Synapse's docs/setup/turn/coturn.md says why a relay must refuse them."""
+
+USER_QUOTA = 12
+"""Relayed addresses of one user at a time."""
 
 Network = IPv4Network | IPv6Network
 
@@ -43,25 +47,23 @@ class Certificate:
 class CoturnSpec:
     """One TURN server. Raises ValueError when it has fewer ports than it may hand out.
 
-    `cluster`: the cluster's own networks, to which nobody is relayed. `peers`: private networks of clients, to which everybody is.
-    `total_quota`: relayed addresses on one node at a time, each of which takes a port of `relay`.
+    `cluster`: the cluster's own networks, to which nobody is relayed. `total_quota`: relayed addresses on one node at a time, each of which
+    takes one of the relay ports.
     """
 
     realm: str
-    relay: PortRange
+    calls: CallsOptions
     total_quota: int = field(validator=ge(1))
-    cluster: tuple[str, ...] = ()
-    peers: tuple[str, ...] = ()
-    nodes: NodeAddresses = field(factory=NodeAddresses)
+    cluster: Cluster = field(factory=Cluster)
     tls: Certificate | None = None
-    user_quota: int = field(default=12, validator=ge(1))
     ports: Ports = Ports()
     run: str = "/run/coturn"
 
     def __attrs_post_init__(self) -> None:
-        if len(self.relay) < self.total_quota:
+        if len(self.calls.relay_ports) < self.total_quota:
             raise ValueError(
-                f"coturn: {self.total_quota} relayed addresses on one node, and the relay ports {self.relay} are only {len(self.relay)}"
+                f"coturn: {self.total_quota} relayed addresses on one node, and the relay ports {self.calls.relay_ports} are only "
+                f"{len(self.calls.relay_ports)}"
             )
 
     @property
@@ -73,16 +75,19 @@ class CoturnSpec:
 
 def configuration(spec: CoturnSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and scripts. No secret."""
-    allowed = [*_without(spec.peers, spec.cluster), *(ip_network(public) for _, public in spec.nodes.public)]
+    calls, cluster = spec.calls, spec.cluster
+    own = (*cluster.node_cidrs, *cluster.pod_cidrs, *cluster.service_cidrs)
+    allowed = [*_without(calls.relay_to, own), *(ip_network(public) for _, public in calls.public_addresses)]
     settings = rendered(
         __package__,
         "turnserver.conf",
         spec=spec,
-        denied=[_range(network) for network in _collapsed([*NOT_PUBLIC, *spec.cluster])],
+        user_quota=USER_QUOTA,
+        denied=[_range(network) for network in _collapsed([*NOT_PUBLIC, *own])],
         allowed=[_range(network) for network in allowed],
     )
     scripts = {name: text(__package__, name) for name in ("start.sh", "stop.sh")}
-    return {"turnserver.conf": settings, SCRIPT: spec.nodes.script} | scripts
+    return {"turnserver.conf": settings, SCRIPT: NodeAddresses(calls.public_addresses).script} | scripts
 
 
 def _collapsed(cidrs: Iterable[str]) -> list[Network]:

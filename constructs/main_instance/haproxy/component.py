@@ -5,11 +5,13 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, Host, Pods, Port
+from kit.network import Endpoint, Host, Pods, Port
+from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe
-from kit.quantities import Resources
 from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
+from main_instance.haproxy.size import HAProxySize
 
+NAME = "haproxy"
 PROBE_PERIOD = 5
 """Seconds. It must fit several times into the grace period in which `/ready` says that the pod stops."""
 
@@ -34,61 +36,68 @@ class ProxySpec:
     """
 
     routing: HAProxySpec
-    replicas: int
-    resources: Resources
-    host: Host
+    size: HAProxySize
     backends: tuple[Endpoint, ...]
     server_name: Host | None = None
     administration: Administration | None = None
 
 
-def internal_endpoint(installation: Installation, namespace: str) -> Endpoint:
-    """Synapse with its administration, for the platform's own services: known before the proxy is, which has to know some of them."""
-    pods = Pods("haproxy", namespace, (("app.kubernetes.io/name", "haproxy"),))
-    number = Ports().internal
-    return Endpoint(pods, installation.facts.service_host("haproxy", namespace), number, Port("internal", number))
+@frozen
+class Entrances:
+    """Where the proxies of a place answer: known before they are, since they have to know some of those who call them.
+
+    `public`: what clients and other servers may ask. `internal`: Synapse with its administration, for the platform's own services.
+    """
+
+    public: Endpoint
+    internal: Endpoint
+
+
+def entrances(installation: Installation, place: Place) -> Entrances:
+    """The entrances of a place."""
+    name, ports = f"{NAME}{place.suffix}", Ports()
+    pods = Pods(name, place.namespace, (("app.kubernetes.io/name", name),))
+    host = installation.facts.service_host(name, place.namespace)
+    public, internal = Port("public", ports.public), Port("internal", ports.internal)
+    return Entrances(Endpoint(pods, host, public.number, public), Endpoint(pods, host, internal.number, internal))
 
 
 class HAProxy(Component):
     """Two or more equal proxies: each knows every instance that may ever be, so all of them agree on who serves whom."""
 
-    folder = "main-instance/03-haproxy"
+    directory = "03-haproxy"
     priority = Priority.MESSAGING
 
-    def __init__(self, installation: Installation, namespace: str, spec: ProxySpec) -> None:
-        super().__init__(installation, "haproxy", namespace)
-        ports = spec.routing.ports
-        public, internal, operations = Port("public", ports.public), Port("internal", ports.internal), Port("metrics", ports.operations)
-        files = self.config("haproxy", {name: (f"haproxy/{name}", text) for name, text in configuration(spec.routing).items()})
+    def __init__(self, installation: Installation, place: Place, spec: ProxySpec) -> None:
+        super().__init__(installation, NAME, place)
+        ports, found = spec.routing.ports, entrances(installation, place)
+        self.public, self.internal = found.public, found.internal
+        operations = Port("metrics", ports.operations)
+        files = self.config(self.name, configuration(spec.routing))
         container = Container(
             name="haproxy",
             image=image("haproxy"),
             command=("haproxy",),
             args=("-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"),
-            ports=(public, internal, operations),
+            ports=(self.public.target, self.internal.target, operations),
             mounts=(Mount(files, "/etc/haproxy"),),
-            startup=Probe(http=("/live", "metrics"), period_seconds=1, failures=30),
-            readiness=Probe(http=("/ready", "metrics"), period_seconds=2, failures=1),
-            liveness=Probe(http=("/live", "metrics"), period_seconds=PROBE_PERIOD),
-            resources=spec.resources,
+            startup=Probe.http("/live", "metrics", period_seconds=1, failures=30),
+            readiness=Probe.http("/ready", "metrics", period_seconds=2, failures=1),
+            liveness=Probe.http("/live", "metrics", period_seconds=PROBE_PERIOD),
+            resources=spec.size.resources,
         )
         pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
-        proxies = self.deployment("deployment.yaml", "haproxy", pod, part="haproxy", replicas=spec.replicas)
-        service = self.service(
-            "service.yaml", "haproxy", proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations}
-        )
-        self.public, self.internal = service.endpoint("public"), service.endpoint("internal")
+        proxies = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas)
+        self.service("service.yaml", self.name, proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
         self.connect(self.pods, *spec.backends)
-        paths = ("/_matrix", "/_synapse/client")
-        self.expose(Exposure("matrix", spec.host, self.public, "main-instance/01-synapse/ingress.yaml", paths))
+        self.offers_metrics(self.pods, operations)
         if spec.server_name:
-            well_known = ("/.well-known/matrix",)
-            self.expose(Exposure("well-known", spec.server_name, self.public, "main-instance/03-haproxy/ingress.yaml", well_known))
+            self.expose("well-known", spec.server_name, self.public, ("/.well-known/matrix",))
         if spec.administration:
             self._publish_administration(spec.administration)
 
     def _publish_administration(self, administration: Administration) -> None:
         """The admin API, and of the client API what its tools need under the same host: to log in, and to show and send media."""
-        host, sources, file = administration.host, administration.allowed_sources, "main-instance/03-haproxy/ingress.yaml"
-        self.expose(Exposure("admin", host, self.internal, file, ("/_synapse/admin",), sources))
-        self.expose(Exposure("admin-client", host, self.public, file, ("/_matrix/client", "/_matrix/media"), sources))
+        host, sources = administration.host, administration.allowed_sources
+        self.expose("admin", host, self.internal, ("/_synapse/admin",), sources)
+        self.expose("admin-client", host, self.public, ("/_matrix/client", "/_matrix/media"), sources)

@@ -18,6 +18,7 @@ from attrs.validators import and_, ge, le, matches_re
 from kit.files import rendered
 from kit.quantities import Bytes
 from main_instance.haproxy.well_known import WellKnown
+from main_instance.synapse.fleet import Fleet
 from main_instance.synapse.worker_type import Balance, Route, When, WorkerType
 
 _MAIN = "main"
@@ -80,6 +81,11 @@ class Pool:
     worker: WorkerType
     ceiling: int = field(validator=ge(1))
     domain: str = field(validator=_DNS_NAME)
+
+
+def pools(workers: Fleet, domain: str) -> tuple[Pool, ...]:
+    """The instances of all workers of a homeserver, whose pods `domain` names."""
+    return tuple(Pool(worker, workers.most[worker.name], domain) for worker in workers.topology.types)
 
 
 @frozen

@@ -7,28 +7,11 @@ https://spec.matrix.org/latest/server-server-api/#getwell-knownmatrixserver
 import json
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+
+from main_instance.haproxy.options import Contact, Support
 
 Document = dict[str, Any]
-
-
-@frozen
-class Contact:
-    """Somebody to write to. `role`: `m.role.admin` or `m.role.security`. One of the two addresses must be there."""
-
-    role: str
-    email_address: str | None = None
-    matrix_id: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if not (self.email_address or self.matrix_id):
-            raise ValueError(f"a contact for {self.role} needs an e-mail address or a Matrix id")
-
-    @property
-    def document(self) -> Document:
-        """As the document has it."""
-        addresses = {"email_address": self.email_address, "matrix_id": self.matrix_id}
-        return {"role": self.role} | {name: value for name, value in addresses.items() if value}
 
 
 @frozen
@@ -41,11 +24,10 @@ class WellKnown:
     """
 
     homeserver: str
+    support: Support = field(factory=Support)
     delegated_to: str | None = None
     livekit_service_url: str | None = None
     issuer: str | None = None
-    contacts: tuple[Contact, ...] = ()
-    support_page: str | None = None
 
     @property
     def documents(self) -> dict[str, Document]:
@@ -60,12 +42,20 @@ class WellKnown:
             documents["client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
         if self.delegated_to:
             documents["server"] = {"m.server": self.delegated_to}
-        support: Document = {"contacts": [contact.document for contact in self.contacts]} if self.contacts else {}
-        if self.support_page:
-            support["support_page"] = self.support_page
+        contacts = [*_contact("m.role.admin", self.support.admin), *_contact("m.role.security", self.support.security)]
+        support: Document = {"contacts": contacts} if contacts else {}
+        if self.support.page:
+            support["support_page"] = self.support.page
         return documents | ({"support": support} if support else {})
 
     @property
     def files(self) -> dict[str, str]:
         """Name below `/.well-known/matrix/` to the text of the answer."""
         return {name: json.dumps(document, indent=2) + "\n" for name, document in self.documents.items()}
+
+
+def _contact(role: str, who: Contact) -> list[Document]:
+    """Somebody to write to, as the document has it, if there is an address."""
+    addresses = {"email_address": who.email, "matrix_id": who.matrix_id}
+    given = {name: value for name, value in addresses.items() if value}
+    return [{"role": role} | given] if given else []

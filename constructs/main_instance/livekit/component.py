@@ -5,12 +5,13 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, Host, Port, PortRange
+from kit.network import Endpoint, Host, Port
+from kit.place import Place
 from kit.pods import Container, Mount, PodField, PodSpec, Probe, SecretFiles
-from kit.quantities import Resources
 from kit.secrets import KeyRef, SecretSpec, Shared
+from main_instance.calls.nodes import CALLS_TAINT
 from main_instance.livekit.configuration import LiveKitSpec, configuration
-from main_instance.node_addresses import CALLS_TAINT
+from main_instance.livekit.size import LiveKitSize
 
 NODES = (("matrix-platform/livekit", "true"),)
 """The label of the nodes that run it: those that clients reach by UDP."""
@@ -25,11 +26,9 @@ class MediaServerSpec:
     """LiveKit as it is deployed. `api_secret`: the Secret with its key file. `webhook`: who is told of calls."""
 
     settings: LiveKitSpec
-    replicas: int
-    resources: Resources
+    size: LiveKitSize
     host: Host
     api_secret: str
-    redis: Endpoint
     redis_password: KeyRef
     webhook: Endpoint
 
@@ -40,15 +39,15 @@ class LiveKit(Component):
     Signalling may come to any of them by the ingress; they find each other by Redis.
     """
 
-    folder = "main-instance/04-livekit"
+    directory = "04-livekit"
     priority = Priority.MESSAGING
     host_network = True
 
-    def __init__(self, installation: Installation, namespace: str, spec: MediaServerSpec) -> None:
-        super().__init__(installation, "livekit", namespace)
+    def __init__(self, installation: Installation, place: Place, spec: MediaServerSpec) -> None:
+        super().__init__(installation, "livekit", place)
         settings, ports = spec.settings, spec.settings.ports
-        self.secret(SecretSpec(SECRET, namespace, {"password": Shared(spec.redis_password)}))
-        files = self.config("livekit", {name: (f"livekit/{name}", text) for name, text in configuration(settings).items()})
+        self.secret(SecretSpec(SECRET, self.namespace, {"password": Shared(spec.redis_password)}))
+        files = self.config(self.name, configuration(settings))
         container = Container(
             name="livekit",
             image=image("livekit"),
@@ -61,22 +60,23 @@ class LiveKit(Component):
             ),
             env={"HOST_IP": PodField("status.hostIP")},
             # The answer says whether a message to itself came back from Redis in the last seconds.
-            readiness=Probe(http=("/", "http"), failures=3),
+            readiness=Probe.http("/", "http", failures=3),
             # Calls that go on need no Redis, so it is not restarted for a failover. But when the machine of a Redis proxy loses power, it would
             # wait for most of an hour at a connection that nobody closes, and no call could begin there.
-            liveness=Probe(http=("/", "http"), period_seconds=10, failures=18),
-            resources=spec.resources,
+            liveness=Probe.http("/", "http", period_seconds=10, failures=18),
+            resources=spec.size.resources,
         )
         pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=CALLS_TAINT)
         servers = self.stateful_set(
-            "statefulset.yaml", "livekit", pod, part="livekit", replicas=spec.replicas, governing_service="livekit-nodes"
+            "statefulset.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas, governing_service="livekit-nodes"
         )
-        self.takes_node_ports(PortRange(settings.media.first, settings.media.last, "UDP"))
+        self.takes_node_ports(settings.calls.media_ports)
         self.metrics = self.service(
             "service.yaml", "livekit-nodes", servers, {"metrics": ports.metrics}, headless=True, publish_not_ready=True
         ).endpoint("metrics")
-        self.http = self.service("service.yaml", "livekit", servers, {"http": ports.http}).endpoint("http")
+        self.http = self.service("service.yaml", self.name, servers, {"http": ports.http}).endpoint("http")
         # Signalling of clients, and the part of the API that the authorisation service uses, which has LiveKit's public URL alone.
         paths = ("/rtc", "/twirp/livekit.RoomService")
-        self.expose(Exposure("livekit", spec.host, self.http, f"{self.folder}/ingress.yaml", paths))
-        self.connect(self.pods, spec.redis, spec.webhook)
+        self.expose("livekit", spec.host, self.http, paths)
+        self.connect(self.pods, settings.redis, spec.webhook)
+        self.offers_metrics(self.pods, self.metrics.target)

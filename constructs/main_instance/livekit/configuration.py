@@ -5,12 +5,17 @@ LiveKit refuses a file with an option that it does not know. Options: github.com
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from kit.files import text
-from kit.network import PortRange
+from kit.network import Endpoint
 from kit.text import yaml_text
-from main_instance.node_addresses import SCRIPT, NodeAddresses
+from main_instance.calls.nodes import SCRIPT, NodeAddresses
+from main_instance.calls.options import CallsOptions
+
+
+REDIS_DATABASE = 1
+"""Synapse's is 0."""
 
 
 @frozen
@@ -26,24 +31,21 @@ class Ports:
 class LiveKitSpec:
     """LiveKit on several nodes that know of each other by Redis.
 
-    `media`: UDP ports of a node, of which each participant takes two. `redis`: `host:port` of what leads to the primary. `webhooks`: who is
-    told what happens in rooms, signed with `api_key`.
+    `redis`: what leads to the primary. `webhooks`: who is told what happens in rooms, signed with `api_key`.
     """
 
-    media: PortRange
-    redis: str
+    calls: CallsOptions
+    redis: Endpoint
     api_key: str
     webhooks: tuple[str, ...]
-    redis_database: int = 1
-    """Synapse's is 0."""
-    nodes: NodeAddresses = field(factory=NodeAddresses)
     key_file: str = "/secrets/livekit/keys.yaml"
     ports: Ports = Ports()
 
 
 def configuration(spec: LiveKitSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and the start script. No secret."""
-    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: spec.nodes.script, "start.sh": text(__package__, "start.sh")}
+    nodes = NodeAddresses(spec.calls.public_addresses)
+    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: nodes.script, "start.sh": text(__package__, "start.sh")}
 
 
 def settings(spec: LiveKitSpec) -> dict[str, Any]:
@@ -53,15 +55,15 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
         "prometheus": {"port": spec.ports.metrics},
         "rtc": {
             "tcp_port": spec.ports.media,
-            "port_range_start": spec.media.first,
-            "port_range_end": spec.media.last,
+            "port_range_start": spec.calls.media_ports.first,
+            "port_range_end": spec.calls.media_ports.last,
             # No server of somebody else's is asked for this node's address.
             "use_external_ip": False,
         },
         # The proxy follows the Sentinels, and closes connections to a primary that is gone. LiveKit knows Sentinels too, but when the machine
         # of the primary loses power it goes on waiting at a connection that nobody closes (go-redis, options.go, NewDialer: the kernel looks
         # after it every five minutes).
-        "redis": {"address": spec.redis, "db": spec.redis_database},
+        "redis": {"address": spec.redis.address, "db": REDIS_DATABASE},
         "key_file": spec.key_file,
         # A room is made by the authorisation service alone, for people of this homeserver.
         "room": {"auto_create": False},

@@ -5,20 +5,28 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Exposure, External, Host, Pods, Port
+from kit.network import Endpoint, External, Host, Pods, Port
+from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, SecretFiles, SecretKey
 from kit.quantities import Resources, mib, millicores
-from kit.rendering import Tuning
-from kit.secrets import Composed, Fixed, KeyRef, RandomText, Recipe, SecretSpec, Shared
+from kit.secrets import Change, Composed, Fixed, KeyRef, RandomText, Recipe, SecretSpec, Shared
 
 HTTP = Port("http", 8080)
 API_SECRET = "livekit-api"
 """`key` and `secret` of LiveKit's API, and both as LiveKit's key file."""
 API_KEY = "matrix-platform"
 SECRET = "lk-jwt-service"
+REPLICAS = 2
+REDIS_DATABASE = 2
+"""Synapse's is 0, LiveKit's 1."""
 _PODS = "lk-jwt-service-pods"
 _INGRESS_PORTS = (443, 8443)
 """Where ingress controllers' pods take TLS: 8443 is Traefik's and its like, which may not listen below 1024."""
+
+
+NEW_API_SECRET = Change(
+    "Tokens that clients hold get into no room; they ask for another at the next call.", "Restart LiveKit and lk-jwt-service together."
+)
 
 
 @frozen
@@ -38,8 +46,6 @@ class AuthorisationSpec:
     ingress_namespace: str
     other_servers: bool
     private_authority: bool | None
-    replicas: int = 2
-    redis_database: int = 2
 
 
 class LkJwtService(Component):
@@ -49,35 +55,35 @@ class LkJwtService(Component):
     meanwhile, so LiveKit tells every process by its name what happens, and a user whom two remember is reported twice, which is no harm.
     """
 
-    folder = "main-instance/05-lk-jwt-service"
+    directory = "05-lk-jwt-service"
     priority = Priority.MESSAGING
 
-    def __init__(self, installation: Installation, namespace: str, spec: AuthorisationSpec) -> None:
-        super().__init__(installation, "lk-jwt-service", namespace)
+    def __init__(self, installation: Installation, place: Place, spec: AuthorisationSpec) -> None:
+        super().__init__(installation, "lk-jwt-service", place)
         keys: dict[str, Recipe] = {"key": Fixed(API_KEY), "secret": RandomText(64), "keys.yaml": Composed("{key}: {secret}\n")}
-        self.secret(SecretSpec(API_SECRET, namespace, keys))
-        url = Composed(f"redis://:{{redis-password}}@{spec.redis.address}/{spec.redis_database}")
-        self.secret(SecretSpec(SECRET, namespace, {"redis-password": Shared(spec.redis_password), "redis-url": url}))
+        self.secret(SecretSpec(API_SECRET, self.namespace, keys), {"secret": NEW_API_SECRET})
+        url = Composed(f"redis://:{{redis-password}}@{spec.redis.address}/{REDIS_DATABASE}")
+        self.secret(SecretSpec(SECRET, self.namespace, {"redis-password": Shared(spec.redis_password), "redis-url": url}))
         if spec.private_authority:
             self.serves_tls(spec.host)
         pod = PodSpec(containers=(self._container(spec),))
         # Pods with names: LiveKit must reach each of them.
         services = self.stateful_set(
             "deployment.yaml",
-            "lk-jwt-service",
+            self.name,
             pod,
-            part="lk-jwt-service",
-            replicas=spec.replicas,
+            part=self.name,
+            replicas=REPLICAS,
             governing_service=_PODS,
-            tuning=Tuning("config/lk-jwt-service/config.yaml", ("replicas",)),
+            tuning=self.tuned("config.yaml", "replicas"),
         )
         by_name = self.service("service.yaml", _PODS, services, {"http": HTTP.number}, headless=True, publish_not_ready=True)
-        self.http = self.service("service.yaml", "lk-jwt-service", services, {"http": HTTP.number}).endpoint("http")
-        names = [installation.facts.service_host(f"lk-jwt-service-{ordinal}.{_PODS}", namespace) for ordinal in range(spec.replicas)]
+        self.http = self.service("service.yaml", self.name, services, {"http": HTTP.number}).endpoint("http")
+        names = [installation.facts.service_host(f"{self.name}-{ordinal}.{_PODS}", self.namespace) for ordinal in range(REPLICAS)]
         self.webhooks = tuple(f"http://{name}:{HTTP.number}/sfu_webhook" for name in names)
         self.webhook = by_name.endpoint("http")
         paths = ("/sfu/get", "/get_token", "/delegate_delayed_leave")
-        self.expose(Exposure("lk-jwt-service", spec.host, self.http, f"{self.folder}/ingress.yaml", paths))
+        self.expose("lk-jwt-service", spec.host, self.http, paths)
         self.connect(self.pods, spec.homeserver, spec.redis, *self._hosts(spec))
 
     def _container(self, spec: AuthorisationSpec) -> Container:
@@ -105,8 +111,8 @@ class LkJwtService(Component):
             ports=(HTTP,),
             mounts=tuple(mounts),
             env=env,
-            readiness=Probe(http=("/healthz", "http")),
-            liveness=Probe(http=("/healthz", "http"), failures=6),
+            readiness=Probe.http("/healthz", "http"),
+            liveness=Probe.http("/healthz", "http", failures=6),
             resources=Resources(millicores(20), mib(24), mib(128)),
         )
 

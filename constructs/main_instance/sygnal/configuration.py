@@ -1,9 +1,10 @@
 """Sygnal's configuration file. Options: https://github.com/element-hq/sygnal/blob/main/sygnal.yaml.sample (0.17)."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from attrs import frozen
+from main_instance.sygnal.options import Apns, PushOptions
 
 Config = dict[str, Any]
 
@@ -14,77 +15,24 @@ SECRETS_FOLDER = "/secrets/sygnal"
 APNS_KEY = "apns.p8"
 
 
-@frozen
-class ApnsApp:
-    """An app for Apple's devices. `topic`: its bundle id. `sandbox`: a development build, which Apple reaches by other servers."""
-
-    app_id: str
-    topic: str
-    sandbox: bool = False
+def key_files(options: PushOptions) -> dict[str, str]:
+    """Name of each file in `SECRETS_FOLDER` to what it holds."""
+    apns = {APNS_KEY: "Authentication key for the Apple Push Notification service: the .p8 file of push.apns.key_id"}
+    fcm = {_fcm_key(project): f"Key of a service account of the Firebase project {project}: a JSON file" for _, project in options.fcm_apps}
+    return (apns if options.apns and (options.apns.apps or options.apns.sandbox_apps) else {}) | fcm
 
 
-@frozen
-class Apns:
-    """The key by which a team pushes to its apps: `key_id` of ten characters, whose private half is the file `APNS_KEY`."""
+def sygnal_config(options: PushOptions) -> Config:
+    """sygnal.yaml. The credentials are in files of their own.
 
-    key_id: str
-    team_id: str
-    apps: tuple[ApnsApp, ...]
-
-
-@frozen
-class FcmApp:
-    """An app that Firebase Cloud Messaging reaches. `project`: Firebase's project id, whose service account is in a file of its own."""
-
-    app_id: str
-    project: str
-
-    @property
-    def key_file(self) -> str:
-        """The JSON key of the project's service account."""
-        return f"fcm-{self.project}.json"
-
-
-@frozen
-class PushSpec:
-    """The apps of a site. Raises ValueError without any, since Sygnal does not start then, and for an app id that comes twice."""
-
-    apns: Apns | None = None
-    fcm: tuple[FcmApp, ...] = ()
-
-    def __attrs_post_init__(self) -> None:
-        ids = [*(app.app_id for app in (self.apns.apps if self.apns else ())), *(app.app_id for app in self.fcm)]
-        if not ids:
-            raise ValueError("features.push: give at least one app in push.apns.apps, push.apns.sandbox_apps or push.fcm_apps")
-        twice = sorted(app for app, count in Counter(ids).items() if count > 1)
-        if twice:
-            raise ValueError(f"push: {', '.join(twice)}: an app id stands for one app, on one platform")
-
-    @property
-    def key_files(self) -> dict[str, str]:
-        """Name of each file in `SECRETS_FOLDER` to what it holds."""
-        apns = {APNS_KEY: "Authentication key for the Apple Push Notification service: the .p8 file of push.apns.key_id"}
-        fcm = {app.key_file: f"Key of a service account of the Firebase project {app.project}: a JSON file" for app in self.fcm}
-        return (apns if self.apns and self.apns.apps else {}) | fcm
-
-
-def sygnal_config(spec: PushSpec) -> Config:
-    """sygnal.yaml. The credentials are in files of their own."""
-    apps: Config = {}
-    if spec.apns:
-        for app in spec.apns.apps:
-            apps[app.app_id] = {
-                "type": "apns",
-                "keyfile": f"{SECRETS_FOLDER}/{APNS_KEY}",
-                "key_id": spec.apns.key_id,
-                "team_id": spec.apns.team_id,
-                "topic": app.topic,
-                "platform": "sandbox" if app.sandbox else "production",
-            }
-    for fcm in spec.fcm:
-        # Google no longer takes the keys of Sygnal's default, the legacy API.
-        account = f"{SECRETS_FOLDER}/{fcm.key_file}"
-        apps[fcm.app_id] = {"type": "gcm", "api_version": "v1", "project_id": fcm.project, "service_account_file": account}
+    Raises ValueError without any app, since Sygnal does not start then, and for an app id that comes twice.
+    """
+    apps = [*_apns_apps(options.apns), *_fcm_apps(options)]
+    if not apps:
+        raise ValueError("features.push: give at least one app in push.apns.apps, push.apns.sandbox_apps or push.fcm_apps")
+    twice = sorted(app for app, count in Counter(app for app, _ in apps).items() if count > 1)
+    if twice:
+        raise ValueError(f"push: {', '.join(twice)}: an app id stands for one app, on one platform")
     return {
         "http": {"bind_addresses": ["0.0.0.0"], "port": PORT},
         "metrics": {"prometheus": {"enabled": True, "address": "0.0.0.0", "port": METRICS_PORT}},
@@ -98,5 +46,35 @@ def sygnal_config(spec: PushSpec) -> Config:
             },
             "access": {"x_forwarded_for": False},
         },
-        "apps": apps,
+        "apps": dict(apps),
     }
+
+
+def _apns_apps(apns: Apns | None) -> Iterator[tuple[str, Config]]:
+    if apns is None:
+        return
+    for platform, apps in (("production", apns.apps), ("sandbox", apns.sandbox_apps)):
+        for app, topic in apps:
+            yield (
+                app,
+                {
+                    "type": "apns",
+                    "keyfile": f"{SECRETS_FOLDER}/{APNS_KEY}",
+                    "key_id": apns.key_id,
+                    "team_id": apns.team_id,
+                    "topic": topic,
+                    "platform": platform,
+                },
+            )
+
+
+def _fcm_apps(options: PushOptions) -> Iterator[tuple[str, Config]]:
+    for app, project in options.fcm_apps:
+        # Google no longer takes the keys of Sygnal's default, the legacy API.
+        account = f"{SECRETS_FOLDER}/{_fcm_key(project)}"
+        yield app, {"type": "gcm", "api_version": "v1", "project_id": project, "service_account_file": account}
+
+
+def _fcm_key(project: str) -> str:
+    """The file with the JSON key of a project's service account."""
+    return f"fcm-{project}.json"

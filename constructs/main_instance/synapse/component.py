@@ -1,18 +1,15 @@
 """Synapse: the main process and every worker type, each a StatefulSet whose pods are named like the workers they are."""
 
-from collections.abc import Mapping
+from attrs import frozen
 
-from attrs import field, frozen
-
-from infrastructure.object_storage.s3 import Bucket
-from infrastructure.postgresql import Database
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Port
+from kit.network import Endpoint, Host, Port
+from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
+from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
 from main_instance.synapse import process
 from main_instance.synapse.configuration import (
@@ -29,130 +26,147 @@ from main_instance.synapse.configuration import (
     shard_config,
     worker_config,
 )
-from main_instance.synapse.topology import topology
-from main_instance.synapse.worker_type import Listener, Load, Scaling, WorkerType
-from main_instance.synapse.workers import MAIN, worker_types
+from main_instance.synapse.fleet import Fleet
+from main_instance.synapse.worker_type import Listener, WorkerType
+from main_instance.synapse.workers import MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
 HEALTH = Port("health", HEALTH_PORT)
 METRICS = Port("metrics", METRICS_PORT)
+_METRICS_PATH = "/_synapse/metrics"
 
-SERVICE = "synapse"
-"""The headless Service that gives every Synapse pod its name: `receipts-0.synapse.<namespace>.svc.<domain>`."""
-SECRET = "synapse"
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
+MEDIA_CACHE = gib(10)
+"""Disk for the cache of each media worker."""
+
+
+CHANGES = {
+    "signing_key": Change(
+        "What it signed must stay verifiable: its public half goes into `old_signing_keys`.", 'As described under "The signing key".'
+    ),
+    "macaroon_secret_key": Change(
+        "Guests are logged out; single sign-on that is under way and unsubscribe links in e-mails fail. Other sessions stay.",
+        "Restart Synapse.",
+    ),
+    "form_secret": Change("Consent links that were sent before fail.", "Restart Synapse."),
+    "worker_replication_secret": Change(
+        "Processes with the old and with the new one refuse each other's requests.", "Stop all of Synapse, then start it: users notice."
+    ),
+    "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
+}
+"""Of the keys of its Secret."""
 
 
 @frozen
 class Authentication:
     """The Matrix Authentication Service as Synapse calls it: `secret` is the Secret, and `key` its key, that both of them know."""
 
-    endpoint: Endpoint
     secret: str
     key: str
 
 
 @frozen
 class SynapseSpec:
-    """One homeserver. `counts`: worker type name to instances; `ceilings`: to how many an elastic type may grow (absent: no autoscaler).
+    """One homeserver. `workers`: how many of each type; `proxy`: where its host is answered, and what the host is called.
 
-    `sizes`: what a process of each load class gets; `main_size`: the main process. `media_cache`: disk for each media worker's cache.
+    `authentication`, `turn_secret`: what it shares with the Matrix Authentication Service and with the TURN server, where `homeserver` names
+    these.
     """
 
     homeserver: HomeserverSpec
-    counts: Mapping[str, int]
-    ceilings: Mapping[str, int]
-    sizes: Mapping[Load, Resources]
-    main_size: Resources
-    database: Database
-    redis_endpoint: Endpoint
+    workers: Fleet
+    host: Host
+    proxy: Endpoint
     redis_secret: str
-    media: Bucket
     authentication: Authentication | None = None
-    """With it, `homeserver` names its endpoint and `process.AUTHENTICATION_SECRET`."""
     turn_secret: KeyRef | None = None
-    """What Synapse shares with the TURN server. With it, `homeserver` names `process.TURN_SECRET`."""
-    media_cache: Bytes = field(default=gib(10))
 
 
 class Synapse(Component):
     """The homeserver. A worker's configuration, workload and place in the shard map all come from its record in `workers.py`."""
 
-    folder = "main-instance/01-synapse"
+    directory = "01-synapse"
     priority = Priority.MESSAGING
 
-    def __init__(self, installation: Installation, namespace: str, spec: SynapseSpec) -> None:
-        super().__init__(installation, "synapse", namespace)
+    def __init__(self, installation: Installation, place: Place, spec: SynapseSpec) -> None:
+        super().__init__(installation, "synapse", place)
         self._spec = spec
-        types = worker_types(authentication_service=spec.authentication is not None)
-        self.topology = topology(spec.counts, types)
-        self.secret(_secret(namespace))
+        self.topology = spec.workers.topology
+        self.secret(_secret(self.name, self.namespace), CHANGES)
         if spec.turn_secret:
-            self.secret(SecretSpec(TURN, namespace, {"shared_secret": Shared(spec.turn_secret)}))
+            self.secret(SecretSpec(TURN, self.namespace, {"shared_secret": Shared(spec.turn_secret)}))
         self._homeserver = self.config(
-            "synapse-homeserver",
-            {
-                "homeserver.yaml": ("synapse/homeserver.yaml", yaml_text(homeserver_config(spec.homeserver))),
-                "log.yaml": ("synapse/log-config.yaml", yaml_text(log_config())),
-            },
+            f"{self.name}-homeserver",
+            {"homeserver.yaml": yaml_text(homeserver_config(spec.homeserver)), "log.yaml": yaml_text(log_config())},
+            stored={"log.yaml": "log-config.yaml"},
         )
-        self._shards = self.config(
-            "synapse-shards", {"shards.yaml": ("synapse/shards.yaml", yaml_text(shard_config(self.topology, self.address)))}
-        )
+        self._shards = self.config(f"{self.name}-shards", {"shards.yaml": yaml_text(shard_config(self.topology, self.address))})
         main = self._main()
-        for kind in types:
-            self._worker(kind)
+        for worker in self.topology.types:
+            self._worker(worker)
         # Names resolve before a pod is ready: the proxy and the other processes find out by themselves who answers.
-        service = self.service("services.yaml", SERVICE, main, {"http": CLIENT_PORT}, headless=True, publish_not_ready=True, pods=self.pods)
+        service = self.service(
+            "services.yaml", self.name, main, {"http": CLIENT_PORT}, headless=True, publish_not_ready=True, pods=self.pods
+        )
         self.http = service.endpoint("http")
         replication = Endpoint(self.pods, service.host, REPLICATION_PORT, REPLICATION)
         self.health = Endpoint(self.pods, service.host, HEALTH_PORT, HEALTH)
-        self.connect(self.pods, replication, spec.redis_endpoint, spec.database.endpoint)
-        self.connect(self.pods_of("media-repository"), spec.media.peer)
-        if spec.authentication:
-            self.connect(self.pods, spec.authentication.endpoint)
+        self.connect(self.pods, replication, spec.homeserver.redis, spec.homeserver.database.endpoint)
+        self.connect(self.pods_of("media-repository"), spec.homeserver.bucket.peer)
+        if spec.homeserver.authentication:
+            self.connect(self.pods, spec.homeserver.authentication)
+        self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
+        for worker in self.topology.types:
+            self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
+        self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    @property
+    def domain(self) -> str:
+        """The domain of its pods: complete, with the final dot."""
+        return f"{self.installation.facts.service_host(self.name, self.namespace)}."
 
     def address(self, instance: str) -> str:
         """The host name of a process: `main`, or the name of a worker instance."""
-        pod = "synapse-0" if instance == MAIN else instance
-        return self.installation.facts.service_host(f"{pod}.{SERVICE}", self.namespace)
+        pod = f"{self.name}-0" if instance == MAIN else instance
+        return self.installation.facts.service_host(f"{pod}.{self.name}", self.namespace)
 
     def _main(self) -> Workload:
-        files = self.config("synapse-main", {"kind.yaml": ("synapse/main.yaml", yaml_text(main_config(self._spec.homeserver)))})
+        files = self.config(
+            f"{self.name}-main", {"kind.yaml": yaml_text(main_config(self._spec.homeserver))}, stored={"kind.yaml": "main.yaml"}
+        )
         # A new version migrates the database before it listens: ten minutes, not a restart in the middle.
-        startup = Probe(http=("/health", "health"), period_seconds=5, failures=120)
-        container = self._container(self._spec.main_size, files, startup, (CLIENT, REPLICATION, HEALTH, METRICS), worker=False)
+        startup = Probe.http("/health", "health", period_seconds=5, failures=120)
+        container = self._container(self._spec.homeserver.size.main, files, startup, (CLIENT, REPLICATION, HEALTH, METRICS))
         pod = PodSpec(containers=(container,), grace_seconds=60)
-        return self.stateful_set("main-deployment.yaml", "synapse", pod, part="main", replicas=1, governing_service=SERVICE)
+        return self.stateful_set("main-deployment.yaml", self.name, pod, part="main", replicas=1, governing_service=self.name)
 
-    def _worker(self, kind: WorkerType) -> None:
-        path = f"synapse/workers/{kind.name}.yaml"
-        config = worker_config(kind, self._spec.homeserver)
-        files = self.config(f"synapse-{kind.name}", {"kind.yaml": (path, yaml_text(config))})
+    def _worker(self, worker: WorkerType) -> None:
+        spec, name = self._spec, worker.name
+        config = worker_config(worker, spec.homeserver)
+        files = self.config(f"{self.name}-{name}", {"kind.yaml": yaml_text(config)}, stored={"kind.yaml": f"workers/{name}.yaml"})
         listening = {listener["port"] for listener in config["worker_listeners"]}
         ports = tuple(port for port in (REPLICATION, CLIENT, HEALTH, METRICS) if port.number in listening)
-        startup = Probe(http=("/health", "health"), period_seconds=2, failures=60)
-        container = self._container(self._spec.sizes[kind.load], files, startup, ports, worker=True, kind=kind)
-        count, ceiling = self._spec.counts[kind.name], self._spec.ceilings.get(kind.name)
-        elastic = kind.scaling is Scaling.ELASTIC and ceiling is not None
+        startup = Probe.http("/health", "health", period_seconds=2, failures=60)
+        container = self._container(spec.homeserver.size.of(worker.load), files, startup, ports, worker=worker)
+        count, ceiling = spec.workers.counts[name], spec.workers.ceilings.get(name)
         self.stateful_set(
-            f"workers/{kind.name}.yaml",
-            kind.name,
-            PodSpec(containers=(container,), init=self._beside(kind), grace_seconds=kind.termination_grace_seconds),
-            part=kind.name,
-            replicas=None if elastic else count,
-            autoscaled=(count, ceiling) if elastic and ceiling else None,
-            governing_service=SERVICE,
+            f"workers/{name}.yaml",
+            name,
+            PodSpec(containers=(container,), init=self._beside(worker), grace_seconds=worker.termination_grace_seconds),
+            part=name,
+            replicas=None if ceiling else count,
+            autoscaled=(count, ceiling) if ceiling else None,
+            governing_service=self.name,
         )
 
-    def _beside(self, kind: WorkerType) -> tuple[Container, ...]:
+    def _beside(self, worker: WorkerType) -> tuple[Container, ...]:
         """What runs beside the workers of a type."""
-        if Listener.MEDIA not in kind.listeners:
+        if Listener.MEDIA not in worker.listeners:
             return ()
         # A tenth is left for what arrives between two looks.
-        start = process.keep_cache_small(Bytes(self._spec.media_cache.count * 9 // 10))
+        start = process.keep_cache_small(Bytes(MEDIA_CACHE.count * 9 // 10))
         return (
             Container(
                 name="media-cache",
@@ -161,15 +175,15 @@ class Synapse(Component):
                 args=start.args,
                 mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
                 resources=Resources(millicores(10), mib(16), mib(128)),
-                readiness=Probe(command=process.CACHE_KEEPER_LIVES, period_seconds=60),
-                liveness=Probe(command=process.CACHE_KEEPER_LIVES, period_seconds=60),
+                readiness=Probe.command(*process.CACHE_KEEPER_LIVES, period_seconds=60),
+                liveness=Probe.command(*process.CACHE_KEEPER_LIVES, period_seconds=60),
                 sidecar=True,
             ),
         )
 
     @property
     def _media_cache(self) -> Scratch:
-        return Scratch("media", self._spec.media_cache)
+        return Scratch("media", MEDIA_CACHE)
 
     def _container(
         self,
@@ -178,19 +192,20 @@ class Synapse(Component):
         startup: Probe,
         ports: tuple[Port, ...],
         *,
-        worker: bool,
-        kind: WorkerType | None = None,
+        worker: WorkerType | None = None,
     ) -> Container:
-        spec, start = self._spec, process.start(worker=worker)
+        """A Synapse process: a worker, or main."""
+        spec, start = self._spec, process.start(worker=worker is not None)
+        database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
             Mount(self._homeserver, process.HOMESERVER_FOLDER),
             Mount(self._shards, process.SHARDS_FOLDER),
             Mount(files, process.KIND_FOLDER),
-            Mount(SecretFiles(SECRET, items=tuple((key, key) for key in secrets)), process.SECRETS_FOLDER),
+            Mount(SecretFiles(self.name, items=tuple((key, key) for key in secrets)), process.SECRETS_FOLDER),
             Mount(SecretFiles(spec.redis_secret, items=(("password", "password"),)), "/secrets/redis"),
-            Mount(SecretFiles(spec.database.password_secret, items=(("pgpass", "pgpass"),)), "/secrets/database"),
-            Mount(SecretFiles(spec.database.authority_secret, items=(("ca.crt", "ca.crt"),)), "/secrets/database-ca"),
+            Mount(SecretFiles(database.password_secret, items=(("pgpass", "pgpass"),)), "/secrets/database"),
+            Mount(SecretFiles(database.authority_secret, items=(("ca.crt", "ca.crt"),)), "/secrets/database-ca"),
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
@@ -204,15 +219,15 @@ class Synapse(Component):
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
         }
-        if kind and Listener.MEDIA in kind.listeners:
-            keys = spec.media.credentials
+        if worker and Listener.MEDIA in worker.listeners:
+            keys = bucket.credentials
             mounts += [
                 Mount(self._media_cache, process.MEDIA_CACHE),
                 Mount(SecretFiles(keys.secret, items=((keys.shared_file, "credentials"),)), "/secrets/media"),
             ]
             env["AWS_SHARED_CREDENTIALS_FILE"] = process.MEDIA_CREDENTIALS
-            if spec.media.authority:
-                authority = spec.media.authority
+            if bucket.authority:
+                authority = bucket.authority
                 mounts.append(Mount(SecretFiles(authority.secret, items=((authority.key, "ca.crt"),)), "/secrets/media-ca"))
                 env["AWS_CA_BUNDLE"] = "/secrets/media-ca/ca.crt"
         return Container(
@@ -224,13 +239,13 @@ class Synapse(Component):
             mounts=tuple(mounts),
             env=env,
             startup=startup,
-            readiness=Probe(http=("/health", "health"), period_seconds=2, timeout_seconds=5, failures=8),
-            liveness=Probe(http=("/health", "health"), period_seconds=6, timeout_seconds=12, failures=8),
+            readiness=Probe.http("/health", "health", period_seconds=2, timeout_seconds=5, failures=8),
+            liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
 
 
-def _secret(namespace: str) -> SecretSpec:
+def _secret(name: str, namespace: str) -> SecretSpec:
     """Secrets of the homeserver. They must not change: sessions and signatures hang on them."""
-    keys = {name: SynapseSigningKey() if name == "signing_key" else RandomText(64) for name in (*SHARED_SECRETS, *MAIN_SECRETS)}
-    return SecretSpec(SECRET, namespace, keys)
+    keys = {key: SynapseSigningKey() if key == "signing_key" else RandomText(64) for key in (*SHARED_SECRETS, *MAIN_SECRETS)}
+    return SecretSpec(name, namespace, keys)

@@ -17,11 +17,19 @@ from typing import Any
 
 from attrs import field, frozen
 
-from kit.quantities import Bytes, mib
+from infrastructure.object_storage.s3 import Bucket
+from infrastructure.postgresql.component import Database
+from kit.formats import OldSigningKey
+from kit.network import Endpoint
+from main_instance.synapse import process
+from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.size import SynapseSize
 from main_instance.synapse.topology import Topology
 from main_instance.synapse.worker_type import Duty, Listener, WorkerType
 
 Config = dict[str, Any]
+
+_EVERY_ADDRESS = "0.0.0.0"
 
 CLIENT_PORT = 8008
 """Requests of clients and servers, through the proxy."""
@@ -65,206 +73,110 @@ PRIVATE_NETWORKS = (
 
 
 @frozen
-class Database:
-    """A PostgreSQL database, reached with a verified certificate and a password from a libpq password file.
+class Paths:
+    """Where a process finds its files, and keeps its media."""
 
-    `passfile` must belong to the process's user and be closed to all others, or libpq ignores it. Every process opens `pool_minimum` to
-    `pool_maximum` connections. `host` must stand in the server's certificate as it is written here, without a final dot.
-    """
-
-    host: str
-    name: str
-    user: str
-    passfile: str
-    root_certificate: str
-    port: int = 5432
-    pool_minimum: int = 1
-    pool_maximum: int = 10
-
-    def __attrs_post_init__(self) -> None:
-        if not 1 <= self.pool_minimum <= self.pool_maximum:
-            raise ValueError(f"a pool of {self.pool_minimum} to {self.pool_maximum} connections: need 1 <= minimum <= maximum")
-
-
-@frozen
-class Redis:
-    """The Redis primary, by one address that follows it: Synapse knows no Sentinel. `password_path`: a file with the password."""
-
-    host: str
-    password_path: str
-    port: int = 6379
-
-
-@frozen
-class S3Bucket:
-    """Where media is kept. Credentials come from AWS_SHARED_CREDENTIALS_FILE, a private CA from AWS_CA_BUNDLE."""
-
-    bucket: str
-    endpoint_url: str
-    region: str
-    prefix: str = ""
-
-
-@frozen
-class Media:
-    """Files that users upload: kept in `storage`, with a cache in the folder `cache` of each media worker.
-
-    `modules`: Synapse modules that the media workers load, e.g. to inspect uploads.
-    """
-
-    storage: S3Bucket
-    cache: str
-    max_upload_size: Bytes = field(default=mib(100))
-    modules: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
-
-
-@frozen
-class Federation:
-    """Other servers may reach this one. `domains`: only these (None: all). `trusted_key_servers`: asked for the keys of other servers."""
-
-    domains: tuple[str, ...] | None = None
-    trusted_key_servers: tuple[str, ...] = ()
-
-
-@frozen
-class Turn:
-    """A TURN server for calls between two: `uris` such as `turn:turn.example.com?transport=udp`; the secret is shared with it."""
-
-    uris: tuple[str, ...]
-    shared_secret_path: str
-    user_lifetime: str = "1h"
-
-
-@frozen
-class MatrixRtc:
-    """Group calls over LiveKit. `livekit_service_url`: where clients get their token for the SFU (lk-jwt-service); `url`: the SFU itself."""
-
-    livekit_service_url: str
-    url: str
-    max_event_delay: str = "24h"
-
-
-@frozen
-class AuthenticationService:
-    """The Matrix Authentication Service, which has the accounts' passwords and sessions in place of Synapse.
-
-    `endpoint`: its URL within the cluster, which every process calls to learn whose an access token is. `secret_path`: a file with the
-    secret by which the two know each other.
-    """
-
-    endpoint: str
-    secret_path: str
-
-
-@frozen
-class UrlPreviews:
-    """Synapse fetches the pages that messages link to, but none in PRIVATE_NETWORKS or in `blocked_networks` (CIDR ranges)."""
-
-    blocked_networks: tuple[str, ...] = ()
+    secrets: str = process.SECRETS_FOLDER
+    """The folder with the files of SHARED_SECRETS and, for main, MAIN_SECRETS."""
+    log_config: str = f"{process.HOMESERVER_FOLDER}/log.yaml"
+    database_password: str = process.PASSWORD_FILE
+    """A libpq password file, which must belong to the process's user and be closed to all others, or libpq ignores it."""
+    database_authority: str = process.DATABASE_AUTHORITY
+    redis_password: str = process.REDIS_PASSWORD
+    turn_secret: str = process.TURN_SECRET
+    authentication_secret: str = process.AUTHENTICATION_SECRET
+    media_cache: str = process.MEDIA_CACHE
 
 
 @frozen
 class HomeserverSpec:
-    """What one site's Synapse must know. Paths are as the processes see them."""
+    """What one site's Synapse must know."""
 
     server_name: str
     """The name in user ids. It never changes."""
-    public_baseurl: str
-    """Where clients find it: an https URL."""
-    secrets: str
-    """The folder with the files of SHARED_SECRETS and, for main, MAIN_SECRETS."""
-    log_config: str
-    """The file with `log_config()`."""
+    host: str
+    """Where clients find it."""
     database: Database
-    redis: Redis
-    media: Media
-    cache_factor: float = 1.0
-    """Multiplies the sizes of all caches of every process."""
-    registration: bool = False
-    """Whether people may sign up themselves, with a token that an administrator has given them."""
-    presence: bool = True
-    """Whether users see who is online: the one most expensive feature."""
-    federation: Federation | None = None
+    """Reached with a verified certificate: its `host` must stand in the server's as it is written, without a final dot."""
+    redis: Endpoint
+    """What leads to the primary: Synapse knows no Sentinel."""
+    bucket: Bucket
+    """Where media is kept. Credentials come from AWS_SHARED_CREDENTIALS_FILE, a private CA from AWS_CA_BUNDLE."""
+    size: SynapseSize
+    media: MediaOptions = field(factory=MediaOptions)
+    registration: RegistrationOptions = field(factory=RegistrationOptions)
+    options: HomeserverOptions = field(factory=HomeserverOptions)
+    federation: FederationOptions | None = None
     """None: no other server can reach it, nor it any other."""
-    turn: Turn | None = None
-    calls: MatrixRtc | None = None
-    authentication: AuthenticationService | None = None
-    """None: Synapse logs people in itself."""
-    url_previews: UrlPreviews | None = None
+    old_signing_keys: tuple[tuple[str, OldSigningKey], ...] = ()
+    turn: tuple[str, ...] = ()
+    """The URIs of the TURN server for calls between two, such as `turn:turn.example.com?transport=udp`; it shares a secret with Synapse."""
+    calls_host: str | None = None
+    """Where clients find LiveKit and, for their token, lk-jwt-service."""
+    authentication: Endpoint | None = None
+    """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
-    redaction_retention: str | None = "7d"
-    """How long the original of a redacted message is kept; None: for ever."""
-    message_lifetime: str | None = None
-    """After what time all messages are deleted, e.g. `365d`; None: never."""
-    search_all_users: bool = True
-    """Whether the user directory finds everybody, or only people in public or shared rooms."""
-    push_message_content: bool = False
-    """Whether push notifications carry the text of unencrypted messages to the push gateways of Apple and Google."""
-    rate_limits: Mapping[str, Any] = field(default=RATE_LIMITS, hash=False)
-    experimental_features: Mapping[str, Any] = field(factory=dict, hash=False)
-    """Switches of unfinished features; those that group calls and the authentication service need are set already."""
-    bind_address: str = "0.0.0.0"
-    """`::` in clusters with IPv6 only."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
-    """Further top-level options, e.g. `oidc_providers`. Options that this module writes are refused."""
-
-    def __attrs_post_init__(self) -> None:
-        if not self.public_baseurl.startswith("https://"):
-            raise ValueError(f"public_baseurl {self.public_baseurl!r} is no https URL")
-        if self.registration and self.authentication:
-            raise ValueError("registration: where the authentication service has the accounts, people sign up there")
+    """Further top-level options of Synapse. Those that this module writes are refused."""
+    paths: Paths = Paths()
 
 
 def homeserver_config(spec: HomeserverSpec) -> Config:
     """What all processes share. Raises ValueError when `spec.extra` sets an option that is set here or in another of the files."""
+    options, paths = spec.options, spec.paths
+    registration = spec.registration.enabled and not spec.authentication
     config: Config = {
         "server_name": spec.server_name,
-        "public_baseurl": spec.public_baseurl,
+        "public_baseurl": f"https://{spec.host}/",
         # Whoever serves the domain's website answers for it; the answer is not this process's to give.
         "serve_server_wellknown": False,
         "report_stats": False,
-        **{f"{name}_path": f"{spec.secrets}/{name}" for name in SHARED_SECRETS},
-        "log_config": spec.log_config,
-        "worker_log_config": spec.log_config,
+        **{f"{name}_path": f"{paths.secrets}/{name}" for name in SHARED_SECRETS},
+        "log_config": paths.log_config,
+        "worker_log_config": paths.log_config,
         "enable_metrics": True,
-        "database": _database(spec.database),
-        "redis": {"enabled": True, "host": spec.redis.host, "port": spec.redis.port, "password_path": spec.redis.password_path},
-        "caches": {"global_factor": spec.cache_factor},
-        "presence": {"enabled": spec.presence},
+        "database": _database(spec),
+        "redis": {"enabled": True, "host": spec.redis.host, "port": spec.redis.port, "password_path": paths.redis_password},
+        "caches": {"global_factor": spec.size.cache_factor},
+        "presence": {"enabled": options.presence},
         # Accounts are made by an administrator or by single sign-on.
-        "enable_registration": spec.registration,
-        **({"registration_requires_token": True} if spec.registration else {}),
+        "enable_registration": registration,
+        **({"registration_requires_token": True} if registration else {}),
         "allow_guest_access": False,
         "require_auth_for_profile_requests": True,
-        "user_directory": {"enabled": True, "search_all_users": spec.search_all_users},
-        "push": {"include_content": spec.push_message_content},
-        "redaction_retention_period": spec.redaction_retention,
+        "user_directory": {"enabled": True, "search_all_users": options.search_all_users},
+        "push": {"include_content": options.push_message_content},
+        "redaction_retention_period": options.redaction_retention,
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.
-        "url_preview_enabled": spec.url_previews is not None,
+        "url_preview_enabled": options.url_previews,
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
-        **spec.rate_limits,
-        **_authentication(spec.authentication),
-        **_calls(spec),
+        **RATE_LIMITS,
+        **_authentication(spec),
+        **_calls(spec.calls_host),
     }
     if features := _experimental_features(spec):
         config["experimental_features"] = features
-    if spec.message_lifetime:
-        config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": spec.message_lifetime}}
-    if spec.url_previews:
-        config["url_preview_ip_range_blacklist"] = [*PRIVATE_NETWORKS, *spec.url_previews.blocked_networks]
+    if options.message_lifetime:
+        config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": options.message_lifetime}}
+    if options.url_previews:
+        config["url_preview_ip_range_blacklist"] = list(PRIVATE_NETWORKS)
     if spec.turn:
         config |= {
-            "turn_uris": list(spec.turn.uris),
-            "turn_shared_secret_path": spec.turn.shared_secret_path,
-            "turn_user_lifetime": spec.turn.user_lifetime,
+            "turn_uris": list(spec.turn),
+            "turn_shared_secret_path": paths.turn_secret,
+            "turn_user_lifetime": "1h",
             "turn_allow_guests": False,
         }
-    taken = sorted(spec.extra.keys() & (config.keys() | _OTHER_FILES))
-    if taken:
+    lifetimes = {"local_media_lifetime": spec.media.local_lifetime, "remote_media_lifetime": spec.media.remote_lifetime}
+    if kept := {name: lifetime for name, lifetime in lifetimes.items() if lifetime}:
+        config["media_retention"] = kept
+    if spec.old_signing_keys:
+        config["old_signing_keys"] = {name: {"key": key.public, "expired_ts": key.ended_ms} for name, key in spec.old_signing_keys}
+    if taken := sorted(spec.extra.keys() & (config.keys() | _OTHER_FILES)):
         raise ValueError(f"extra: {', '.join(taken)}: these options are set from the other fields of the specification")
     return config | dict(spec.extra)
 
@@ -286,24 +198,24 @@ def main_config(spec: HomeserverSpec) -> Config:
     resources = ["client"]
     if spec.federation:
         resources.append("federation")
-    elif spec.calls:
+    elif spec.calls_host:
         # The service that hands out tokens for calls asks by federation who a user is (/_matrix/federation/v1/openid/userinfo).
         resources.append("openid")
     return {
-        **{f"{name}_path": f"{spec.secrets}/{name}" for name in MAIN_SECRETS},
-        "listeners": [_public_listener(resources, spec.bind_address), *_internal_listeners(spec.bind_address, replicates=True)],
+        **{f"{name}_path": f"{spec.paths.secrets}/{name}" for name in MAIN_SECRETS},
+        "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
     }
 
 
-def worker_config(kind: WorkerType, spec: HomeserverSpec) -> Config:
+def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
     """What one worker type is alone in; all its instances read the same file."""
-    resources = [listener.value for listener in kind.listeners if spec.federation or listener is not Listener.FEDERATION]
-    public = [_public_listener(resources, spec.bind_address)] if resources else []
+    resources = [listener.value for listener in worker.listeners if spec.federation or listener is not Listener.FEDERATION]
+    public = [_public_listener(resources)] if resources else []
     return {
         "worker_app": "synapse.app.generic_worker",
-        "worker_listeners": [*public, *_internal_listeners(spec.bind_address, replicates=kind.replicates)],
-        **kind.settings,
-        **(_media(spec.media) if Listener.MEDIA in kind.listeners else {}),
+        "worker_listeners": [*public, *_internal_listeners(replicates=worker.replicates)],
+        **worker.settings,
+        **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
     }
 
 
@@ -348,17 +260,18 @@ _OTHER_FILES = frozenset(
 )
 
 
-def _database(database: Database) -> Config:
+def _database(spec: HomeserverSpec) -> Config:
+    database = spec.database
     return {
         "name": "psycopg2",
         "args": {
             "host": database.host,
-            "port": database.port,
+            "port": database.endpoint.port,
             "dbname": database.name,
             "user": database.user,
-            "passfile": database.passfile,
+            "passfile": spec.paths.database_password,
             "sslmode": "verify-full",
-            "sslrootcert": database.root_certificate,
+            "sslrootcert": spec.paths.database_authority,
             # The environment's PGAPPNAME, a pod's name, goes before it.
             "fallback_application_name": "synapse",
             # A primary that vanished without a word is noticed within a minute.
@@ -366,42 +279,42 @@ def _database(database: Database) -> Config:
             "keepalives_idle": 10,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            "cp_min": database.pool_minimum,
-            "cp_max": database.pool_maximum,
+            "cp_min": 1,
+            "cp_max": spec.size.database_connections,
         },
     }
 
 
-def _federation(federation: Federation | None) -> Config:
-    servers = federation.trusted_key_servers if federation else ()
+def _federation(federation: FederationOptions | None) -> Config:
     config: Config = {
         # Unset, it would be matrix.org.
-        "trusted_key_servers": [{"server_name": name} for name in servers],
+        "trusted_key_servers": [],
         "suppress_key_server_warning": True,
     }
     if federation is None:
         # An empty list is the documented way to switch federation off.
         return config | {"federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
-    if federation.domains is not None:
-        config["federation_domain_whitelist"] = list(federation.domains)
+    if federation.allowed_domains:
+        config["federation_domain_whitelist"] = list(federation.allowed_domains)
     return config
 
 
-def _authentication(service: AuthenticationService | None) -> Config:
-    if service is None:
+def _authentication(spec: HomeserverSpec) -> Config:
+    if spec.authentication is None:
         return {}
+    service = {"enabled": True, "endpoint": f"http://{spec.authentication.address}/", "secret_path": spec.paths.authentication_secret}
     # That Synapse has no login of its own beside it needs not be said: it would refuse to start (synapse/config/mas.py).
-    return {"matrix_authentication_service": {"enabled": True, "endpoint": service.endpoint, "secret_path": service.secret_path}}
+    return {"matrix_authentication_service": service}
 
 
-def _calls(spec: HomeserverSpec) -> Config:
-    if spec.calls is None:
+def _calls(host: str | None) -> Config:
+    if host is None:
         return {}
     return {
         # Newer clients read `url`, older ones the other (synapse/config/matrixrtc.py).
-        "matrix_rtc": {"transports": [{"type": "livekit", "url": spec.calls.url, "livekit_service_url": spec.calls.livekit_service_url}]},
+        "matrix_rtc": {"transports": [{"type": "livekit", "url": f"wss://{host}", "livekit_service_url": f"https://{host}"}]},
         # A client schedules its own "left the call" and puts it off for as long as it lives (MSC4140), a few times a minute.
-        "max_event_delay_duration": spec.calls.max_event_delay,
+        "max_event_delay_duration": "24h",
         # Those who hand this over to lk-jwt-service share a limit: it comes from its address, without their access token.
         "rc_delayed_event_mgmt": {"per_second": 10, "burst_count": 100},
     }
@@ -409,20 +322,20 @@ def _calls(spec: HomeserverSpec) -> Config:
 
 def _experimental_features(spec: HomeserverSpec) -> Config:
     features: Config = {}
-    if spec.calls:
+    if spec.calls_host:
         # The transports' endpoint, and the state that a call needs from /sync.
         features |= {"msc4143_enabled": True, "msc4222_enabled": True}
     if spec.authentication:
         # Signing in by a QR code that another device of the user shows.
         features |= {"msc4108_enabled": True}
-    return features | dict(spec.experimental_features)
+    return features
 
 
-def _media(media: Media) -> Config:
-    storage = media.storage
-    config: Config = {
+def _media(spec: HomeserverSpec) -> Config:
+    bucket = spec.bucket
+    return {
         # Each worker writes here first, then to the bucket before it answers; what another worker has stored is fetched from there.
-        "media_store_path": media.cache,
+        "media_store_path": spec.paths.media_cache,
         "media_storage_providers": [
             {
                 "module": "s3_storage_provider.S3StorageProviderBackend",
@@ -431,32 +344,29 @@ def _media(media: Media) -> Config:
                 # Otherwise an upload is answered before, and whether, it reaches the bucket.
                 "store_synchronous": True,
                 "config": {
-                    "bucket": storage.bucket,
-                    "prefix": storage.prefix,
-                    "endpoint_url": storage.endpoint_url,
-                    "region_name": storage.region,
+                    "bucket": bucket.name,
+                    "prefix": "",
+                    "endpoint_url": bucket.endpoint,
+                    "region_name": bucket.region,
                 },
             }
         ],
-        "max_upload_size": media.max_upload_size.count,
+        "max_upload_size": spec.media.max_upload_size.count,
     }
-    if media.modules:
-        config["modules"] = [dict(module) for module in media.modules]
-    return config
 
 
-def _public_listener(resources: list[str], address: str) -> Config:
+def _public_listener(resources: list[str]) -> Config:
     # The proxy logs the same id, so that a request can be followed through both.
-    return _http(CLIENT_PORT, resources, address) | {"x_forwarded": True, "request_id_header": "X-Request-ID"}
+    return _http(CLIENT_PORT, resources) | {"x_forwarded": True, "request_id_header": "X-Request-ID"}
 
 
-def _internal_listeners(address: str, *, replicates: bool) -> list[Config]:
+def _internal_listeners(*, replicates: bool) -> list[Config]:
     return [
-        *([_http(REPLICATION_PORT, ["replication"], address)] if replicates else []),
-        {"type": "metrics", "port": METRICS_PORT, "bind_addresses": [address]},
-        _http(HEALTH_PORT, ["health"], address),
+        *([_http(REPLICATION_PORT, ["replication"])] if replicates else []),
+        {"type": "metrics", "port": METRICS_PORT, "bind_addresses": [_EVERY_ADDRESS]},
+        _http(HEALTH_PORT, ["health"]),
     ]
 
 
-def _http(port: int, resources: list[str], address: str) -> Config:
-    return {"type": "http", "port": port, "bind_addresses": [address], "resources": [{"names": resources}]}
+def _http(port: int, resources: list[str]) -> Config:
+    return {"type": "http", "port": port, "bind_addresses": [_EVERY_ADDRESS], "resources": [{"names": resources}]}

@@ -31,24 +31,24 @@ class Topology:
     @property
     def replicating(self) -> tuple[str, ...]:
         """The names of all workers that other processes call."""
-        return tuple(name for kind in self.types if kind.replicates for name in self.instances[kind.name])
+        return tuple(name for worker in self.types if worker.replicates for name in self.instances[worker.name])
 
     @property
     def writers(self) -> dict[Stream, tuple[str, ...]]:
         """The instances that write each stream. Their order counts: Synapse spreads rooms over it."""
         return {
-            stream: ((MASTER,) if stream in _WRITTEN_BY_MAIN_TOO else ()) + self.instances[kind.name]
-            for kind in self.types
-            for stream in kind.writes
+            stream: ((MASTER,) if stream in _WRITTEN_BY_MAIN_TOO else ()) + self.instances[worker.name]
+            for worker in self.types
+            for stream in worker.writes
         }
 
     @property
     def duties(self) -> dict[Duty, tuple[str, ...]]:
         """The instances that do each duty: one, unless the duty is spread over a list. Order counts here too."""
         return {
-            duty: self.instances[kind.name] if duty.takes_list else self.instances[kind.name][:1]
-            for kind in self.types
-            for duty in kind.duties
+            duty: self.instances[worker.name] if duty.takes_list else self.instances[worker.name][:1]
+            for worker in self.types
+            for duty in worker.duties
         }
 
 
@@ -58,12 +58,12 @@ def topology(counts: Mapping[str, int], types: tuple[WorkerType, ...] = WORKER_T
     `counts`: worker type name to number of instances, for all of `types`. Raises ValueError with all reasons, one a line, for an
     unknown or a missing type, for none of a type, and for more than one where Synapse allows one.
     """
-    known = {kind.name: kind for kind in types}
+    known = {worker.name: worker for worker in types}
     reasons = [_unknown(name, known) for name in counts if name not in known]
-    reasons += [reason for kind in types if (reason := _refusal(kind, counts.get(kind.name)))]
+    reasons += [reason for worker in types if (reason := _refusal(worker, counts.get(worker.name)))]
     if reasons:
         raise ValueError("\n".join(reasons))
-    return Topology({kind.name: kind.instances(counts[kind.name]) for kind in types}, types)
+    return Topology({worker.name: worker.instances(counts[worker.name]) for worker in types}, types)
 
 
 def _unknown(name: str, known: Mapping[str, WorkerType]) -> str:
@@ -71,11 +71,11 @@ def _unknown(name: str, known: Mapping[str, WorkerType]) -> str:
     return f"{name}: no such worker type" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _refusal(kind: WorkerType, count: int | None) -> str | None:
+def _refusal(worker: WorkerType, count: int | None) -> str | None:
     if count is None:
-        return f"{kind.name}: the number of instances is missing"
+        return f"{worker.name}: the number of instances is missing"
     if count < 1:
-        return f"{kind.name}: {count} instances, and nothing else does its work: at least 1"
-    if count > 1 and kind.scaling is Scaling.SINGLE:
-        return f"{kind.name}: {count} instances, and Synapse allows one"
+        return f"{worker.name}: {count} instances, and nothing else does its work: at least 1"
+    if count > 1 and worker.scaling is Scaling.SINGLE:
+        return f"{worker.name}: {count} instances, and Synapse allows one"
     return None

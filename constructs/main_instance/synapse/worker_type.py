@@ -1,4 +1,4 @@
-"""What a kind of Synapse worker is: the one record from which its configuration, routes and workload are derived."""
+"""What a type of Synapse worker is: the one record from which its configuration, routes and workload are derived."""
 
 from enum import Enum
 from typing import Any
@@ -107,7 +107,7 @@ class Route:
 
 @frozen
 class WorkerType:
-    """One kind of worker. Everything that has to agree about it is derived from this record and from nothing else."""
+    """One type of worker. Everything that has to agree about it is derived from this record and from nothing else."""
 
     name: str
     """Also the StatefulSet's suffix: the instances of `receipts` are called `receipts-0`, `receipts-1`, ..."""

@@ -1,4 +1,4 @@
-"""The 22 kinds of Synapse worker: which requests, streams and duties each takes from the main process.
+"""The 22 types of Synapse worker: which requests, streams and duties each takes from the main process.
 
 Synapse matches its own path patterns against the path as it came over the wire, still percent-encoded, and lets one identifier
 be one path segment (synapse/http/server.py, JsonResource). So do these: a proxy must not decode or normalise the path before it
@@ -333,7 +333,7 @@ WORKER_TYPES: tuple[WorkerType, ...] = (
 
 
 def worker_types(*, authentication_service: bool) -> tuple[WorkerType, ...]:
-    """The kinds of a homeserver. With the Matrix Authentication Service, Synapse itself has no single sign-on."""
+    """The worker types of a homeserver. With the Matrix Authentication Service, Synapse itself has no single sign-on."""
     if not authentication_service:
         return WORKER_TYPES
-    return tuple(MAS_HELPER if kind is SSO_LOGIN else kind for kind in WORKER_TYPES)
+    return tuple(MAS_HELPER if worker is SSO_LOGIN else worker for worker in WORKER_TYPES)

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from app.reach.policies import Policy, read_policy
+from app.inspection.reach.policies import Policy, read_policy
 from tests.live.cluster import network
 from tests.live.cluster.dns import Server
 from tests.live.cluster.files import STATE

@@ -1,6 +1,6 @@
 """NetworkPolicies as rules for a packet filter: for every pod and direction, which addresses may have which ports.
 
-Written apart from `app.reach`, whose reading of a policy it shares and whose verdicts it must meet: a test compares the two.
+Written apart from `app.inspection.reach`, whose reading of a policy it shares and whose verdicts it must meet: a test compares the two.
 An `ipBlock` is taken to mean no pod, as in most network plugins: what works here then works with all of them.
 """
 
@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from attrs import frozen
 
-from app.reach.policies import IPBlock, Labels, Policy, PolicyPort, Rule
+from app.inspection.reach.policies import IPBlock, Labels, Policy, PolicyPort, Rule
 
 ALL_PORTS = (1, 65535)
 

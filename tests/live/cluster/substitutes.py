@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.reach.operators import derived
+from app.inspection.reach.operators import derived
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
 

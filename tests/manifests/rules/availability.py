@@ -5,7 +5,7 @@ from tests.manifests.rules.objects import Objects, of_kind, title, workloads
 HOST = "kubernetes.io/hostname"
 
 # Workloads that stop working when a majority is gone: two of them on one node would make that node a single point of failure.
-QUORUMS = {"redis"}
+QUORUMS = {"redis", "redis-li"}
 
 # Containers that need no probe of their own: why.
 UNPROBED: dict[str, str] = {}

@@ -125,7 +125,7 @@ def instance_map_problems(objects: Objects) -> list[str]:
 
 
 def duty_problems(objects: Objects) -> list[str]:
-    """Workers whose kind has a duty that no list gives them: they would run idle, or each would do the work of all."""
+    """Workers whose type has a duty that no list gives them: they would run idle, or each would do the work of all."""
     found = []
     duties = {"federation-sender": "federation_sender_instances", "pusher": "pusher_instances"}
     for namespace, everyone in homeservers(objects):

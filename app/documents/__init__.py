@@ -1,0 +1,28 @@
+"""The generated pages of docs/: what people look up, derived from the same declarations as what is deployed."""
+
+from collections.abc import Mapping, Sequence
+
+from app.documents.budget import budget_page, workload_table
+from app.documents.declared import declarations, secrets_page, state_page
+from app.documents.needs import images_page, operators_page
+from app.documents.workers import workers_page
+from kit.rendering import Rendering
+from overlays import Profile
+
+__all__ = ["budget_page", "documents", "workload_table"]
+
+NOTICE = "<!-- Made by `make docs`; change the code that it describes instead. -->\n\n"
+
+
+def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> dict[str, str]:
+    """File name below `docs/reference/` to text."""
+    declared = declarations(profiles[0])
+    pages = {
+        "workers.md": workers_page(profiles),
+        "budget.md": budget_page(profiles, renderings),
+        "images.md": images_page(),
+        "operators.md": operators_page(),
+        "secrets.md": secrets_page(declared),
+        "state.md": state_page(declared),
+    }
+    return {name: NOTICE + text for name, text in pages.items()}

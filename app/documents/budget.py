@@ -1,0 +1,50 @@
+"""docs/reference/budget.md, and the table of `python -m app budget`: what the platform requests of the cluster."""
+
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from app.inspection.budget import Budget, Line, budget
+from kit.quantities import Bytes
+from kit.rendering import Rendering
+from overlays import Profile
+
+
+def budget_page(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> str:
+    """What the pods of each profile request, beside the profile's envelope."""
+    budgets = {profile.name: budget(renderings[profile.name].manifests()) for profile in profiles}
+    return (
+        "# Requests per profile\n\n"
+        "The sum of what all pods request: autoscaled workers at their least number, DaemonSets on three nodes, Jobs not at all.\n\n"
+        + tabulate(_totals(profiles, budgets), ["Profile", "", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+        + "".join(
+            f"\n\n## {name}\n\n"
+            + tabulate([_cells(line) for line in of.by_component()], ["Component", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+            for name, of in budgets.items()
+        )
+        + "\n"
+    )
+
+
+def workload_table(rendering: Rendering) -> str:
+    """One profile, workload by workload."""
+    lines = budget(rendering.manifests()).lines
+    rows = [(line.workload, *_cells(line)[1:]) for line in lines]
+    return tabulate(rows, ["Workload", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+
+
+def _totals(profiles: Sequence[Profile], budgets: Mapping[str, Budget]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for profile in profiles:
+        total, envelope = budgets[profile.name].total, profile.envelope
+        rows.append((profile.name, "requested", *_cells(total)[1:]))
+        rows.append(("", "envelope", "", str(envelope.cpu), _rounded(envelope.memory), _rounded(envelope.storage)))
+    return rows
+
+
+def _cells(line: Line) -> tuple[object, ...]:
+    return (line.component, line.pods, f"{line.cpu.millicores / 1000:.2f}", _rounded(line.memory), _rounded(line.storage))
+
+
+def _rounded(amount: Bytes) -> str:
+    return f"{amount.count / 2**30:.1f} Gi" if amount.count else "-"

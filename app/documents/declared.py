@@ -1,0 +1,57 @@
+"""docs/reference/secrets.md and state.md: what the components say of what they keep, and of what must stay secret."""
+
+from collections.abc import Iterable, Sequence
+
+from cdk8s import App
+from tabulate import tabulate
+
+from app.platform import assemble
+from app.settings import parse_site
+from kit.installation import Declarations
+from overlays import Profile
+
+_EVERYTHING = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+features: {calls: true, push: true, li: true, authentication_service: true, federation: true}
+authentication_service: {additions: true}
+cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
+push:
+  apns: {key_id: ABCDE12345, team_id: ABCDE12345, apps: {com.example.app.ios: com.example.app}}
+  fcm_apps: {com.example.app.android: example-app}
+"""
+_SITES = (_EVERYTHING, _EVERYTHING + "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n")
+"""What any site can have is in one of these."""
+
+
+def declarations(profile: Profile) -> tuple[Declarations, ...]:
+    """What the components of these sites declare."""
+    return tuple(assemble(App(), parse_site(site), profile).declared for site in _SITES)
+
+
+def secrets_page(declared: Sequence[Declarations]) -> str:
+    """Every value that is kept in its own right, and what its change does."""
+    rows: dict[tuple[str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    for need in (need for declarations in declared for need in declarations.secrets):
+        for key in need.spec.kept:
+            change = need.changes[key]
+            names, keys = rows.setdefault((change.effect, change.then), ({}, {}))
+            names[f"`{need.spec.name}`"] = keys[f"`{key}`"] = None
+    table = [(", ".join(names), ", ".join(keys), effect, then) for (effect, then), (names, keys) in rows.items()]
+    return (
+        "# Secrets\n\n"
+        "Every value that is kept in its own right, of a site with everything on. What is composed of it or shared with another namespace "
+        'follows it; how a value is changed is in "Rotate a secret" of [the operations guide](../03-OPERATIONS-GUIDE.md).\n\n'
+        + tabulate(table, ["Secret", "Key", "When it changes", "Then"], tablefmt="pipe")
+        + "\n"
+    )
+
+
+def state_page(declared: Iterable[Declarations]) -> str:
+    """What is kept, and what brings it back."""
+    rows = dict.fromkeys((name, kept.what, f"`{kept.where}`", kept.restored) for one in declared for name, kept in one.state)
+    return (
+        "# What is kept\n\n"
+        "What would be gone if an object were deleted with its volumes, and what brings it back. Everything else is made anew from this "
+        "repository.\n\n" + tabulate(list(rows), ["Component", "What", "Held by", "Brought back by"], tablefmt="pipe") + "\n"
+    )

@@ -1,0 +1,19 @@
+"""The whole system on one screen: its layers, and what each is given. One module of this package wires one layer."""
+
+from cdk8s import App
+
+from app.platform.edge import edge
+from app.platform.infrastructure import infrastructure
+from app.platform.main_instance import main_instance
+from app.site import Site
+from kit.installation import Installation
+from overlays.profile import Profile
+
+
+def assemble(app: App, site: Site, profile: Profile) -> Installation:
+    """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
+    installation = Installation(app, profile.name, site.facts)
+    foundation = infrastructure(installation, site, profile)
+    main_instance(installation, site, profile, foundation)
+    edge(installation, site)
+    return installation

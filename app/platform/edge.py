@@ -1,0 +1,26 @@
+"""What follows from all that the components have declared: who makes the Secrets, who comes in, who may talk to whom, and how much."""
+
+from app.platform.infrastructure import namespaces, place
+from app.site import Site
+from infrastructure.ingress.component import Ingress
+from infrastructure.network_policies import NetworkPolicies, NetworkPoliciesSpec
+from infrastructure.quotas import Quotas
+from infrastructure.secret_provider.component import ExternalSecrets, SecretGenerator
+from infrastructure.secret_provider.providers import providers
+from kit.installation import Installation
+from kit.place import Place
+
+
+def edge(installation: Installation, site: Site) -> None:
+    """Create it, when everything else has been declared."""
+    main, li = place(site), site.namespaces.li
+    generator, fetched = providers(installation.declared.secrets, site.secrets)
+    if generator:
+        SecretGenerator(installation, main, generator)
+    ExternalSecrets(installation, main, fetched)
+    Ingress(installation, main, site.ingress, site.tls)
+    if site.network_policies:
+        names = {(main.namespace, "postgresql-main"): "postgresql-access"} | NetworkPoliciesSpec.isolation(li, "li-instance-isolation")
+        own = tuple(namespace.name for namespace in namespaces(site))
+        NetworkPolicies(installation, main, NetworkPoliciesSpec(own, site.ingress.controller_namespace, names))
+    Quotas(installation, Place("", main.namespace))

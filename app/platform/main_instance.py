@@ -1,0 +1,188 @@
+"""The homeserver that everybody uses: Synapse behind HAProxy, the client for the browser, calls, push, and login by OAuth 2.0."""
+
+from app.platform.infrastructure import Infrastructure
+from app.site import Site
+from infrastructure.ingress.options import TlsSource
+from kit.installation import Installation
+from kit.place import Place
+from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
+from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
+from main_instance.coturn.component import Coturn, RelaySpec
+from main_instance.coturn.configuration import Certificate, CoturnSpec
+from main_instance.element_web.component import ElementWeb
+from main_instance.element_web.configuration import ElementWebSpec
+from main_instance.haproxy.component import Administration, Entrances, HAProxy, ProxySpec, entrances
+from main_instance.haproxy.configuration import HAProxySpec, Upstream, pools
+from main_instance.haproxy.well_known import WellKnown
+from main_instance.livekit.component import LiveKit, MediaServerSpec
+from main_instance.livekit.configuration import LiveKitSpec
+from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
+from main_instance.sygnal.component import Sygnal
+from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
+from main_instance.synapse.configuration import HomeserverSpec
+from main_instance.synapse.fleet import Fleet, fleet
+from main_instance.synapse.workers import MAIN, worker_types
+from overlays.profile import Profile
+
+
+def main_instance(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure) -> None:
+    """Create it, with the features of the site."""
+    place, calls_place = Place("main-instance", site.namespaces.main), Place("main-instance", site.namespaces.rtc)
+    features, doors = site.features, entrances(installation, Place("main-instance", site.namespaces.main))
+    authentication = (
+        _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
+    )
+    workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
+    profile.check_connections(workers.processes)
+    turn = _coturn(installation, calls_place, site, profile) if features.calls else None
+
+    synapse = Synapse(
+        installation,
+        place,
+        SynapseSpec(
+            homeserver=_homeserver(site, profile, foundation, authentication, turn),
+            workers=workers,
+            host=site.host("matrix"),
+            proxy=doors.public,
+            redis_secret=foundation.redis.password.name,
+            authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
+            turn_secret=turn.shared_secret if turn else None,
+        ),
+    )
+    HAProxy(
+        installation,
+        place,
+        ProxySpec(
+            routing=_routing(site, workers, synapse, authentication),
+            size=profile.haproxy,
+            backends=(synapse.http, synapse.health, *((authentication.http, authentication.health) if authentication else ())),
+            server_name=site.domain_host if site.well_known.publish else None,
+            administration=_administration(site),
+        ),
+    )
+    if features.calls:
+        _group_calls(installation, calls_place, site, profile, foundation, doors)
+    ElementWeb(
+        installation,
+        place,
+        ElementWebSpec(
+            options=site.element,
+            host=site.host("element"),
+            homeserver=f"https://{site.hosts.matrix}",
+            server_name=site.server_name,
+            registration=site.registration,
+            federation=features.federation,
+            calls=features.calls,
+            login_elsewhere=features.authentication_service,
+        ),
+    )
+    if features.push:
+        Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
+
+
+def _homeserver(
+    site: Site, profile: Profile, foundation: Infrastructure, authentication: AuthenticationService | None, turn: Coturn | None
+) -> HomeserverSpec:
+    return HomeserverSpec(
+        server_name=site.server_name,
+        host=site.hosts.matrix,
+        database=foundation.postgresql.database,
+        redis=foundation.redis.primary,
+        bucket=foundation.media,
+        size=profile.synapse,
+        media=site.media,
+        registration=site.registration,
+        federation=site.federation if site.features.federation else None,
+        old_signing_keys=site.old_signing_keys,
+        turn=turn.uris if turn else (),
+        calls_host=site.hosts.rtc if site.features.calls else None,
+        authentication=authentication.http if authentication else None,
+        # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
+        reachable_networks=site.cluster.service_cidrs if site.features.push else (),
+    )
+
+
+def _routing(site: Site, workers: Fleet, synapse: Synapse, authentication: AuthenticationService | None) -> HAProxySpec:
+    return HAProxySpec(
+        pools=pools(workers, synapse.domain),
+        main=f"{synapse.address(MAIN)}.",
+        max_upload=site.media.max_upload_size,
+        trusted_proxies=site.ingress.trusted_proxies,
+        upstreams=(_login(authentication),) if authentication else (),
+        ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
+        federation=site.features.federation,
+        well_known=_well_known(site) if site.well_known.publish else None,
+    )
+
+
+def _well_known(site: Site) -> WellKnown:
+    features, hosts = site.features, site.hosts
+    return WellKnown(
+        homeserver=f"https://{hosts.matrix}",
+        support=site.well_known.support,
+        # The authorisation service of calls finds the homeserver as another server would.
+        delegated_to=f"{hosts.matrix}:443" if features.federation or features.calls else None,
+        livekit_service_url=f"https://{hosts.rtc}" if features.calls else None,
+        issuer=f"https://{hosts.auth}/" if features.authentication_service else None,
+    )
+
+
+def _administration(site: Site) -> Administration | None:
+    sources = site.ingress.admin_source_ranges
+    return Administration(site.host("admin"), sources) if sources else None
+
+
+def _authentication_service(
+    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances
+) -> AuthenticationService:
+    host = site.host("auth")
+    configuration = ServiceSpec(
+        server_name=site.server_name,
+        host=host.name,
+        homeserver_url=f"http://{doors.internal.address}/",
+        database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
+        database_connections=profile.synapse.database_connections,
+        registration=site.registration,
+        # The ingress controller stands in the pods' network, and HAProxy too.
+        trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
+    )
+    spec = AuthenticationSpec(configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas)
+    return AuthenticationService(installation, place, spec)
+
+
+def _login(authentication: AuthenticationService) -> Upstream:
+    http, health = authentication.http, authentication.health
+    # Twenty passwords that are being checked at once fit into one replica's memory, and there are as many replicas as proxies.
+    return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port, max_connections=20)
+
+
+def _coturn(installation: Installation, place: Place, site: Site, profile: Profile) -> Coturn:
+    # The platform's ACME issuer asks by HTTP, at an address that is coturn's and not the ingress controller's.
+    certified = site.tls.source is not TlsSource.ACME
+    tls = site.calls.turn_tls if site.calls.turn_tls is not None else certified
+    settings = CoturnSpec(site.hosts.turn, site.calls, profile.coturn.relayed, site.cluster, Certificate() if tls else None)
+    return Coturn(installation, place, RelaySpec(settings, profile.coturn, site.host("turn"), certified))
+
+
+def _group_calls(
+    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances
+) -> None:
+    host, redis = site.host("rtc"), foundation.redis
+    password = redis.password.key("password")
+    authorisation = LkJwtService(
+        installation,
+        place,
+        AuthorisationSpec(
+            server_name=site.server_name,
+            host=host,
+            homeserver=doors.public,
+            redis=redis.primary,
+            redis_password=password,
+            ingress_namespace=site.ingress.controller_namespace,
+            other_servers=site.features.federation,
+            # Of other sources only whoever made the Secret knows whether an authority of their own is in it.
+            private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
+        ),
+    )
+    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks)
+    LiveKit(installation, place, MediaServerSpec(settings, profile.livekit, host, API_SECRET, password, webhook=authorisation.webhook))

@@ -1,0 +1,45 @@
+"""What a profile says of a MinIO tenant."""
+
+from attrs import frozen
+
+from kit.quantities import Bytes, Cpu, Resources
+
+
+@frozen
+class ErasureSize:
+    """One MinIO tenant: `nodes` x `drives` volumes of `drive` bytes, of which any `parity` of an erasure set may be lost."""
+
+    nodes: int
+    drive: Bytes
+    cpu: Cpu
+    memory: Bytes
+    drives: int = 2
+    parity: int = 4
+
+    @property
+    def erasure_set(self) -> int:
+        """Drives in one erasure set: MinIO takes the largest divisor from 2 to 16 that spreads evenly over the nodes."""
+        total = self.nodes * self.drives
+        fitting = [size for size in range(2, 17) if total % size == 0 and (size % self.nodes == 0 or self.nodes % size == 0)]
+        return max(fitting, default=0)
+
+    @property
+    def resources(self) -> Resources:
+        """Of each server."""
+        return Resources(self.cpu, self.memory, self.memory * 2)
+
+    @property
+    def raw(self) -> Bytes:
+        """The sum of all volumes."""
+        return self.drive * (self.nodes * self.drives)
+
+    def refusals(self) -> list[str]:
+        """Why MinIO would not start so, or not survive the loss of a node: one line each, naming the field."""
+        if self.nodes < 4:
+            return [f"nodes={self.nodes}: a distributed tenant that survives the loss of a node needs at least 4"]
+        if self.parity > self.erasure_set // 2:
+            return [
+                f"parity={self.parity}: EC:{self.parity} needs an erasure set of at least {2 * self.parity} drives, and {self.nodes} nodes x "
+                f"{self.drives} drives make sets of {self.erasure_set}: MinIO refuses to start"
+            ]
+        return []

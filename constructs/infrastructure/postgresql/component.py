@@ -1,0 +1,270 @@
+"""PostgreSQL by CloudNativePG: a primary and its standbys, no acknowledged commit lost, archived for recovery to any point in time."""
+
+from attrs import frozen
+
+from imports import cnpg
+from imports.barmancloud import (
+    ObjectStore,
+    ObjectStoreSpec,
+    ObjectStoreSpecConfiguration,
+    ObjectStoreSpecConfigurationData,
+    ObjectStoreSpecConfigurationDataCompression,
+    ObjectStoreSpecConfigurationEndpointCa,
+    ObjectStoreSpecConfigurationS3Credentials,
+    ObjectStoreSpecConfigurationS3CredentialsAccessKeyId,
+    ObjectStoreSpecConfigurationS3CredentialsRegion,
+    ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey,
+    ObjectStoreSpecConfigurationWal,
+    ObjectStoreSpecConfigurationWalCompression,
+    ObjectStoreSpecInstanceSidecarConfiguration,
+    ObjectStoreSpecInstanceSidecarConfigurationEnv,
+    ObjectStoreSpecInstanceSidecarConfigurationResources,
+    ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits,
+    ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests,
+)
+from infrastructure.object_storage.s3 import Bucket
+from infrastructure.operators import CLOUDNATIVE_PG, INSTANCE_STATUS
+from infrastructure.postgresql.options import BackupOptions
+from infrastructure.postgresql.size import PostgresSize
+from infrastructure.postgresql.tuning import parameters
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, Pods, Port
+from kit.place import Place
+from kit.quantities import Resources, mib, millicores
+from kit.secrets import Change, Fixed, RandomText, Recipe, SecretSpec
+
+SQL = Port("postgresql", 5432)
+DATABASE = "synapse"
+"""The database that a cluster is made with, and its owner."""
+METRICS = Port("metrics", 9187)
+"""Served by every instance (cloudnative-pg, pkg/management/url/url.go)."""
+BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
+SIDECAR = Resources(millicores(20), mib(64), mib(512))
+"""The plugin's sidecar in each instance: it archives WAL and takes base backups."""
+
+
+@frozen
+class PostgresSpec:
+    """One cluster, with a database for Synapse. `bucket`: where it is backed up.
+
+    `further_connections`: of other clients than Synapse, beside those of the size.
+    """
+
+    size: PostgresSize
+    backups: BackupOptions
+    bucket: Bucket
+    further_connections: int = 0
+
+
+@frozen
+class Database:
+    """How a client in the cluster's namespace reaches a database. `host` is the name that stands in the password file.
+
+    `password_secret` holds the `password`, and for the database that the cluster is made with also the password file `pgpass`;
+    `authority_secret` is the operator's, with the CA.
+    """
+
+    endpoint: Endpoint
+    host: str
+    name: str
+    user: str
+    password_secret: str
+    authority_secret: str
+
+
+class PostgresCluster(Component):
+    """A cluster with synchronous replication by quorum.
+
+    A commit is acknowledged when a standby has it, and only a standby that has every acknowledged commit is promoted.
+    """
+
+    directory = "01-postgresql"
+    config_directory = "postgresql"
+    together = True
+    priority = Priority.DATA
+
+    def __init__(self, installation: Installation, place: Place, spec: PostgresSpec) -> None:
+        super().__init__(installation, f"postgresql-{place.instance}", place)
+        name, file = self.name, f"{place.instance}-cluster.yaml"
+        # Instances and the Jobs that create or join them carry this label (cloudnative-pg, pkg/utils/labels_annotations.go).
+        self.pods = Pods(name, self.namespace, (("cnpg.io/cluster", name),))
+        host = installation.facts.service_host(f"{name}-rw", self.namespace)
+        self.sql = Endpoint(self.pods, host, SQL.number, SQL)
+        # The operator's password file names the host so, and libpq takes a password only for the host as it is named
+        # (cloudnative-pg, pkg/specs/secrets.go and internal/controller/cluster_create.go).
+        named = f"{name}-rw"
+        self.database = Database(self.sql, named, DATABASE, DATABASE, f"{name}-app", f"{name}-ca")
+        tuning = self.tuned(file, "instances", "postgresql", "resources", "storage", "walStorage")
+        self.add(file, cnpg.Cluster, name, tuning=tuning, spec=self._cluster(spec))
+        self.add("backup-config.yaml", ObjectStore, name, spec=_object_store(name, spec))
+        self.add("backup-config.yaml", cnpg.ScheduledBackup, name, spec=_scheduled_backup(name, spec.backups))
+
+        status = Endpoint(self.pods, "", INSTANCE_STATUS.number, INSTANCE_STATUS)
+        self.connect(self.pods, self.sql, status, spec.bucket.peer)
+        self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
+        self.calls_api_server(self.pods)
+        self.offers_metrics(self.pods, METRICS)
+        self.keeps(
+            "accounts, rooms, messages, keys: everything but media",
+            f"Cluster {name}",
+            f"Base backups and the archived write-ahead log, in the bucket {spec.bucket.name}.",
+        )
+        self._named = named
+
+    def add_database(self, name: str, file: str) -> Database:
+        """Another database in the same cluster, with an owner of the same name: backed up and restored with the first.
+
+        Taken away again, both stay in the cluster with all they hold. The owner may not create anything in other databases.
+        """
+        resource = f"{self.name}-{name.replace('_', '-')}"
+        keys: dict[str, Recipe] = {"username": Fixed(name), "password": RandomText(48)}
+        change = Change(
+            "The operator gives the role the new password; open connections stay, new ones with the old password are refused.",
+            f"Restart what uses the database `{name}`.",
+        )
+        self.secret(SecretSpec(resource, self.namespace, keys, type="kubernetes.io/basic-auth"), {"password": change})
+        role = cnpg.DatabaseRoleSpec(
+            cluster=cnpg.DatabaseRoleSpecCluster(name=self.name),
+            name=name,
+            login=True,
+            password_secret=cnpg.DatabaseRoleSpecPasswordSecret(name=resource),
+            database_role_reclaim_policy=cnpg.DatabaseRoleSpecDatabaseRoleReclaimPolicy.RETAIN,
+        )
+        database = cnpg.DatabaseSpec(
+            cluster=cnpg.DatabaseSpecCluster(name=self.name),
+            name=name,
+            owner=name,
+            database_reclaim_policy=cnpg.DatabaseSpecDatabaseReclaimPolicy.RETAIN,
+        )
+        self.add(file, cnpg.DatabaseRole, resource, spec=role)
+        self.add(file, cnpg.Database, resource, spec=database)
+        return Database(self.sql, self._named, name, name, resource, f"{self.name}-ca")
+
+    def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
+        facts, size = self.installation.facts, spec.size
+        volume_class = facts.storage_classes.database
+        storage, wal = facts.storage_sizes.database or size.storage, facts.storage_sizes.write_ahead_log or size.wal
+        return cnpg.ClusterSpec(
+            instances=size.instances,
+            image_name=facts.pulls(image("postgresql")),
+            image_pull_secrets=[cnpg.ClusterSpecImagePullSecrets(name=name) for name in facts.images.pull_secrets] or None,
+            postgresql=cnpg.ClusterSpecPostgresql(
+                parameters=parameters(size.memory, size.cpu, wal, size.max_connections + spec.further_connections),
+                # TLS only: CloudNativePG's own last rule would also take a connection in the clear.
+                pg_hba=["hostssl all all all scram-sha-256", "host all all all reject"],
+                synchronous=cnpg.ClusterSpecPostgresqlSynchronous(
+                    method=cnpg.ClusterSpecPostgresqlSynchronousMethod.ANY,
+                    number=1,
+                    # With one standby, insisting on it would stop every write while it is away.
+                    data_durability=cnpg.ClusterSpecPostgresqlSynchronousDataDurability.REQUIRED
+                    if size.instances > 2
+                    else cnpg.ClusterSpecPostgresqlSynchronousDataDurability.PREFERRED,
+                    failover_quorum=True,
+                ),
+            ),
+            bootstrap=cnpg.ClusterSpecBootstrap(
+                initdb=cnpg.ClusterSpecBootstrapInitdb(
+                    database=DATABASE,
+                    owner=DATABASE,
+                    # Synapse refuses any other collation (synapse/storage/engines/postgres.py).
+                    encoding="UTF8",
+                    locale_collate="C",
+                    locale_c_type="C",
+                    data_checksums=True,
+                )
+            ),
+            storage=cnpg.ClusterSpecStorage(size=str(storage), storage_class=volume_class, resize_in_use_volumes=True),
+            wal_storage=cnpg.ClusterSpecWalStorage(size=str(wal), storage_class=volume_class, resize_in_use_volumes=True),
+            resources=cnpg.ClusterSpecResources(
+                requests={
+                    "cpu": cnpg.ClusterSpecResourcesRequests.from_string(str(size.cpu)),
+                    "memory": cnpg.ClusterSpecResourcesRequests.from_string(str(size.memory)),
+                },
+                limits={"memory": cnpg.ClusterSpecResourcesLimits.from_string(str(size.memory))},
+            ),
+            affinity=cnpg.ClusterSpecAffinity(
+                enable_pod_anti_affinity=True, pod_anti_affinity_type="required", topology_key="kubernetes.io/hostname"
+            ),
+            topology_spread_constraints=[
+                cnpg.ClusterSpecTopologySpreadConstraints(
+                    max_skew=1,
+                    topology_key="topology.kubernetes.io/zone",
+                    when_unsatisfiable="ScheduleAnyway",
+                    label_selector=cnpg.ClusterSpecTopologySpreadConstraintsLabelSelector(match_labels=dict(self.pods.labels)),
+                )
+            ]
+            if facts.cluster.multi_zone
+            else None,
+            priority_class_name=Priority.DATA.value,
+            enable_superuser_access=False,
+            enable_pdb=True,
+            primary_update_strategy=cnpg.ClusterSpecPrimaryUpdateStrategy.UNSUPERVISED,
+            primary_update_method=cnpg.ClusterSpecPrimaryUpdateMethod.SWITCHOVER,
+            # How long an old primary may take to shut down before it is stopped at once: an hour by default, all of it an outage.
+            switchover_delay=60,
+            smart_shutdown_timeout=15,
+            stop_delay=120,
+            replication_slots=cnpg.ClusterSpecReplicationSlots(
+                high_availability=cnpg.ClusterSpecReplicationSlotsHighAvailability(enabled=True, synchronize_logical_decoding=True)
+            ),
+            managed=cnpg.ClusterSpecManaged(
+                services=cnpg.ClusterSpecManagedServices(
+                    disabled_default_services=[
+                        cnpg.ClusterSpecManagedServicesDisabledDefaultServices.RO,
+                        cnpg.ClusterSpecManagedServicesDisabledDefaultServices.R,
+                    ]
+                )
+            ),
+            plugins=[
+                cnpg.ClusterSpecPlugins(name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=True, parameters={"barmanObjectName": self.name})
+            ],
+        )
+
+
+def _object_store(name: str, spec: PostgresSpec) -> ObjectStoreSpec:
+    bucket = spec.bucket
+    keys = bucket.credentials
+    return ObjectStoreSpec(
+        retention_policy=spec.backups.retention,
+        configuration=ObjectStoreSpecConfiguration(
+            destination_path=f"s3://{bucket.name}/{name}",
+            endpoint_url=bucket.endpoint,
+            endpoint_ca=ObjectStoreSpecConfigurationEndpointCa(name=bucket.authority.secret, key=bucket.authority.key)
+            if bucket.authority
+            else None,
+            s3_credentials=ObjectStoreSpecConfigurationS3Credentials(
+                access_key_id=ObjectStoreSpecConfigurationS3CredentialsAccessKeyId(name=keys.secret, key=keys.access_key),
+                secret_access_key=ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey(name=keys.secret, key=keys.secret_key),
+                region=ObjectStoreSpecConfigurationS3CredentialsRegion(name=keys.secret, key=keys.region),
+            ),
+            wal=ObjectStoreSpecConfigurationWal(compression=ObjectStoreSpecConfigurationWalCompression.GZIP, max_parallel=4),
+            data=ObjectStoreSpecConfigurationData(compression=ObjectStoreSpecConfigurationDataCompression.GZIP, jobs=2),
+        ),
+        instance_sidecar_configuration=ObjectStoreSpecInstanceSidecarConfiguration(
+            # Stores other than AWS refuse the checksums that newer boto3 adds by default.
+            env=[
+                ObjectStoreSpecInstanceSidecarConfigurationEnv(name=variable, value="when_required")
+                for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+            ],
+            resources=ObjectStoreSpecInstanceSidecarConfigurationResources(
+                requests={
+                    "cpu": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.cpu)),
+                    "memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.memory)),
+                },
+                limits={"memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits.from_string(str(SIDECAR.memory_limit))},
+            ),
+        ),
+    )
+
+
+def _scheduled_backup(name: str, backups: BackupOptions) -> cnpg.ScheduledBackupSpec:
+    return cnpg.ScheduledBackupSpec(
+        cluster=cnpg.ScheduledBackupSpecCluster(name=name),
+        schedule=backups.schedule,
+        immediate=True,
+        backup_owner_reference=cnpg.ScheduledBackupSpecBackupOwnerReference.SELF,
+        method=cnpg.ScheduledBackupSpecMethod.PLUGIN,
+        plugin_configuration=cnpg.ScheduledBackupSpecPluginConfiguration(name=BACKUP_PLUGIN),
+    )

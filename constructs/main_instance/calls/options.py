@@ -1,0 +1,32 @@
+"""The calls of a site: what LiveKit and coturn share."""
+# ruff: noqa: RUF009 - what option, required and section return are attrs fields
+
+from attrs import frozen
+
+from kit.formats import AddressMap, Cidr, UdpPorts
+from kit.network import PortRange
+from kit.options import option
+
+
+@frozen(kw_only=True)
+class CallsOptions:
+    """Voice and video. The nodes that carry it have the labels `matrix-platform/livekit` and `matrix-platform/coturn`, or one of them."""
+
+    public_addresses: AddressMap = option(
+        (),
+        "Of each of these nodes that clients do not reach by its own address (the node's InternalIP): its own address, and the one "
+        "that they reach.",
+        otherwise="`{}`",
+    )
+    media_ports: UdpPorts = option(PortRange(50_000, 54_999, "UDP"), "UDP ports for the media of group calls, two for each participant.")
+    relay_ports: UdpPorts = option(PortRange(55_000, 59_999, "UDP"), "UDP ports from which TURN relays, one for each relayed address.")
+    relay_to: tuple[Cidr, ...] = option(
+        (), "Private networks to which TURN relays all the same: those of the users in an intranet. The cluster's own are left out."
+    )
+    turn_tls: bool | None = option(
+        None,
+        "Whether TURN is served by TLS too, on port 5349. With `tls.source: acme` you provide the certificate, in the Secret "
+        "`tls.secret_names.turn`: the host leads to nodes, and the platform's issuer can prove the possession of those alone that lead "
+        "to the ingress.",
+        otherwise="`true`, and `false` with `tls.source: acme`",
+    )

@@ -1,0 +1,119 @@
+"""The table of components, written by hand: what each may call, publishes, exports and keeps, and what stands in for it in the live tests.
+
+A new component has its row here, or tests/manifests/test_components.py fails. Nothing is derived from the generator: a row says what is meant.
+"""
+
+from attrs import frozen
+
+
+@frozen
+class Nothing:
+    """A component has none of it, for a reason."""
+
+    because: str
+
+
+NO_PODS = Nothing("it has no pods")
+ENDS = Nothing("it runs once and ends")
+
+
+@frozen
+class Row:
+    """One component.
+
+    `calls`: the components that its pods may reach; DNS and pods in the network of their nodes, whom no policy protects, are left out.
+    `publishes`: the hosts under which the ingress leads to it, by their key in site.yaml. `metrics`: port and path of each scrape.
+    `keeps`: the objects that hold its state. `stand_in`: by which part of an image's name the live node knows its programs, or what it makes
+    in place of an operator.
+    """
+
+    calls: frozenset[str]
+    publishes: frozenset[str]
+    metrics: frozenset[str] | Nothing
+    keeps: frozenset[str] | Nothing
+    stand_in: frozenset[str] | Nothing
+
+
+def row(
+    *,
+    calls: str = "",
+    publishes: str = "",
+    metrics: tuple[str, ...] | Nothing,
+    keeps: tuple[str, ...] | Nothing,
+    stand_in: tuple[str, ...] | Nothing,
+) -> Row:
+    """A row; `calls` and `publishes` are words."""
+    sets = [value if isinstance(value, Nothing) else frozenset(value) for value in (metrics, keeps, stand_in)]
+    return Row(frozenset(calls.split()), frozenset(publishes.split()), *sets)
+
+
+def without_pods() -> Row:
+    """A row of a component that adds objects and runs nothing."""
+    return row(metrics=NO_PODS, keeps=NO_PODS, stand_in=NO_PODS)
+
+
+COMPONENTS = {
+    # -- what the instances stand on
+    "foundation": without_pods(),
+    "operator-access": without_pods(),
+    "minio-operator-release": without_pods(),
+    "ingress": without_pods(),
+    "network-policies": without_pods(),
+    "quotas": without_pods(),
+    "secret-generator": row(metrics=ENDS, keeps=Nothing("the Secrets are the cluster's"), stand_in=("/synapse:",)),
+    "postgresql-main": row(
+        calls="minio-main", metrics=("9187 /metrics",), keeps=("Cluster postgresql-main",), stand_in=("substitute/postgresql",)
+    ),
+    "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
+    "minio-main": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-main",), stand_in=("substitute/minio",)),
+    "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
+    "minio-li": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-li",), stand_in=("substitute/minio",)),
+    "minio-li-buckets": row(calls="minio-li", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
+    # -- the main instance
+    "synapse": row(
+        calls="matrix-authentication-service minio-main postgresql-main redis sygnal",
+        # By the address of the proxy: see haproxy.
+        metrics=("9001 /_synapse/metrics",),
+        keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
+        stand_in=("/synapse:",),
+    ),
+    "haproxy": row(
+        calls="matrix-authentication-service synapse",
+        publishes="matrix admin well_known",
+        metrics=("8405 /metrics",),
+        keeps=Nothing("sessions find their worker by a hash"),
+        stand_in=("library/haproxy:",),
+    ),
+    "element-web": row(
+        publishes="element",
+        metrics=Nothing("nginx has none without a module that the image lacks"),
+        keeps=Nothing("static files"),
+        stand_in=("vectorim/element-web:",),
+    ),
+    "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
+    "matrix-authentication-service": row(
+        calls="haproxy postgresql-main",
+        publishes="auth",
+        metrics=("8081 /metrics",),
+        keeps=Nothing("all is in PostgreSQL"),
+        stand_in=("matrix-authentication-service:",),
+    ),
+    "lk-jwt-service": row(
+        calls="haproxy redis",
+        publishes="rtc",
+        metrics=Nothing("the program has none (lk-jwt-service 0.6)"),
+        keeps=Nothing("all is in Redis"),
+        stand_in=("element-hq/lk-jwt-service:",),
+    ),
+    # In the network of their nodes, where a policy can tell neither from the other.
+    "livekit": row(
+        calls="lk-jwt-service redis",
+        publishes="rtc",
+        metrics=("6789 /metrics",),
+        keeps=Nothing("calls end with it"),
+        stand_in=("livekit/livekit-server:",),
+    ),
+    "coturn": row(
+        calls="lk-jwt-service redis", metrics=("9641 /metrics",), keeps=Nothing("calls end with it"), stand_in=("coturn/coturn:",)
+    ),
+}
