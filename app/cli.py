@@ -1,5 +1,8 @@
 """The command line. Every command reads site.yaml and the profiles, says what is wrong with all of them, and exits 2 if something is."""
 
+import errno
+import os
+import sys
 from typing import Any
 
 import click
@@ -22,11 +25,19 @@ class Commands(click.Group):
         from overlays import ProfileError
 
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except ProfileError as error:
             fail(f"{error}\nnothing was written.")
         except UserError as error:
             fail(str(error))
+        except OSError as error:
+            if error.filename is not None or error.errno == errno.EPIPE:
+                raise  # a file's name; or a reader that has seen enough, of which click says nothing
+            # Standard output is on a full disk. Python would try once more as it ends, and say so in its own words.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            fail(f"the output cannot be written: {error.strerror}")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

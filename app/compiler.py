@@ -8,6 +8,7 @@ from app.layout import base_files
 from app.overlay import overlay_files
 from app.platform import assemble
 from app.site import Site
+from kit.options import OptionError
 from kit.rendering import Rendering
 from overlays import Profile, ProfileError
 
@@ -16,9 +17,14 @@ Files = Mapping[str, str]
 
 
 def render(site: Site, profile: Profile) -> Rendering:
-    """The platform of one site in one size, as data. ProfileError says what cannot be deployed in that size, and why."""
+    """The platform of one site in one size, as data.
+
+    OptionError says which choice of the site cannot be deployed, ProfileError what cannot be in that size, and why.
+    """
     try:
         return assemble(App(), site, profile).rendering()
+    except OptionError:
+        raise
     except ValueError as error:
         raise ProfileError("\n".join(f"profile {profile.name}: {reason}" for reason in str(error).splitlines())) from error
 

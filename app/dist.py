@@ -2,10 +2,14 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from app.errors import UserError
 from app.layout import Files
+
+_ABANDONED_SECONDS = 3600
+"""A run takes seconds: a folder this old is nobody's."""
 
 
 class DistError(UserError):
@@ -18,11 +22,14 @@ def write_tree(target: Path, files: Files) -> None:
     The tree is written beside the target and then takes its place, so that an error on the way (a full disk, a missing right)
     leaves the old one whole. DistError says what stopped it.
     """
-    parent = target.absolute().parent
+    # A link stays, and what it leads to changes.
+    target = target.resolve()
+    parent = target.parent
     if target.exists() and not _is_ours(target):
         raise DistError(f"{target} exists and is not a folder that synth has written: choose another with --out, or remove it")
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        _tidy(target)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
     except OSError as error:
         raise DistError(f"{parent}: {error.strerror}; nothing was written") from error
@@ -44,6 +51,16 @@ def write_tree(target: Path, files: Files) -> None:
         raise DistError(f"{error.filename or target}: {error.strerror}; {target} is as it was") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tidy(target: Path) -> None:
+    """Put right what a run left that was killed: the old tree, if it had gone aside and no new one had come, and the folders beside it."""
+    for staging in target.parent.glob(f".{target.name}-*"):
+        old = staging / "old"
+        if _is_ours(old) and not target.exists():
+            old.rename(target)
+        if time.time() - staging.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _is_ours(target: Path) -> bool:

@@ -57,7 +57,7 @@ def _section(section: Section) -> Schema:
 
 
 def _option(option: Option) -> Schema:
-    schema = {"description": option.description, **_of(option.kind)}
+    schema = {"description": f"{option.description} {option.reserved}".rstrip(), **_of(option.kind)}
     if option.default is not None and "<" not in str(option.default):
         schema["default"] = {} if isinstance(option.kind, Entries) else plain(option.default)
     if not option.required:  # null counts as left out
@@ -143,5 +143,5 @@ def _words(option: Option) -> str:
 def _meaning(option: Option) -> str:
     words, when = ("Needed with", option.needed_with) if option.needed_with else ("Only with", option.only_with)
     condition = f" {words} `{when.key}: {written(when.value)}`." if when else ""
-    reserved = " *Reserved: its component is not deployed, so it has no effect.*" if option.reserved else ""
+    reserved = f" *{option.reserved}*" if option.reserved else ""
     return f"{option.description}{condition}{reserved}"

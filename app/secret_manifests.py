@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from app.errors import UserError
 from infrastructure.secret_provider.providers import recipe_data
-from kit.secrets import KeyRef, SecretSpec, Shared, in_order
+from kit.secrets import Form, Given, KeyRef, Recipe, SecretSpec, Shared, in_order
 from services.secrets.kubernetes import encoded, secret_manifest
 from services.secrets.recipes import complete
 
@@ -59,7 +59,7 @@ def write_manifests(
         if held is None:
             _check_sealed(path, spec, manifest)
             continue
-        handed = {key: given[spec.key(key)] for key, _ in spec.keys if spec.key(key) in given}
+        handed = {key: _as_meant(recipe, given[spec.key(key)]) for key, recipe in spec.keys if spec.key(key) in given}
         faults += [f"{path}: {key} has another value than the one given" for key in handed if held.get(key, handed[key]) != handed[key]]
         present = {**handed, **held}
         sources = {k: _at_source(r.source, known, k in present) for k, r in spec.keys if isinstance(r, Shared)}
@@ -75,6 +75,11 @@ def write_manifests(
     for path, manifest in changed:
         _write_private(path, manifest)
     return Written(tuple(path for path, _ in changed), tuple(missing))
+
+
+def _as_meant(recipe: Recipe, value: bytes) -> bytes:
+    """A value that somebody has put into a file: the end of its line does not belong to a key of one line."""
+    return value.rstrip(b"\r\n") if isinstance(recipe, Given) and recipe.form is Form.LINE else value
 
 
 def read_given(folder: Path) -> dict[KeyRef, bytes]:

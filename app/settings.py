@@ -18,9 +18,23 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from app.contradictions import contradictions
 from app.errors import UserError
 from app.site import Site
-from kit.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, When, options_below, written
+from kit.options import (
+    Choice,
+    Entries,
+    Flag,
+    Items,
+    Kind,
+    Option,
+    OptionError,
+    Section,
+    Text,
+    When,
+    options_below,
+    written,
+)
 
 SITE: Final = Section(Site)
 _DEEPEST = 20
@@ -115,9 +129,37 @@ def parse_site(text: str, name: str = "site.yaml") -> Site:
     site = reader.read(SITE, root, root, "")
     reader.check_rules()
     reader.check_distinct()
+    if isinstance(site, Site) and not reader.problems:
+        for error in contradictions(site):
+            reader.report(error)
     if reader.problems or not isinstance(site, Site):
         raise SettingsError(name, reader.problems)
     return site
+
+
+def located(path: Path, error: OptionError) -> SettingsError:
+    """An error that was found after a file had been read, at the place of its option in the file."""
+    reader = _read_again(path)
+    reader.report(error)
+    return SettingsError(str(path), reader.problems)
+
+
+def warnings(path: Path) -> list[str]:
+    """What a file switches on that the platform does not deploy, with its place: one line each. The file is one that `read_site` reads."""
+    reader, options = _read_again(path), dict(options_below(SITE))
+    given = [(reader.position(found.key_node), key) for key, found in reader.found.items() if found.value != options[key].default]
+    return [
+        f"{path}:{line}:{column}: warning: {key}: {options[key].reserved}" for (line, column), key in sorted(given) if options[key].reserved
+    ]
+
+
+def _read_again(path: Path) -> "_Reader":
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n").replace("\r", "\n")
+    reader = _Reader(text)
+    root = _compose(text, str(path))
+    if root is not None:
+        reader.read(SITE, root, root, "")
+    return reader
 
 
 @frozen
@@ -140,6 +182,13 @@ class _Reader:
 
     def problem(self, node: Node | None, key: str, message: str) -> None:
         self.problems.append(Problem(*self.position(node), key, message))
+
+    def report(self, error: OptionError) -> None:
+        """Note an error at its option, or at the innermost section that the file gives of it."""
+        key = error.key
+        while key and key not in self.found:
+            key = key.rpartition(".")[0]
+        self.problem(self.found[key].node if key else None, error.key, error.message)
 
     def position(self, node: Node | None) -> tuple[int, int]:
         """Line and column of the first character of a node, from 1."""

@@ -56,7 +56,11 @@ class Features:
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", reserved=True)
     monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).", reserved=True)
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
-    li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
+    li: bool = option(
+        False,
+        "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).",
+        reserved="Only its namespace and its object storage are deployed.",
+    )
     authentication_service: bool = option(
         False,
         "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "

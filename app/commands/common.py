@@ -1,22 +1,44 @@
-"""What commands share: the option that names the settings, the profile that a person means, and how a command fails."""
+"""What commands share: the site that they are about, the profile that a person means, and how a command fails."""
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
+
+from app.settings import located, read_site, warnings
+from kit.options import OptionError
 
 if TYPE_CHECKING:
     from overlays import Profile
 
-site_option = click.option(
-    "--site",
-    "site_file",
-    type=click.Path(path_type=Path),
-    default=Path("site.yaml"),
-    show_default=True,
-    help="The settings of the installation.",
-)
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def with_site(command: F) -> F:
+    """A command whose first argument is the site that `--site` names. It is told on standard error what the site asks for in vain."""
+
+    @click.option(
+        "--site",
+        "site_file",
+        type=click.Path(path_type=Path),
+        default=Path("site.yaml"),
+        show_default=True,
+        help="The settings of the installation.",
+    )
+    @wraps(command)
+    def run(*arguments: Any, site_file: Path, **options: Any) -> None:
+        site = read_site(site_file)
+        for line in warnings(site_file):
+            click.echo(line, err=True)
+        try:
+            command(site, *arguments, **options)
+        except OptionError as error:
+            raise located(site_file, error) from error
+
+    return cast("F", run)
 
 
 def profile_named(name: str) -> "Profile":

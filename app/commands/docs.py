@@ -4,20 +4,19 @@ from pathlib import Path
 
 import click
 
-from app.commands.common import site_option
-from app.settings import read_site
+from app.commands.common import with_site
+from app.site import Site
 
 
 @click.command()
-@site_option
-def docs(site_file: Path) -> None:
+@with_site
+def docs(site: Site) -> None:
     """Write what is derived of docs/ and site.schema.json."""
     from app.compiler import render
     from app.documents import documents
     from app.schema import site_reference, site_schema_text
     from overlays import profiles
 
-    site = read_site(site_file)
     renderings = {profile.name: render(site, profile) for profile in profiles()}
     pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
     pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}

@@ -1,20 +1,19 @@
 """`reach`: who may talk to whom."""
 
 import sys
-from pathlib import Path
 
 import click
 
-from app.commands.common import fail, profile_named, site_option
-from app.settings import read_site
+from app.commands.common import fail, profile_named, with_site
+from app.site import Site
 
 
 @click.command()
 @click.argument("source", required=False)
 @click.argument("target", required=False)
 @click.option("--profile", "name", default=None, help="The profile; the smallest if left out.")
-@site_option
-def reach(source: str | None, target: str | None, site_file: Path, name: str | None) -> None:
+@with_site
+def reach(site: Site, source: str | None, target: str | None, name: str | None) -> None:
     """Say whether SOURCE can reach TARGET[:PORT], and why. Without arguments: who reaches whom.
 
     Names are short (receipts), qualified (matrix/receipts), a Service's, one pod's, or world, node, api-server, dns. Judged from the
@@ -24,7 +23,6 @@ def reach(source: str | None, target: str | None, site_file: Path, name: str | N
     from app.inspection.reach import UnknownNameError, ask, ingress_controller, read_cluster, render_answer, render_matrix
     from overlays import profiles
 
-    site = read_site(site_file)
     profile = profile_named(name) if name else profiles()[0]
     objects = [*map(dict, render(site, profile).manifests()), ingress_controller(site.ingress.controller_namespace)]
     around = site.cluster

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from app.commands.common import site_option
-from app.settings import read_site
+from app.commands.common import with_site
+from app.site import Site
 
 
 @click.command()
@@ -17,8 +17,8 @@ from app.settings import read_site
     help="A folder with the values that only you have, as <namespace>/<secret>/<key>.",
 )
 @click.option("--force", is_flag=True, help="Also into a Git work tree that does not ignore the files.")
-@site_option
-def secrets(site_file: Path, out: Path, given: Path | None, force: bool) -> None:
+@with_site
+def secrets(site: Site, out: Path, given: Path | None, force: bool) -> None:
     """Write Secret manifests for the provider `manual`, to be sealed and applied by you. Values that are there stay.
 
     Exit code 3: all is written but the values that only you can give.
@@ -29,7 +29,6 @@ def secrets(site_file: Path, out: Path, given: Path | None, force: bool) -> None
     from app.secret_manifests import read_given, write_manifests
     from overlays import profiles
 
-    site = read_site(site_file)
     specs = [need.spec for need in assemble(App(), site, profiles()[0]).declared.secrets]
     written = write_manifests(specs, out, Path("dist"), read_given(given) if given else None, force=force)
     click.echo(f"{len(written.files)} files written below {out}; only you may read them.")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from app.commands.common import site_option
-from app.settings import read_site
+from app.commands.common import with_site
+from app.site import Site
 
 
 @click.command()
-@site_option
+@with_site
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -18,9 +18,8 @@ from app.settings import read_site
     show_default=True,
     help="The folder to write; it is replaced only by a complete result.",
 )
-def synth(site_file: Path, out: Path) -> None:
+def synth(site: Site, out: Path) -> None:
     """Write dist/: the base and one overlay per profile."""
-    site = read_site(site_file)
     from app.compiler import compile_site
     from app.dist import write_tree
     from overlays import profiles

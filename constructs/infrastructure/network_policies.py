@@ -10,6 +10,7 @@ from kit.component import Component
 from kit.facts import Cluster, Dns
 from kit.installation import Declarations, Installation
 from kit.network import External, Pods, Port
+from kit.options import OptionError
 from kit.place import Place
 from kit.pods import int_or_string
 
@@ -126,9 +127,10 @@ def _peers(groups: Iterable[Pods], seen_from: Pods, cluster: Cluster) -> list[k8
     groups = tuple(groups)
     nodes = [pods for pods in groups if pods.host_network]
     if nodes and not cluster.node_cidrs:
-        raise ValueError(
-            f"cluster.node_cidrs: {nodes[0].name} runs in the network of its nodes, and no policy can admit it to {seen_from.name}, or the "
-            "other way round, without their addresses"
+        raise OptionError(
+            "cluster.node_cidrs",
+            f"{nodes[0].name} runs in the network of its nodes, and no policy can admit it to {seen_from.name}, or the "
+            "other way round, without their addresses",
         )
     return [_peer(pods, seen_from) for pods in groups if not pods.host_network] + [_block(cidr) for cidr in cluster.node_cidrs if nodes]
 

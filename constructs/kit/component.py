@@ -15,6 +15,7 @@ from kit.installation import Installation
 from kit.monitoring import Scrape
 from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
 from kit.objects import Kind, data
+from kit.options import OptionError
 from kit.place import Place
 from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import millicores
@@ -285,13 +286,17 @@ class Component(Construct):
         """The component answers for a host itself, without the ingress: it mounts the host's certificate from its own namespace."""
         self.installation.declared.tls_hosts.append((host, self.namespace))
 
-    def takes_node_ports(self, *ranges: PortRange) -> None:
-        """The component's pods listen on these ports of their nodes. ValueError when somebody does already, or Kubernetes itself."""
+    def takes_node_ports(self, *ranges: PortRange, chosen_by: str = "") -> None:
+        """The component's pods listen on these ports of their nodes. `chosen_by`: the option that says so.
+
+        Raises OptionError, or ValueError without an option, when somebody listens there already, or Kubernetes itself.
+        """
         declared = self.installation.declared.node_ports
         for wanted in ranges:
             for owner, taken in [*declared, *(("NodePort Services", taken) for taken in NODE_PORTS)]:
                 if wanted.overlaps(taken):
-                    raise ValueError(f"{self.name} would listen on {wanted}/{wanted.protocol} of its nodes, and {taken} is for {owner}")
+                    reason = f"{self.name} would listen on {wanted}/{wanted.protocol} of its nodes, and {taken} is for {owner}"
+                    raise OptionError(chosen_by, reason) if chosen_by else ValueError(reason)
             declared.append((self.name, wanted))
 
     # -- what operators of the platform must know

@@ -239,7 +239,18 @@ UserId = Annotated[
         read=_port_in_range,
     ),
 ]
-Email = Annotated[str, Text("an e-mail address", rf"[!-?A-~]+@{_HOST}", "ops@example.com", max_length=254)]
+Email = Annotated[
+    str,
+    Text(
+        "an e-mail address",
+        # RFC 5322, 3.2.3, without quoted local parts.
+        rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]+@{_HOST}",
+        "ops@example.com",
+        max_length=254,
+        mistakes={"mailto:.*": "is a URL"},
+        mend=lambda text: text.strip().removeprefix("mailto:"),
+    ),
+]
 
 
 @frozen

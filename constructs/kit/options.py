@@ -84,7 +84,18 @@ class Section:
         return tuple(_option(attribute) for attribute in fields(self.of))
 
 
+RESERVED = "Reserved: its component is not deployed, so it has no effect."
+
 Kind = Text | Flag | Choice | Items | Entries | Section
+
+
+class OptionError(ValueError):
+    """What an option says is well formed and cannot be deployed. `key`: the option, dotted; `message`: why, and what to do."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        self.message = message
+        super().__init__(f"{key}: {message}")
 
 
 @frozen
@@ -101,7 +112,7 @@ class Option:
 
     `default` is the value when the option is left out, or None where there is none or where other options tell; `otherwise` says it in
     words. `only_with`: it has an effect with this value of another option alone; `needed_with`: it must be given with this one. `distinct`: no
-    two values of the section may be equal. `reserved`: the component that it is for is not deployed, so it is checked and has no effect.
+    two values of the section may be equal. `reserved`: what of it the platform does not deploy, in a sentence, or nothing.
     """
 
     name: str
@@ -113,7 +124,7 @@ class Option:
     only_with: When | None
     needed_with: When | None
     distinct: bool
-    reserved: bool
+    reserved: str
 
 
 def option(
@@ -123,7 +134,7 @@ def option(
     otherwise: str | None = None,
     only_with: When | None = None,
     needed_with: When | None = None,
-    reserved: bool = False,
+    reserved: str | bool = False,
 ) -> T:
     """A field that may be left out. `otherwise` says what happens then, if the default does not say it itself."""
     said = {"description": description, "otherwise": otherwise, "only_with": only_with, "needed_with": needed_with, "reserved": reserved}
@@ -199,7 +210,7 @@ def _option(attribute: Any) -> Option:
         only_with=said.get("only_with"),
         needed_with=said.get("needed_with"),
         distinct=said.get("distinct", False),
-        reserved=said.get("reserved", False),
+        reserved=RESERVED if said.get("reserved") is True else said.get("reserved") or "",
     )
 
 

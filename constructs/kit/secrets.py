@@ -132,6 +132,8 @@ class Form(Enum):
     """What a given value must look like."""
 
     ANY = "any"
+    LINE = "line"
+    """One line without its end: editors and `echo` put a line feed behind it, which the program would take for a part of the value."""
     RSA_PUBLIC_KEY = "rsa-public-key"
     """An RSA public key in PEM; a private key in its place is refused."""
 

@@ -103,6 +103,8 @@ def _flaw(recipe: Recipe, value: bytes, expected: bytes | None) -> str | None:
             return "is not a signing key that Synapse can read"
         case {"recipe": "rsa-private-key"} if not _is_rsa_private_key(value):
             return "is not an RSA private key"
+        case {"recipe": "given", "form": "line"} if b"\n" in value:
+            return "has a line feed, which its program would take for a part of it; give it without one, e.g. by `printf %s`"
         case {"recipe": "given", "form": "rsa-public-key"} if b"PRIVATE KEY" in value:
             return "holds a private key, which must never be in the cluster; give the public key"
         case {"recipe": "given", "form": "rsa-public-key"} if not _is_rsa_public_key(value):

@@ -30,7 +30,7 @@ from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays import Profile, profiles
 from tests.kustomize import build, write
 from tests.manifests.rules import availability, budget, consistency, processes, quotas, references, schemas, security
-from tests.manifests.rules.mutation import assert_noticed, replace_text
+from tests.manifests.rules.mutation import assert_noticed, pod, replace_text
 from tests.manifests.rules.objects import Declared, Objects, Rule, assert_kept, namespace_of
 
 FIRST, SECOND = "matrix", "matrix-li"
@@ -242,6 +242,13 @@ def test_every_secret_of_both_is_made(both: Both, declared: Declared) -> None:
     assert {(SECOND, "synapse-li"), (SECOND, "redis-li"), (FIRST, "synapse")} <= declared.keys()
     assert references.secret_problems(both.objects, declared) == []
     assert references.provider_problems(both.objects, declared) == []
+
+
+def test_members_of_the_second_quorum_that_may_share_a_node_are_noticed(both: Both) -> None:
+    rule = availability.quorum_problems
+    assert_noticed(
+        rule, both.objects, lambda o: pod(o, "StatefulSet", "redis-li").pop("affinity"), "matrix-li/redis-li: two may share a node"
+    )
 
 
 def test_a_name_of_the_second_instance_that_leads_nowhere_is_noticed(both: Both) -> None:

@@ -12,6 +12,7 @@ from kit.component import Component
 from kit.installation import Installation
 from kit.network import Endpoint, Exposure, Host, Pods, Port
 from kit.objects import CustomResource, Kind
+from kit.options import OptionError
 from kit.place import Place
 from kit.text import yaml_text
 
@@ -91,9 +92,10 @@ class Ingress(Component):
         middlewares = [f"{namespace}-hsts@kubernetescrd"] if self._traefik else []
         if exposure.allowed_sources:
             if not self._traefik:
-                raise ValueError(
+                raise OptionError(
+                    "ingress.class_name",
                     f"{exposure.host.name} admits only {', '.join(exposure.allowed_sources)}: the platform can say so to the ingress class "
-                    f"traefik alone, not to {options.class_name}"
+                    f"traefik alone, not to {options.class_name}",
                 )
             allowed = f"{exposure.name}-sources"
             sources: dict[str, Any] = {"sourceRange": list(exposure.allowed_sources)}
@@ -127,9 +129,10 @@ class Ingress(Component):
 
     def _route(self, exposure: Exposure, gateway: Gateway) -> None:
         if exposure.allowed_sources:
-            raise ValueError(
+            raise OptionError(
+                "ingress.type",
                 f"{exposure.host.name} admits only {', '.join(exposure.allowed_sources)}: the Gateway API has no field for that; "
-                "use ingress.type: ingress with the class traefik"
+                "use ingress.type: ingress with the class traefik",
             )
         route = {
             "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace}],

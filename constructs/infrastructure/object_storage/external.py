@@ -5,7 +5,7 @@ from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, cre
 from kit.component import Component
 from kit.installation import Installation
 from kit.place import Place
-from kit.secrets import Change, Fixed, Given
+from kit.secrets import Change, Fixed, Form, Given
 
 NEW_KEYS = Change(
     "As your storage has it; let the old pair be valid until the clients have the new one.",
@@ -28,8 +28,8 @@ class ExternalStorage(Component):
         keys = credentials_secret(
             f"object-storage-user-{user}",
             self.namespace,
-            Given(f"Access key that may read and write the bucket {name}"),
-            Given(f"Secret key of the access key for the bucket {name}"),
+            Given(f"Access key that may read and write the bucket {name}", Form.LINE),
+            Given(f"Secret key of the access key for the bucket {name}", Form.LINE),
             Fixed(options.region),
         )
         authority = Authority(options.ca_secret, "ca.crt") if options.ca_secret else None

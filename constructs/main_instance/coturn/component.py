@@ -79,6 +79,6 @@ class Coturn(Component):
         )
         pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=CALLS_TAINT)
         relays = self.daemon_set("daemonset.yaml", self.name, pod, part=self.name)
-        self.takes_node_ports(settings.calls.relay_ports)
+        self.takes_node_ports(settings.calls.relay_ports, chosen_by="calls.relay_ports")
         self.metrics = self.service("service.yaml", self.name, relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
         self.offers_metrics(self.pods, self.metrics.target)

@@ -8,6 +8,7 @@ from attrs.validators import ge
 
 from kit.facts import Cluster
 from kit.files import rendered, text
+from kit.options import OptionError
 from main_instance.calls.nodes import SCRIPT, NodeAddresses
 from main_instance.calls.options import CallsOptions
 
@@ -45,7 +46,7 @@ class Certificate:
 
 @frozen
 class CoturnSpec:
-    """One TURN server. Raises ValueError when it has fewer ports than it may hand out.
+    """One TURN server. Raises OptionError when it has fewer ports than it may hand out.
 
     `cluster`: the cluster's own networks, to which nobody is relayed. `total_quota`: relayed addresses on one node at a time, each of which
     takes one of the relay ports.
@@ -61,9 +62,10 @@ class CoturnSpec:
 
     def __attrs_post_init__(self) -> None:
         if len(self.calls.relay_ports) < self.total_quota:
-            raise ValueError(
-                f"coturn: {self.total_quota} relayed addresses on one node, and the relay ports {self.calls.relay_ports} are only "
-                f"{len(self.calls.relay_ports)}"
+            raise OptionError(
+                "calls.relay_ports",
+                f"{self.total_quota} relayed addresses on one node, and the relay ports {self.calls.relay_ports} are only "
+                f"{len(self.calls.relay_ports)}",
             )
 
     @property

@@ -70,7 +70,7 @@ class LiveKit(Component):
         servers = self.stateful_set(
             "statefulset.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas, governing_service="livekit-nodes"
         )
-        self.takes_node_ports(settings.calls.media_ports)
+        self.takes_node_ports(settings.calls.media_ports, chosen_by="calls.media_ports")
         self.metrics = self.service(
             "service.yaml", "livekit-nodes", servers, {"metrics": ports.metrics}, headless=True, publish_not_ready=True
         ).endpoint("metrics")

@@ -13,7 +13,6 @@ from kit.text import yaml_text
 from main_instance.calls.nodes import SCRIPT, NodeAddresses
 from main_instance.calls.options import CallsOptions
 
-
 REDIS_DATABASE = 1
 """Synapse's is 0."""
 

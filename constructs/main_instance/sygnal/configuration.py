@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from kit.options import OptionError
 from main_instance.sygnal.options import Apns, PushOptions
 
 Config = dict[str, Any]
@@ -25,14 +26,14 @@ def key_files(options: PushOptions) -> dict[str, str]:
 def sygnal_config(options: PushOptions) -> Config:
     """sygnal.yaml. The credentials are in files of their own.
 
-    Raises ValueError without any app, since Sygnal does not start then, and for an app id that comes twice.
+    Raises OptionError without any app, since Sygnal does not start then, and for an app id that comes twice.
     """
     apps = [*_apns_apps(options.apns), *_fcm_apps(options)]
     if not apps:
-        raise ValueError("features.push: give at least one app in push.apns.apps, push.apns.sandbox_apps or push.fcm_apps")
+        raise OptionError("features.push", "give at least one app in push.apns.apps, push.apns.sandbox_apps or push.fcm_apps")
     twice = sorted(app for app, count in Counter(app for app, _ in apps).items() if count > 1)
     if twice:
-        raise ValueError(f"push: {', '.join(twice)}: an app id stands for one app, on one platform")
+        raise OptionError("push", f"{', '.join(twice)}: an app id stands for one app, on one platform")
     return {
         "http": {"bind_addresses": ["0.0.0.0"], "port": PORT},
         "metrics": {"prometheus": {"enabled": True, "address": "0.0.0.0", "port": METRICS_PORT}},

@@ -5,7 +5,7 @@ from tests.manifests.rules.objects import Objects, of_kind, title, workloads
 HOST = "kubernetes.io/hostname"
 
 # Workloads that stop working when a majority is gone: two of them on one node would make that node a single point of failure.
-QUORUMS = {"redis", "redis-li"}
+QUORUMS = {"redis"}
 
 # Containers that need no probe of their own: why.
 UNPROBED: dict[str, str] = {}
@@ -31,7 +31,7 @@ def quorum_problems(objects: Objects) -> list[str]:
     """
     found = []
     for workload in workloads(objects):
-        if workload.name in QUORUMS:
+        if workload.name.removesuffix("-li") in QUORUMS:
             terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
             apart = [t for t in terms if t["topologyKey"] == HOST and t["labelSelector"]["matchLabels"].items() <= workload.labels.items()]
             if not apart:
