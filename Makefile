@@ -17,7 +17,7 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
+.PHONY: help setup synth check docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ synth: setup ## Compile site.yaml and the profiles into dist/
 
 docs: setup ## Write the parts of docs/ and the schema that are derived from the code
 	$(PY) -O -m app docs
+
+check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
+	$(PY) -O -m app check
+	$(PY) -m pytest -n auto -q tests/manifests/test_this_site.py
 
 test: test-fast test-live ## Run all tests, also with the real programs
 

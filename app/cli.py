@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from app.commands.budget import budget
+from app.commands.check import check
 from app.commands.common import fail
 from app.commands.docs import docs
 from app.commands.images import images
@@ -45,5 +46,5 @@ def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, docs, budget, images, reach, secrets):
+for command in (synth, check, docs, budget, images, reach, secrets):
     main.add_command(command)

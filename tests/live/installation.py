@@ -42,7 +42,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
 def compile_live_site(folder: Path) -> None:
     """Write `dist/` of the tests' site to a folder."""
     yaml = YAML()
-    document = yaml.load(ROOT / "site.yaml")
+    document = yaml.load(ROOT / "tests" / "site.yaml")
     for section, options in CHANGES.items():
         document.setdefault(section, {}).update(options)
     folder.mkdir(parents=True, exist_ok=True)

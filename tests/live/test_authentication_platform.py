@@ -69,7 +69,7 @@ def ask(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    shipped = read_site(ROOT / "site.yaml")
+    shipped = read_site(ROOT / "tests" / "site.yaml")
     chosen = evolve(
         shipped,
         features=evolve(shipped.features, li=False, calls=False, push=False, authentication_service=True),

@@ -56,7 +56,7 @@ def definition(api_version: str, kind: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    write(folder, compile_site(read_site(ROOT / "site.yaml"), profiles()))
+    write(folder, compile_site(read_site(ROOT / "tests" / "site.yaml"), profiles()))
     return folder
 
 

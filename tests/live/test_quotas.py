@@ -81,7 +81,7 @@ def at_the_ceiling(objects: Objects) -> Objects:
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     """The shipped site, in the size with the most autoscaled processes."""
     folder = tmp_path_factory.mktemp("dist")
-    write(folder, compile_site(read_site(ROOT / "site.yaml"), profiles()[-1:]))
+    write(folder, compile_site(read_site(ROOT / "tests" / "site.yaml"), profiles()[-1:]))
     return build(folder / "base")
 
 

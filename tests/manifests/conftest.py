@@ -34,7 +34,7 @@ object_storage: {backend: external, external: {endpoint: "https://s3.example.net
 @pytest.fixture(scope="session")
 def site() -> Site:
     """The site that the repository ships."""
-    return read_site(ROOT / "site.yaml")
+    return read_site(ROOT / "tests" / "site.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def pairs() -> list[tuple[Any, Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kit.installation.manifest", both)
-        assemble(App(), read_site(ROOT / "site.yaml"), profiles()[0])
+        assemble(App(), read_site(ROOT / "tests" / "site.yaml"), profiles()[0])
     return found
 
 

@@ -146,7 +146,7 @@ def test_a_pattern_means_the_same_in_python_and_in_javascript() -> None:
 
 
 def test_the_shipped_site_is_right_and_says_no_more_than_it_must() -> None:
-    site = read_site(ROOT / "site.yaml")
+    site = read_site(ROOT / "tests" / "site.yaml")
     # What it shows switched on, and what that needs: it compiles to the whole platform.
     on = Features(li=True, calls=True, push=True)
     addresses = Cluster(node_cidrs=site.cluster.node_cidrs, service_cidrs=site.cluster.service_cidrs)
@@ -155,7 +155,7 @@ def test_the_shipped_site_is_right_and_says_no_more_than_it_must() -> None:
 
 
 def test_the_shipped_site_is_right_with_every_option_that_it_shows() -> None:
-    shown, count = re.subn(r"^#(?=  |[^ #\n])", "", (ROOT / "site.yaml").read_text(), flags=re.MULTILINE)
+    shown, count = re.subn(r"^#(?=  |[^ #\n])", "", (ROOT / "tests" / "site.yaml").read_text(), flags=re.MULTILINE)
     assert count > 30
     assert parse_site(shown).tls.source is TlsSource.CLUSTER_ISSUER
     assert SCHEMA.is_valid(as_json(shown))
@@ -163,7 +163,7 @@ def test_the_shipped_site_is_right_with_every_option_that_it_shows() -> None:
 
 def test_reading_a_site_loads_nothing_that_only_errors_or_editors_need() -> None:
     """Each module costs every run of the compiler milliseconds."""
-    program = "import sys; from pathlib import Path; from app.settings import read_site; read_site(Path('site.yaml')); print(*sys.modules)"
+    program = "import sys; from pathlib import Path; from app.settings import read_site; read_site(Path('tests', 'site.yaml')); print(*sys.modules)"
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'constructs'}"}
     answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT, env=paths, timeout=60)
     loaded = set(answer.stdout.split())

@@ -1,0 +1,81 @@
+"""`check`: whether a site is sound, on one screen."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from app.commands.common import with_site
+from app.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from app.inspection.budget import Line
+    from kit.rendering import Rendering
+    from overlays import Profile
+
+
+@click.command()
+@with_site
+def check(site: Site) -> None:
+    """Compile the site for every profile and say whether it is sound; nothing is written.
+
+    What each size requests beside its envelope, what looks like a secret in the output, which keys only you can give, and where images come
+    from. Exit code 1: something is wrong.
+    """
+    from tabulate import tabulate
+
+    from app.compiler import compile_site, render
+    from app.inspection.budget import budget
+    from app.inspection.images import used_images
+    from app.inspection.secret_scan import find_secrets
+    from overlays import profiles
+
+    renderings: Mapping[Profile, Rendering] = {profile: render(site, profile) for profile in profiles()}
+    rows, problems = [], []
+    for profile, rendering in renderings.items():
+        total = budget(rendering.manifests()).total
+        over = list(_beyond(profile, total))
+        problems += [f"{profile.name}: {what} beyond its envelope" for what in over]
+        cores = f"{total.cpu.millicores / 1000:.1f} of {profile.envelope.cpu.millicores / 1000:.0f}"
+        amounts = [(total.memory, profile.envelope.memory), (total.storage, profile.envelope.storage)]
+        gibibytes = [f"{used.count / 2**30:.0f} of {most.count / 2**30:.0f}" for used, most in amounts]
+        rows.append((profile.name, total.pods, cores, *gibibytes, "too much" if over else "fits"))
+    click.echo(tabulate(rows, ["profile", "pods", "cores", "memory (Gi)", "storage (Gi)", ""], tablefmt="simple", disable_numparse=True))
+
+    files = compile_site(site, profiles())
+    found = find_secrets(files)
+    problems += [f"looks like a secret: {finding}" for finding in found]
+    images = used_images(next(iter(renderings.values())).manifests())
+    click.echo(f"\n{len(files)} files, {len(images)} images from {', '.join(sorted({image.partition('/')[0] for image in images}))}")
+    for given in _given(site, profiles()[0]):
+        click.echo(f"to be given by you: {given}")
+    for problem in problems:
+        click.echo(problem, err=True)
+    click.echo("sound" if not problems else f"{len(problems)} problems")
+    sys.exit(1 if problems else 0)
+
+
+def _beyond(profile: "Profile", total: "Line") -> "Iterator[str]":
+    """What is requested beyond the envelope."""
+    envelope = profile.envelope
+    if total.cpu > envelope.cpu:
+        yield f"{total.cpu} of CPU"
+    if total.memory > envelope.memory:
+        yield f"{total.memory} of memory"
+    if total.storage > envelope.storage:
+        yield f"{total.storage} of storage"
+
+
+def _given(site: Site, profile: "Profile") -> "Iterator[str]":
+    """The keys that only the operator of the site can give, with what they are."""
+    from cdk8s import App
+
+    from app.platform import assemble
+    from kit.secrets import Given
+
+    for need in assemble(App(), site, profile).declared.secrets:
+        for key, recipe in need.spec.keys:
+            if isinstance(recipe, Given):
+                yield f"{need.spec}: {key}: {recipe.description}"
