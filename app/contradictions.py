@@ -27,15 +27,15 @@ def contradictions(site: Site) -> Iterator[OptionError]:
 def _foreign_namespaces(site: Site) -> Iterator[OptionError]:
     """The platform closes its namespaces: in somebody else's it would close every pod there."""
     ours = {field.name: getattr(site.namespaces, field.name) for field in fields(Namespaces)}
-    others: dict[str, str] = dict.fromkeys(_OF_KUBERNETES, "Kubernetes'")
-    others |= {operator.namespace: f"{operator.name}'s" for operator in OPERATORS}
-    others |= {
+    others = {
         site.cluster.dns.namespace: "that of cluster.dns.namespace",
         site.ingress.controller_namespace: "that of ingress.controller_namespace",
         site.tls.cert_manager_namespace: "that of tls.cert_manager_namespace",
     }
     if site.ingress.gateway:
         others[site.ingress.gateway.namespace] = "that of ingress.gateway.namespace"
+    others |= {operator.namespace: f"{operator.name}'s" for operator in OPERATORS}
+    others |= dict.fromkeys(_OF_KUBERNETES, "Kubernetes'")
     for name, namespace in ours.items():
         if namespace in others:
             yield OptionError(

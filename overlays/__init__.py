@@ -12,7 +12,12 @@ __all__ = ["Profile", "ProfileError", "profiles"]
 @cache
 def profiles() -> tuple[Profile, ...]:
     """All profiles, smallest first. ProfileError if a module breaks a rule, is no profile, or two have one size."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__) if module.name.startswith("ccu_")]
+    files = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "profile"]
+    if strays := [name for name in files if not name.startswith("ccu_")]:
+        raise ProfileError(
+            "\n".join(f"overlays/{name}.py: is no profile by its name; call it ccu_<users>.py, or remove it" for name in strays)
+        )
+    modules = files
     found = sorted(map(_profile, modules), key=lambda profile: profile.concurrent_users)
     names = [profile.name for profile in found]
     if len(set(names)) != len(names):

@@ -1,7 +1,9 @@
 """What a scaling profile is: for each component the numbers that make one size of the platform."""
 
-from attrs import field, frozen
-from attrs.validators import ge
+from collections.abc import Iterator, Mapping
+from typing import cast, get_origin
+
+from attrs import AttrsInstance, fields, frozen
 
 from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.size import PostgresSize
@@ -47,7 +49,7 @@ class Envelope:
 class Profile:
     """One size of the platform. Breaking a rule of the software raises ProfileError with the reason."""
 
-    concurrent_users: int = field(validator=ge(1))
+    concurrent_users: int
     postgresql: PostgresSize
     redis: RedisSize
     minio: ErasureSize
@@ -64,6 +66,8 @@ class Profile:
         return f"{self.concurrent_users}-ccu"
 
     def __attrs_post_init__(self) -> None:
+        if mistakes := list(_mistakes(self, "")):
+            raise ProfileError("\n".join(mistakes))
         sizes: dict[str, RedisSize | ErasureSize] = {"redis": self.redis, "minio": self.minio, "minio_li": self.minio_li}
         reasons = [f"profile {self.name}: {name}.{reason}" for name, size in sizes.items() for reason in size.refusals()]
         if reasons:
@@ -78,3 +82,30 @@ class Profile:
                 f"connections each want {wanted}, and {POOL_SHARE:.0%} of max_connections={self.postgresql.max_connections} is {most}: "
                 "raise postgresql.max_connections or lower synapse.database_connections"
             )
+
+
+def _mistakes(size: object, path: str) -> Iterator[str]:
+    """What is of another type than its field, and numbers below one, in a size and all that is in it."""
+    for field in fields(cast("type[AttrsInstance]", type(size))):
+        value, wanted, name = getattr(size, field.name), field.type, f"{path}{field.name}"
+        if wanted is float:
+            wanted = int | float
+        if get_origin(wanted) in (Mapping, None) and isinstance(value, Mapping):
+            yield from (f"{name}[{key!r}]: {count!r} is no number of instances" for key, count in value.items() if not _positive(count))
+        elif not isinstance(value, wanted) or isinstance(value, bool):
+            yield f"{name}: {value!r} is {type(value).__name__}, where {_called(wanted)} is needed"
+        elif isinstance(value, int | float | Bytes | Cpu):
+            if not _positive(value.count if isinstance(value, Bytes) else value.millicores if isinstance(value, Cpu) else value):
+                yield f"{name}: {value} is nothing; give more than 0"
+        else:
+            yield from _mistakes(value, f"{name}.")
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _called(wanted: object) -> str:
+    """What to write for a type."""
+    examples = {Bytes: "an amount such as gib(4)", Cpu: "an amount such as millicores(500)", int: "a whole number"}
+    return examples.get(wanted, "a number" if wanted == int | float else getattr(wanted, "__name__", str(wanted)))  # type: ignore[call-overload, no-any-return]

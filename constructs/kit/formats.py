@@ -15,7 +15,10 @@ _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
 _HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?"  # the last label starts with a letter: this is no IPv4 address
 _PORT = "[1-9][0-9]{0,4}"
 _PATH_PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"  # of an image name: github.com/distribution/reference
-_REPOSITORY = rf"{_HOST}(:{_PORT})?(/{_PATH_PART})*"
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = rf"{_BYTE}(\.{_BYTE}){{3}}"
+_SERVER = rf"({_HOST}|{_ADDRESS})"
+_REPOSITORY = rf"{_SERVER}(:{_PORT})?(/{_PATH_PART})*"
 
 _HOST_MISTAKES = {
     "[a-zA-Z][a-zA-Z0-9+.-]*://.*": "is a URL",
@@ -23,6 +26,7 @@ _HOST_MISTAKES = {
     r"[0-9]+(\.[0-9]+)+(:[0-9]+)?|.*:.*:.*": "is an IP address",
     ".*:[0-9]*": "has a port",
     r"\*.*": "is a wildcard",
+    r".*[^\x00-\x7f].*": "has letters that DNS does not have",
     ".*[A-Z].*": "has upper-case letters",
     ".*_.*": "has an underscore",
     r".*\.": "ends in a dot",
@@ -30,8 +34,12 @@ _HOST_MISTAKES = {
 
 
 def _bare_host(text: str) -> str:
-    """The host name that was probably meant: no scheme, port or path, in lower case."""
-    return re.split("[/:]", text.strip().lower().rpartition("://")[2])[0].replace("_", "-").strip("*.")
+    """The host name that was probably meant: no scheme, port or path, in lower case, and in the form that DNS has for other letters."""
+    host = re.split("[/:]", text.strip().lower().rpartition("://")[2])[0].replace("_", "-").strip("*.")
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
 
 
 def _lower(text: str) -> str:
@@ -198,7 +206,7 @@ Url = Annotated[
     str,
     Text(
         "the http(s) URL of a server, without a path",
-        rf"https?://{_HOST}(:{_PORT})?",
+        rf"https?://{_SERVER}(:{_PORT})?",
         "https://s3.example.com",
         max_length=300,
         mistakes={"[^/]*": "has no https://", "https?://[^/]*@.*": "holds a user name", "https?://[^/]*/.*": "has a path"},

@@ -1,5 +1,6 @@
 """The one interface to object storage: what a client of a bucket must know, whoever serves it."""
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -45,7 +46,11 @@ class Bucket:
 def outside(url: str) -> External:
     """The peer behind a URL."""
     parts = urlsplit(url)
-    return External("object-storage", (parts.port or (443 if parts.scheme == "https" else 80),))
+    try:
+        cidrs: tuple[str, ...] = (f"{ip_address(parts.hostname or '')}/32",)
+    except ValueError:
+        cidrs = ()
+    return External("object-storage", (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
 
 
 def credentials_secret(name: str, namespace: str, access_key: Recipe, secret_key: Recipe, region: Recipe) -> SecretSpec:

@@ -1,7 +1,6 @@
 """What a profile says of a PostgreSQL cluster."""
 
-from attrs import field, frozen
-from attrs.validators import ge
+from attrs import frozen
 
 from kit.quantities import Bytes, Cpu
 
@@ -10,7 +9,7 @@ from kit.quantities import Bytes, Cpu
 class PostgresSize:
     """One PostgreSQL cluster: `instances` is the primary and its standbys, the rest is for each of them."""
 
-    instances: int = field(validator=ge(1))
+    instances: int
     cpu: Cpu
     memory: Bytes
     storage: Bytes

@@ -1,7 +1,6 @@
 """What a profile says of coturn."""
 
-from attrs import field, frozen
-from attrs.validators import ge
+from attrs import frozen
 
 from kit.quantities import Resources
 
@@ -11,4 +10,4 @@ class CoturnSize:
     """coturn on each of its nodes. `relayed`: addresses that one relays at a time, each on a port of its own; a call takes a few."""
 
     resources: Resources
-    relayed: int = field(validator=ge(1))
+    relayed: int

@@ -1,0 +1,89 @@
+"""What a site cannot mean is refused at its place, though each value is well formed; and what it asks for in vain is a warning."""
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError, located, parse_site, read_site, warnings
+from kit.options import OptionError
+
+BASE = "server_name: example.com\nimages: {registry: registry.example.com}\n"
+
+CONTRADICTIONS = [
+    ("namespaces: {main: kube-system}", '3:20: namespaces.main: "kube-system" is Kubernetes\''),
+    ("namespaces: {main: default}", '3:20: namespaces.main: "default" is Kubernetes\''),
+    ("namespaces: {rtc: traefik}", '3:19: namespaces.rtc: "traefik" is traefik\'s'),
+    ("namespaces: {li: cnpg-system}", '3:18: namespaces.li: "cnpg-system" is barman-cloud-plugin\'s'),
+    ("namespaces: {main: dns}\ncluster: {dns: {namespace: dns}}", '3:20: namespaces.main: "dns" is that of cluster.dns.namespace'),
+    (
+        "namespaces: {main: edge}\ningress: {type: gateway, gateway: {name: a, namespace: edge}}",
+        '3:20: namespaces.main: "edge" is that of ingress.gateway.namespace',
+    ),
+    ("cluster: {service_cidrs: [0.0.0.0/0]}", "3:26: cluster.service_cidrs: 0.0.0.0/0 is every address there is"),
+    ("cluster: {api_server_cidrs: ['::/0']}", "3:29: cluster.api_server_cidrs: ::/0 is every address there is"),
+    (
+        "cluster: {pod_cidrs: [10.42.0.0/16], service_cidrs: [10.42.0.0/16]}",
+        "3:53: cluster.service_cidrs: 10.42.0.0/16 and 10.42.0.0/16 of cluster.pod_cidrs overlap",
+    ),
+    ("storage_sizes: {database: 1Ki}", "3:27: storage_sizes.database: 1Ki is no size of such a volume; give 1Gi to 64Ti"),
+    ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
+    ("media: {max_upload_size: 2000Ti}", "3:26: media.max_upload_size: 2000Ti in one request"),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
+        "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
+    ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {relay_ports: 52000-53000}",
+        "5:22: calls.relay_ports: 52000-53000 and calls.media_ports (50000-54999) overlap",
+    ),
+    (
+        "tls: {acme: {email: 'mailto:ops@example.com'}}",
+        '3:21: tls.acme.email: "mailto:ops@example.com" is a URL; give an e-mail address, e.g. ops@',
+    ),
+]
+
+
+@pytest.mark.parametrize(("choice", "message"), CONTRADICTIONS, ids=[message.split(":")[2] for _, message in CONTRADICTIONS])
+def test_what_cannot_be_meant_is_refused_at_its_place(choice: str, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        parse_site(f"{BASE}{choice}\n")
+    assert str(error.value).startswith(f"site.yaml:{message}"), str(error.value)
+    assert str(error.value).endswith("1 error; nothing was written.")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "namespaces: {main: chat, li: chat-li, rtc: chat-rtc}",
+        "cluster: {pod_cidrs: [10.42.0.0/16, fd00:42::/56], service_cidrs: [10.43.0.0/16], node_cidrs: [10.0.0.0/24]}",
+        "storage_sizes: {database: 1Gi}\nmedia: {max_upload_size: 10Gi}",
+        # Not asked where there are no calls.
+        "features: {calls: false}",
+    ],
+)
+def test_what_can_be_meant_is_accepted(choice: str) -> None:
+    parse_site(f"{BASE}{choice}\n")
+
+
+def test_an_error_that_is_found_later_has_the_place_of_its_option(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(f"{BASE}ingress:\n  class_name: haproxy\n")
+    error = located(file, OptionError("ingress.class_name", "cannot"))
+    assert str(error) == f"{file}:4:15: ingress.class_name: cannot\n1 error; nothing was written."
+    # Of an option that the file does not give, the section; of a section that it does not give, the file.
+    assert str(located(file, OptionError("ingress.type", "cannot"))).startswith(f"{file}:4:3: ingress.type: cannot")
+    assert str(located(file, OptionError("cluster.node_cidrs", "cannot"))).startswith(f"{file}:1:1: cluster.node_cidrs: cannot")
+
+
+def test_what_is_switched_on_and_not_deployed_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(f"{BASE}features:\n  monitoring: true\n  push: false\n")
+    read_site(file)
+    (line,) = warnings(file)
+    assert line.startswith(f"{file}:4:3: warning: features.monitoring: Reserved: its component is not deployed")
+
+
+def test_what_is_off_is_no_warning(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(f"{BASE}features: {{monitoring: false}}\n")
+    assert warnings(file) == []
