@@ -1,11 +1,13 @@
 """`check`: whether a site is sound, on one screen."""
 
+import json
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from app.commands.common import with_site
+from app.commands.common import fail, profile_named, with_site
 from app.site import Site
 
 if TYPE_CHECKING:
@@ -18,12 +20,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_site
-def check(site: Site) -> None:
+@click.option("--cluster", is_flag=True, help="Ask the cluster of your kubectl instead, whether it has what the site needs.")
+@click.option("--profile", "name", help="The profile that --cluster is asked for; the smallest if left out.")
+@click.option("--context", help="The context of kubectl, with --cluster.")
+def check(site: Site, cluster: bool, name: str | None, context: str | None) -> None:
     """Compile the site for every profile and say whether it is sound; nothing is written.
 
     What each size requests beside its envelope, what looks like a secret in the output, which keys only you can give, and where images come
-    from. Exit code 1: something is wrong.
+    from. With --cluster: versions, definitions, storage classes, nodes, metrics and the way in; it is only read. Exit code 1: something is
+    wrong.
     """
+    if cluster:
+        _check_cluster(site, name, context)
+    _check_site(site)
+
+
+def _check_site(site: Site) -> NoReturn:
     from tabulate import tabulate
 
     from app.compiler import compile_site, render
@@ -55,6 +67,41 @@ def check(site: Site) -> None:
         click.echo(problem, err=True)
     click.echo("sound" if not problems else f"{len(problems)} problems")
     sys.exit(1 if problems else 0)
+
+
+def _check_cluster(site: Site, name: str | None, context: str | None) -> NoReturn:
+    from app.compiler import render
+    from app.inspection.prerequisites import RESOURCES, Wanted, findings, state_of
+    from overlays import profiles
+
+    profile = profile_named(name) if name else profiles()[0]
+    state = state_of(_kubectl(context, "version"), _kubectl(context, "get", ",".join(RESOURCES)))
+    ingress = site.ingress
+    namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
+    wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs)
+    found = findings(render(site, profile).manifests(), wanted, state)
+    for finding in found:
+        click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.seen}")
+        if not finding.met:
+            click.echo(f"         {finding.advice}")
+    click.echo("Whether NetworkPolicies are enforced, no API tells: docs/01-DEPLOYMENT-GUIDE.md says how to try it.")
+    missing = sum(not finding.met for finding in found)
+    click.echo(f"{profile.name}: {'the cluster has what the site needs' if not missing else f'{missing} of {len(found)} are missing'}")
+    sys.exit(1 if missing else 0)
+
+
+def _kubectl(context: str | None, *arguments: str) -> Any:
+    """What kubectl prints, read. Ends the command with kubectl's own words when it fails."""
+    command = ["kubectl", *(["--context", context] if context else []), *arguments, "--output", "json", "--request-timeout", "20s"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError:
+        fail("there is no kubectl: install it, or put .tools/bin of this repository on PATH")
+    except subprocess.TimeoutExpired:
+        fail("the cluster does not answer within a minute")
+    if done.returncode:
+        fail(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
 
 
 def _beyond(profile: "Profile", total: "Line") -> "Iterator[str]":

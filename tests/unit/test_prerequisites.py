@@ -1,0 +1,178 @@
+"""What a cluster lacks is said before anything is applied, each thing in one line with what to do."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.compiler import render
+from app.inspection.prerequisites import RESOURCES, ClusterState, Wanted, findings, state_of
+from app.settings import parse_site
+from overlays import profiles
+from tests.kustomize import ROOT
+
+SITE = """
+server_name: example.com
+images: {registry: registry.example.com}
+features: {calls: true, li: true}
+cluster: {node_cidrs: [10.0.0.0/24]}
+storage_classes: {database: fast}
+"""
+WANTED = Wanted("traefik", {"traefik": "ingress.controller_namespace", "kube-system": "cluster.dns.namespace"}, ("10.0.0.0/24",))
+VERSION = {"serverVersion": {"major": "1", "minor": "35+"}}
+CALLS = {"matrix-platform/livekit": "true", "matrix-platform/coturn": "true"}
+Objects = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Objects:
+    return [dict(manifest) for manifest in render(parse_site(SITE), profiles()[0]).manifests()]
+
+
+def named(kind: str, name: str, **rest: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name, **rest.pop("metadata", {})}, **rest}
+
+
+def definition(group: str, kind: str, version: str) -> dict[str, Any]:
+    spec = {"group": group, "names": {"kind": kind}, "versions": [{"name": version, "served": True}]}
+    return named("CustomResourceDefinition", f"{kind.lower()}s.{group}", spec=spec)
+
+
+def node(number: int) -> dict[str, Any]:
+    status = {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "addresses": [{"type": "InternalIP", "address": f"10.0.0.{number}"}],
+        "allocatable": {"cpu": "4", "memory": "16Gi"},
+    }
+    return named("Node", f"node-{number}", metadata={"labels": dict(CALLS)}, status=status)
+
+
+@pytest.fixture
+def cluster() -> Objects:
+    """A cluster that has what the site needs."""
+    kinds = [
+        ("postgresql.cnpg.io", "Cluster", "v1"),
+        ("postgresql.cnpg.io", "ScheduledBackup", "v1"),
+        ("barmancloud.cnpg.io", "ObjectStore", "v1"),
+        ("minio.min.io", "Tenant", "v2"),
+        ("cert-manager.io", "Issuer", "v1"),
+        ("cert-manager.io", "Certificate", "v1"),
+        ("traefik.io", "Middleware", "v1alpha1"),
+    ]
+    default = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+    return [
+        *(definition(*kind) for kind in kinds),
+        *map(node, (1, 2, 3)),
+        named("StorageClass", "standard", metadata=default, allowVolumeExpansion=True),
+        named("StorageClass", "fast", allowVolumeExpansion=True),
+        named("IngressClass", "traefik"),
+        *(named("Namespace", name) for name in ("traefik", "kube-system")),
+        named("APIService", "v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]}),
+    ]
+
+
+def missing(rendered: Objects, cluster: Objects, version: dict[str, Any] = VERSION) -> list[str]:
+    return [
+        f"{found.requirement}: {found.seen}" for found in findings(rendered, WANTED, state_of(version, {"items": cluster})) if not found.met
+    ]
+
+
+def test_a_cluster_that_has_everything_lacks_nothing(rendered: Objects, cluster: Objects) -> None:
+    assert missing(rendered, cluster) == []
+
+
+def test_an_old_kubernetes_is_seen(rendered: Objects, cluster: Objects) -> None:
+    assert missing(rendered, cluster, {"serverVersion": {"major": "1", "minor": "33"}}) == ["Kubernetes 1.35 or newer: 1.33"]
+
+
+BREAKS: list[tuple[str, Callable[[Objects], Any], str]] = [
+    ("no operator", lambda o: _drop(o, "CustomResourceDefinition", "tenants.minio.min.io"), "Tenant of minio.min.io/v2: not there"),
+    (
+        "an older operator",
+        lambda o: _the(o, "CustomResourceDefinition", "clusters.postgresql.cnpg.io")["spec"]["versions"][0].update(name="v1beta1"),
+        "Cluster of postgresql.cnpg.io/v1: v1beta1",
+    ),
+    ("no such class", lambda o: _drop(o, "StorageClass", "fast"), "StorageClass fast: not there"),
+    (
+        "no default class",
+        lambda o: _the(o, "StorageClass", "standard")["metadata"]["annotations"].clear(),
+        "a default StorageClass: not there",
+    ),
+    (
+        "a class that cannot expand",
+        lambda o: _the(o, "StorageClass", "fast").update(allowVolumeExpansion=False),
+        "StorageClass fast that can expand: fast, which cannot expand volumes",
+    ),
+    (
+        "a node that is not ready",
+        lambda o: _the(o, "Node", "node-3")["status"]["conditions"][0].update(status="False"),
+        "3 nodes that are ready, since no two of redis share one: 2",
+    ),
+    (
+        "no node for calls",
+        lambda o: [o_["metadata"]["labels"].clear() for o_ in o if o_["kind"] == "Node"],
+        "1 nodes labelled matrix-platform/livekit=true for livekit: 0",
+    ),
+    (
+        "a node elsewhere",
+        lambda o: _the(o, "Node", "node-2")["status"]["addresses"][0].update(address="10.1.0.2"),
+        "every node within cluster.node_cidrs: 10.1.0.2",
+    ),
+    (
+        "small nodes",
+        lambda o: [o_["status"]["allocatable"].update(memory="2Gi") for o_ in o if o_["kind"] == "Node"],
+        "6.0 Gi, in use or not",
+    ),
+    ("no metrics", lambda o: _drop(o, "APIService", "v1beta1.metrics.k8s.io"), "by which autoscalers see the use of CPU: not there"),
+    ("no ingress class", lambda o: _drop(o, "IngressClass", "traefik"), "IngressClass traefik: not there"),
+    ("DNS elsewhere", lambda o: _drop(o, "Namespace", "kube-system"), "the namespace kube-system of cluster.dns.namespace: not there"),
+]
+
+
+def _the(objects: Objects, kind: str, name: str) -> dict[str, Any]:
+    (found,) = (o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)
+    return found
+
+
+def _drop(objects: Objects, kind: str, name: str) -> None:
+    objects.remove(_the(objects, kind, name))
+
+
+@pytest.mark.parametrize(("change", "seen"), [(change, seen) for _, change, seen in BREAKS], ids=[name for name, _, _ in BREAKS])
+def test_what_is_missing_is_seen(change: Callable[[Objects], Any], seen: str, rendered: Objects, cluster: Objects) -> None:
+    broken = deepcopy(cluster)
+    change(broken)
+    found = missing(rendered, broken)
+    assert any(seen in line for line in found), found
+
+
+def test_every_requirement_that_is_not_met_says_what_to_do(rendered: Objects) -> None:
+    assert all(found.advice for found in findings(rendered, WANTED, ClusterState((1, 30), [])) if not found.met)
+
+
+def test_the_command_only_reads_and_says_what_kubectl_says(tmp_path: Path, cluster: Objects) -> None:
+    site, calls = tmp_path / "site.yaml", tmp_path / "calls"
+    site.write_text(SITE)
+    (tmp_path / "version.json").write_text(json.dumps(VERSION))
+    (tmp_path / "objects.json").write_text(json.dumps({"items": cluster}))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\ncase $* in *version*) cat {tmp_path}/version.json ;; *) cat {tmp_path}/objects.json ;; esac\n'
+    )
+    kubectl.chmod(0o755)
+    command = [sys.executable, "-O", "-m", "app", "check", "--cluster", "--context", "test", "--site", str(site)]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "100-ccu: the cluster has what the site needs")
+    asked = "--output json --request-timeout 20s"
+    assert calls.read_text().splitlines() == [f"--context test version {asked}", f"--context test get {','.join(RESOURCES)} {asked}"]
+    kubectl.write_text("#!/bin/sh\necho 'error: you must be logged in' >&2; exit 1\n")
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "kubectl version: error: you must be logged in\n" in done.stderr
