@@ -8,6 +8,7 @@ there and nowhere else.
 
 from attrs import evolve, fields, frozen
 
+from antivirus.options import AntivirusOptions
 from infrastructure.ingress.options import IngressOptions, TlsOptions
 from infrastructure.object_storage.options import ObjectStorageOptions
 from infrastructure.postgresql.options import BackupOptions
@@ -53,7 +54,7 @@ class Features:
     """Parts of the platform that can be left out."""
 
     calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
-    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", reserved=True)
+    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
     monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).", reserved=True)
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
     li: bool = option(
@@ -104,6 +105,7 @@ class Site:
         otherwise="`{}`",
     )
     media: MediaOptions = section(MediaOptions)
+    antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
     registration: RegistrationOptions = section(RegistrationOptions)
     authentication_service: AuthenticationServiceOptions = section(
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)

@@ -2,6 +2,7 @@
 
 from kit.quantities import Resources, cores, gib, mib, millicores
 from overlays.profile import (
+    AntivirusSize,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -41,5 +42,13 @@ PROFILE = Profile(
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
     livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(256), gib(1))),
     coturn=CoturnSize(resources=Resources(millicores(50), mib(48), mib(256)), relayed=60),
+    antivirus=AntivirusSize(
+        engine=Resources(millicores(50), mib(1280), gib(3)),
+        scans_while_loading=False,
+        engines=2,
+        worker=Resources(millicores(30), mib(96), mib(256)),
+        workers=2,
+        most_workers=4,
+    ),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

@@ -2,6 +2,7 @@
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
+    AntivirusSize,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -41,5 +42,13 @@ PROFILE = Profile(
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),
     livekit=LiveKitSize(replicas=2, resources=Resources(millicores(500), mib(512), gib(2))),
     coturn=CoturnSize(resources=Resources(millicores(100), mib(64), mib(512)), relayed=600),
+    antivirus=AntivirusSize(
+        engine=Resources(millicores(100), mib(1280), gib(3)),
+        scans_while_loading=False,
+        engines=2,
+        worker=Resources(millicores(50), mib(128), mib(384)),
+        workers=2,
+        most_workers=4,
+    ),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

@@ -2,6 +2,7 @@
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
+    AntivirusSize,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -41,5 +42,13 @@ PROFILE = Profile(
     haproxy=HAProxySize(replicas=3, resources=Resources(cores(1), mib(512), gib(1))),
     livekit=LiveKitSize(replicas=5, resources=Resources(cores(1), mib(1536), gib(6))),
     coturn=CoturnSize(resources=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
+    antivirus=AntivirusSize(
+        engine=Resources(millicores(250), mib(1280), gib(4)),
+        scans_while_loading=True,
+        engines=4,
+        worker=Resources(millicores(200), mib(128), mib(512)),
+        workers=3,
+        most_workers=8,
+    ),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

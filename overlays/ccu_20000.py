@@ -2,6 +2,7 @@
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
+    AntivirusSize,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -41,5 +42,13 @@ PROFILE = Profile(
     haproxy=HAProxySize(replicas=4, resources=Resources(cores(2), mib(768), gib(2))),
     livekit=LiveKitSize(replicas=7, resources=Resources(millicores(1500), gib(2), gib(8))),
     coturn=CoturnSize(resources=Resources(millicores(250), mib(192), gib(1)), relayed=3_000),
+    antivirus=AntivirusSize(
+        engine=Resources(millicores(500), mib(1280), gib(4)),
+        scans_while_loading=True,
+        engines=6,
+        worker=Resources(millicores(250), mib(128), mib(512)),
+        workers=4,
+        most_workers=12,
+    ),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

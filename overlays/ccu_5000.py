@@ -2,6 +2,7 @@
 
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
+    AntivirusSize,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -41,5 +42,13 @@ PROFILE = Profile(
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),
     livekit=LiveKitSize(replicas=3, resources=Resources(millicores(750), gib(1), gib(4))),
     coturn=CoturnSize(resources=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
+    antivirus=AntivirusSize(
+        engine=Resources(millicores(200), mib(1280), gib(4)),
+        scans_while_loading=True,
+        engines=3,
+        worker=Resources(millicores(100), mib(128), mib(384)),
+        workers=2,
+        most_workers=6,
+    ),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

@@ -5,6 +5,7 @@ from typing import cast, get_origin
 
 from attrs import AttrsInstance, fields, frozen
 
+from antivirus.size import AntivirusSize
 from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.redis.size import RedisSize
@@ -15,6 +16,7 @@ from main_instance.livekit.size import LiveKitSize
 from main_instance.synapse.size import SynapseSize, Workers
 
 __all__ = [
+    "AntivirusSize",
     "CoturnSize",
     "Envelope",
     "ErasureSize",
@@ -58,6 +60,7 @@ class Profile:
     haproxy: HAProxySize
     livekit: LiveKitSize
     coturn: CoturnSize
+    antivirus: AntivirusSize
     envelope: Envelope
 
     @property
@@ -92,8 +95,10 @@ def _mistakes(size: object, path: str) -> Iterator[str]:
             wanted = int | float
         if get_origin(wanted) in (Mapping, None) and isinstance(value, Mapping):
             yield from (f"{name}[{key!r}]: {count!r} is no number of instances" for key, count in value.items() if not _positive(count))
-        elif not isinstance(value, wanted) or isinstance(value, bool):
+        elif not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             yield f"{name}: {value!r} is {type(value).__name__}, where {_called(wanted)} is needed"
+        elif isinstance(value, bool):
+            continue
         elif isinstance(value, int | float | Bytes | Cpu):
             if not _positive(value.count if isinstance(value, Bytes) else value.millicores if isinstance(value, Cpu) else value):
                 yield f"{name}: {value} is nothing; give more than 0"
@@ -107,5 +112,5 @@ def _positive(value: object) -> bool:
 
 def _called(wanted: object) -> str:
     """What to write for a type."""
-    examples = {Bytes: "an amount such as gib(4)", Cpu: "an amount such as millicores(500)", int: "a whole number"}
+    examples = {Bytes: "an amount such as gib(4)", Cpu: "an amount such as millicores(500)", int: "a whole number", bool: "True or False"}
     return examples.get(wanted, "a number" if wanted == int | float else getattr(wanted, "__name__", str(wanted)))  # type: ignore[call-overload, no-any-return]

@@ -2,6 +2,7 @@
 
 from cdk8s import App
 
+from app.platform.antivirus import antivirus
 from app.platform.edge import edge
 from app.platform.infrastructure import infrastructure
 from app.platform.main_instance import main_instance
@@ -14,6 +15,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
     installation = Installation(app, profile.name, site.facts)
     foundation = infrastructure(installation, site, profile)
-    main_instance(installation, site, profile, foundation)
+    scanning = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
+    main_instance(installation, site, profile, foundation, scanning)
     edge(installation, site)
     return installation

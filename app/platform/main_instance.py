@@ -18,15 +18,15 @@ from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.sygnal.component import Sygnal
-from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
+from main_instance.synapse.component import Authentication, Scanning, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
 
-def main_instance(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure) -> None:
-    """Create it, with the features of the site."""
+def main_instance(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, scanning: Scanning | None) -> None:
+    """Create it, with the features of the site. `scanning`: how files are scanned."""
     place, calls_place = Place("main-instance", site.namespaces.main), Place("main-instance", site.namespaces.rtc)
     features, doors = site.features, entrances(installation, Place("main-instance", site.namespaces.main))
     authentication = (
@@ -47,6 +47,7 @@ def main_instance(installation: Installation, site: Site, profile: Profile, foun
             redis_secret=foundation.redis.password.name,
             authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
             turn_secret=turn.shared_secret if turn else None,
+            scanning=scanning,
         ),
     )
     HAProxy(

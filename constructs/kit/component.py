@@ -17,8 +17,8 @@ from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Po
 from kit.objects import Kind, data
 from kit.options import OptionError
 from kit.place import Place
-from kit.pods import Claim, ConfigMap, PodContext, PodSpec, int_or_string, quantity
-from kit.quantities import millicores
+from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
+from kit.quantities import Bytes, millicores
 from kit.rendering import Tuning
 from kit.secrets import Change, DeclaredSecret, SecretSpec
 from kit.state import State
@@ -176,19 +176,24 @@ class Component(Construct):
         self.add(file, k8s.KubeStatefulSet, name, part=part, tuning=tuning, spec=spec)
         return self._deployed("StatefulSet", name, pod, part, replicas, autoscaled)
 
-    def deployment(self, file: str, name: str, pod: PodSpec, *, part: str, replicas: int) -> Workload:
-        """Pods that are all alike. A new one is ready before an old one goes."""
+    def deployment(
+        self, file: str, name: str, pod: PodSpec, *, part: str, replicas: int, most: int | None = None, one_at_a_time: bool = False
+    ) -> Workload:
+        """Pods that are all alike. A new one is ready before an old one goes, unless there may be but `one_at_a_time`.
+
+        `most`: to how many an autoscaler may grow them; without it there is none.
+        """
+        rolling = k8s.RollingUpdateDeployment(max_surge=int_or_string(1), max_unavailable=int_or_string(0))
         spec = k8s.DeploymentSpec(
-            replicas=replicas,
+            replicas=None if most else replicas,
             selector=k8s.LabelSelector(match_labels=self._selector(part)),
-            strategy=k8s.DeploymentStrategy(
-                type="RollingUpdate",
-                rolling_update=k8s.RollingUpdateDeployment(max_surge=int_or_string(1), max_unavailable=int_or_string(0)),
-            ),
+            strategy=k8s.DeploymentStrategy(type="Recreate")
+            if one_at_a_time
+            else k8s.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling),
             template=self._template(pod, part),
         )
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
-        return self._deployed("Deployment", name, pod, part, replicas, None)
+        return self._deployed("Deployment", name, pod, part, None if most else replicas, (replicas, most) if most else None)
 
     def daemon_set(self, file: str, name: str, pod: PodSpec, *, part: str) -> Workload:
         """One pod on each node that has the pod's labels. An update takes one pod away at a time."""
@@ -217,6 +222,34 @@ class Component(Construct):
         self.add(file, k8s.KubeJob, name, part=part, spec=spec)
         return Workload("Job", name, self.namespace, self.pods_of(part), _ports(pod), None)
 
+    def cron_job(self, file: str, name: str, pod: PodSpec, *, part: str, schedule: str) -> Workload:
+        """Pods that run to completion at the times of `schedule` (five cron fields, UTC), never two at once."""
+        template = k8s.JobTemplateSpec(
+            metadata=k8s.ObjectMeta(labels=self.labels(part)), spec=k8s.JobSpec(backoff_limit=3, template=self._template(pod, part))
+        )
+        spec = k8s.CronJobSpec(
+            schedule=schedule,
+            time_zone="Etc/UTC",
+            concurrency_policy="Forbid",
+            # After a time without a controller the last missed run is made up for, if it is not older than this.
+            starting_deadline_seconds=3600,
+            successful_jobs_history_limit=1,
+            failed_jobs_history_limit=3,
+            job_template=template,
+        )
+        self.add(file, k8s.KubeCronJob, name, part=part, spec=spec)
+        return Workload("CronJob", name, self.namespace, self.pods_of(part), _ports(pod), None)
+
+    def kept_volume(self, file: str, name: str, size: Bytes) -> KeptVolume:
+        """A volume that the component's pods share."""
+        spec = k8s.PersistentVolumeClaimSpec(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=self.installation.facts.storage_classes.default,
+            resources=k8s.VolumeResourceRequirements(requests={"storage": quantity(size)}),
+        )
+        self.add(file, k8s.KubePersistentVolumeClaim, name, spec=spec)
+        return KeptVolume(name)
+
     def pods_of(self, part: str) -> Pods:
         """The pods of one workload. A component's only workload is called like the component, and its pods are all of them."""
         if part == self.name:
@@ -235,9 +268,11 @@ class Component(Construct):
         publish_not_ready: bool = False,
         pod_name: str | None = None,
         pods: Pods | None = None,
+        same_node: bool = False,
     ) -> Service:
         """A Service for a workload. `ports`: name of a container port to the Service's number.
 
+        `same_node`: callers are led to a pod of their own node where there is one that is ready.
         `pod_name`: for that one pod alone. `pods`: for these instead of the workload's, which must have the same ports.
         """
         pods = pods or workload.pods
@@ -246,6 +281,7 @@ class Component(Construct):
             type="ClusterIP",
             cluster_ip="None" if headless else None,
             publish_not_ready_addresses=publish_not_ready or None,
+            traffic_distribution="PreferSameNode" if same_node else None,
             selector=selector,
             ports=[
                 k8s.ServicePort(name=port, port=number, target_port=int_or_string(port), protocol=workload.ports[port].protocol)

@@ -347,6 +347,28 @@ Projects = Annotated[
     tuple[tuple[str, str], ...],
     Entries(key=_APP_ID, value=Text("the id of a Firebase project", "[a-z][-a-z0-9]{4,28}[a-z0-9]", "example-app", mend=_lower)),
 ]
+Sha256 = Annotated[
+    str,
+    Text(
+        "a SHA-256 in lower-case hexadecimal",
+        "[0-9a-f]{64}",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        mend=_lower,
+    ),
+]
+IcapServers = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("a name", "[a-z][a-z0-9]*(-[a-z0-9]+)*", "other", max_length=40),
+        value=Text(
+            "the URL of an ICAP service",
+            rf"icap://{_SERVER}(:{_PORT})?/[!-~]+",
+            "icap://av.example.com:1344/scan",
+            max_length=300,
+            read=_port_in_range,
+        ),
+    ),
+]
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]
 """`retentionPolicy` of the barman-cloud plugin: d, w, m."""
 MediaAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "90d")]

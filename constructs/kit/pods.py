@@ -8,7 +8,7 @@ from attrs import field, frozen
 from cdk8s_plus_34 import k8s
 
 from kit.images import Image
-from kit.network import Port
+from kit.network import Pods, Port
 from kit.quantities import Bytes, Cpu, Resources
 
 
@@ -118,19 +118,36 @@ class Claim:
         )
 
 
-Volume: TypeAlias = ConfigMap | SecretFiles | Scratch | Claim
+@frozen
+class KeptVolume:
+    """A volume that several pods share and that stays when they go: a PersistentVolumeClaim of its own."""
+
+    name: str
+
+    @property
+    def volume_name(self) -> str:
+        """What the volume is called in the pod."""
+        return self.name
+
+    def volume(self) -> k8s.Volume:
+        """The typed volume."""
+        return k8s.Volume(name=self.name, persistent_volume_claim=k8s.PersistentVolumeClaimVolumeSource(claim_name=self.name))
+
+
+Volume: TypeAlias = ConfigMap | SecretFiles | Scratch | Claim | KeptVolume
 
 
 @frozen
 class Mount:
-    """A volume at a path. Scratch and claims are writable, configuration and secrets are not."""
+    """A volume at a path. Scratch and claims are writable unless `read_only`, configuration and secrets are not."""
 
     volume: Volume
     path: str
+    read_only: bool = False
 
     def render(self) -> k8s.VolumeMount:
         """The typed mount."""
-        writable = isinstance(self.volume, Scratch | Claim)
+        writable = isinstance(self.volume, Scratch | Claim | KeptVolume) and not self.read_only
         return k8s.VolumeMount(name=self.volume.volume_name, mount_path=self.path, read_only=None if writable else True)
 
 
@@ -308,6 +325,8 @@ class PodSpec:
     tolerated_taint: str | None = None
     """The key of the taint by which an operator keeps other pods off those nodes."""
     restart_policy: str | None = None
+    beside: Pods | None = None
+    """Only on a node where such a pod is: for a volume that one node at a time can have."""
 
     def __attrs_post_init__(self) -> None:
         names = [container.name for container in self.all_containers]
@@ -355,7 +374,7 @@ class PodSpec:
                 fs_group_change_policy="OnRootMismatch",
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
-            affinity=_never_two_on_a_node(same_pods) if self.one_per_node else None,
+            affinity=_never_two_on_a_node(same_pods) if self.one_per_node else _beside(self.beside) if self.beside else None,
             topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None and context.spread else None,
             init_containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.init] or None,
             containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.containers],
@@ -391,6 +410,15 @@ def _container_security(added_capabilities: tuple[str, ...]) -> k8s.SecurityCont
 def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.Affinity:
     term = k8s.PodAffinityTerm(topology_key="kubernetes.io/hostname", label_selector=pods)
     return k8s.Affinity(pod_anti_affinity=k8s.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term]))
+
+
+def _beside(pods: Pods) -> k8s.Affinity:
+    term = k8s.PodAffinityTerm(
+        topology_key="kubernetes.io/hostname",
+        label_selector=k8s.LabelSelector(match_labels=dict(pods.labels)),
+        namespaces=[pods.namespace],
+    )
+    return k8s.Affinity(pod_affinity=k8s.PodAffinity(required_during_scheduling_ignored_during_execution=[term]))
 
 
 def _spread(pods: k8s.LabelSelector, zones: bool) -> list[Any]:

@@ -69,9 +69,23 @@ COMPONENTS = {
     "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
     "minio-li": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-li",), stand_in=("substitute/minio",)),
     "minio-li-buckets": row(calls="minio-li", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
+    # -- the antivirus
+    "clamav": row(
+        # Its pods are clamd, the mirror of signatures and those that fetch these.
+        metrics=Nothing("clamd and freshclam have none; the scan workers say how old signatures are"),
+        keeps=("PersistentVolumeClaim signatures",),
+        stand_in=("clamav/clamav:", "/scan-worker:"),
+    ),
+    "scan-worker": row(
+        calls="clamav redis",
+        metrics=("8080 /metrics",),
+        keeps=Nothing("verdicts are in Redis, and found again"),
+        stand_in=("/scan-worker:",),
+    ),
+    "synapse-spam-checker": without_pods(),
     # -- the main instance
     "synapse": row(
-        calls="matrix-authentication-service minio-main postgresql-main redis sygnal",
+        calls="matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
         # By the address of the proxy: see haproxy.
         metrics=("9001 /_synapse/metrics",),
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),

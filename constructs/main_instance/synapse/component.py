@@ -68,6 +68,16 @@ class Authentication:
 
 
 @frozen
+class Scanning:
+    """How media workers have files scanned: the file that names their module, the Secrets with its tokens, and whom it calls."""
+
+    config: ConfigMap
+    token: str
+    administrator: str | None
+    peers: tuple[Endpoint, ...]
+
+
+@frozen
 class SynapseSpec:
     """One homeserver. `workers`: how many of each type; `proxy`: where its host is answered, and what the host is called.
 
@@ -82,6 +92,8 @@ class SynapseSpec:
     redis_secret: str
     authentication: Authentication | None = None
     turn_secret: KeyRef | None = None
+    scanning: Scanning | None = None
+    """None: no file is scanned."""
 
 
 class Synapse(Component):
@@ -115,6 +127,8 @@ class Synapse(Component):
         self.health = Endpoint(self.pods, service.host, HEALTH_PORT, HEALTH)
         self.connect(self.pods, replication, spec.homeserver.redis, spec.homeserver.database.endpoint)
         self.connect(self.pods_of("media-repository"), spec.homeserver.bucket.peer)
+        if spec.scanning:
+            self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
@@ -195,7 +209,8 @@ class Synapse(Component):
         worker: WorkerType | None = None,
     ) -> Container:
         """A Synapse process: a worker, or main."""
-        spec, start = self._spec, process.start(worker=worker is not None)
+        spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
+        start = process.start(worker=worker is not None, modules=media and spec.scanning is not None)
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -219,7 +234,12 @@ class Synapse(Component):
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
         }
-        if worker and Listener.MEDIA in worker.listeners:
+        if media and spec.scanning:
+            mounts.append(Mount(spec.scanning.config, process.MODULES_FOLDER))
+            mounts.append(_token(spec.scanning.token, process.SCAN_WORKER_TOKEN))
+            if spec.scanning.administrator:
+                mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
+        if media:
             keys = bucket.credentials
             mounts += [
                 Mount(self._media_cache, process.MEDIA_CACHE),
@@ -243,6 +263,10 @@ class Synapse(Component):
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
+
+
+def _token(secret: str, path: str) -> Mount:
+    return Mount(SecretFiles(secret, items=(("token", "token"),)), path.rpartition("/")[0])
 
 
 def _secret(name: str, namespace: str) -> SecretSpec:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -47,7 +48,9 @@ def _valkey() -> Image:
 
 # The image of a container is the first of these whose name is part of it. None: its program is not on this machine.
 IMAGES: Mapping[str, Callable[[], Image | None]] = {
-    "/synapse:": lambda: _python(".venv-live", heavy=True),
+    "/synapse:": lambda: _with_services(_python(".venv-live", heavy=True)),
+    "/scan-worker:": lambda: _with_services(_python(".venv-scan-worker")),
+    "clamav/clamav:": lambda: Image(path=("/usr/sbin",)),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,
     "vectorim/element-web:": lambda: Image(
@@ -90,6 +93,12 @@ def _stand_ins(**settings: Any) -> Image:
     """Programs of the tests, under the names of modules by which images have them."""
     environment, folder = _python(".venv-live"), str(STAND_INS)
     return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder}, **settings)
+
+
+def _with_services(environment: Image) -> Image:
+    """What images of ours have of this repository: the programs of `services/`."""
+    own = (*environment.folders, str(ROOT / "services"))
+    return evolve(environment, folders=own, environment={**environment.environment, "PYTHONPATH": str(ROOT)})
 
 
 def _with_repository(environment: Image) -> Image:

@@ -1,0 +1,20 @@
+"""What a profile says of the antivirus programs."""
+
+from attrs import frozen
+
+from kit.quantities import Resources
+
+
+@frozen
+class AntivirusSize:
+    """`engine`: each clamd, whose signatures alone take more than a gigabyte, twice that for a while where it goes on scanning as it loads new ones.
+
+    `engines`: how many, where they are not on every node. `workers` to `most_workers` scan workers of `worker` each.
+    """
+
+    engine: Resources
+    scans_while_loading: bool
+    engines: int
+    worker: Resources
+    workers: int
+    most_workers: int
