@@ -13,7 +13,7 @@ from app.site import AuthenticationService, Site
 from overlays import Profile, profiles
 from tests.kustomize import build, by_id, expected, without_hashes, write
 from tests.manifests.rules import budget, consistency, processes, references
-from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, replace_text
+from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, replacing, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind, workloads
 from tests.manifests.test_network_policies import OTHERS
 
@@ -78,20 +78,20 @@ def test_every_overlay_builds_to_exactly_its_profile(profile: Profile, chosen: S
 MUTATIONS: list[tuple[Rule, Break, str]] = [
     (
         budget.connection_problems,
-        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", "max_connections: 5", "max_connections: 25"),
+        replacing(f"{NAME}-config", "config.yaml", "max_connections: 5", "max_connections: 25"),
         "connections",
     ),
     (
         references.host_problems,
-        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", ":8009/", ":8010/"),
+        replacing(f"{NAME}-config", "config.yaml", ":8009/", ":8010/"),
         "on 8010",
     ),
     (
         references.path_problems,
-        lambda o: replace_text(o, f"{NAME}-config", "config.yaml", "authentication-service/rsa.pem", "authentication-service/rsa.key"),
+        replacing(f"{NAME}-config", "config.yaml", "authentication-service/rsa.pem", "authentication-service/rsa.key"),
         "rsa.key",
     ),
-    (consistency.probe_problems, lambda o: container(o, "Deployment", NAME)["ports"].pop(), NAME),
+    (consistency.probe_problems, without(f"Deployment/{NAME}", "container.ports[1]"), NAME),
 ]
 
 
