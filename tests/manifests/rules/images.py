@@ -42,11 +42,15 @@ def lock_problems(lock: Lock) -> list[str]:
     return found + [f"{reference} comes twice" for reference in sorted(set(references), key=str) if references.count(reference) > 1]
 
 
-def references(lock: Lock, registry: str) -> dict[str, str]:
-    """Image reference to the entry that it comes from; `registry` is where the images are that are built here."""
+def references(lock: Lock, registry: str, mirror: str | None = None) -> dict[str, str]:
+    """Image reference to the entry that it comes from; `registry` is where the images are that are built here.
+
+    `mirror` takes the place of the registry host of every other image.
+    """
     found = {}
     for name, entry in lock.items():
-        repository = f"{registry}/{entry['repository']}" if entry.get("built") else entry["repository"]
+        host, _, path = entry["repository"].partition("/")
+        repository = f"{registry}/{entry['repository']}" if entry.get("built") else f"{mirror or host}/{path}"
         found[f"{repository}:{entry['tag']}" + (f"@{entry['digest']}" if "digest" in entry else "")] = name
     return found
 
