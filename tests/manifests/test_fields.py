@@ -62,7 +62,11 @@ CHOSEN = {
     "other site": choices.Choices(
         hosts={"chat.example.org": WELL_KNOWN, "matrix.chat.example.org": MATRIX, "element.chat.example.org": ELEMENT},
         images=frozenset(images.references(LOCK, "registry.example.org", mirror="registry.example.org/mirror")),
-        certificates={"chat.example.org": "well-known-tls", "matrix.chat.example.org": "matrix-tls", "element.chat.example.org": "element-tls"},
+        certificates={
+            "chat.example.org": "well-known-tls",
+            "matrix.chat.example.org": "matrix-tls",
+            "element.chat.example.org": "element-tls",
+        },
         database_class="local",
         pull_secrets=("registry-credentials",),
         region="eu-1",

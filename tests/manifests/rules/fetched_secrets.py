@@ -25,9 +25,9 @@ def fetched_secret_problems(objects: Objects, declared: Declared) -> list[str]:
             found.append(f"{title(o)} makes the Secret {spec['target'].get('name')}")
         if sorted([*fetched, *composed]) != sorted(declared.get((namespace, name), set())):
             found.append(f"{title(o)} makes the keys {sorted([*fetched, *composed])}")
-        for item in spec.get("data", []):
-            if item["remoteRef"] != {"key": f"{PREFIX}/{namespace}/{name}", "property": item["secretKey"]}:
-                found.append(f"{title(o)}: {item['secretKey']} is read from {item['remoteRef']}")
+        entry = f"{PREFIX}/{namespace}/{name}"
+        places = [(item["secretKey"], item["remoteRef"]) for item in spec.get("data", [])]
+        found += [f"{title(o)}: {key} is read from {place}" for key, place in places if place != {"key": entry, "property": key}]
         for key, text in composed.items():
             found += [f"{title(o)}: {key} is composed of {part}" for part in _ACTION.findall(text) if not _FETCHED.fullmatch(part)]
             found += [

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.manifests.rules.objects import Objects, workloads
+
 REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -61,3 +63,15 @@ def usage_problems(lock: Lock, registry: str, used: Iterable[str]) -> list[str]:
     return [f"{image} is not in the lock" for image in sorted(running - set(known))] + [
         f"nothing runs {known[image]}" for image in sorted(set(known) - running)
     ]
+
+
+def user_problems(objects: Objects, lock: Lock, registry: str) -> list[str]:
+    """Pods that run as another user or group than their image is made for."""
+    entries, found = references(lock, registry), []
+    for workload in workloads(objects):
+        context, image = workload.pod.get("securityContext", {}), workload.pod["containers"][0]["image"]
+        entry = lock[entries[image]]
+        wanted = (entry["user"], entry.get("group", entry["user"]))
+        if (context.get("runAsUser"), context.get("runAsGroup")) != wanted:
+            found.append(f"{workload} runs as {context.get('runAsUser')}:{context.get('runAsGroup')}, and {image} is for {wanted}")
+    return found

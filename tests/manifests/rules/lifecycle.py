@@ -41,8 +41,8 @@ LIVES: Mapping[str, Life] = {
     "synapse/synapse": Life(60, Check(_HEALTH, 16), Check(_HEALTH, 48), Check(_HEALTH, 600)),
     "media-repository/media-cache": Life(
         60,
-        Check("sh find /media/.looked -mmin -10 | grep -q .", 180),
-        Check("sh find /media/.looked -mmin -10 | grep -q .", 180),
+        Check("sh -c find /media/.looked -mmin -10 | grep -q .", 180),
+        Check("sh -c find /media/.looked -mmin -10 | grep -q .", 180),
     ),
     # Ten seconds in which /ready says that it stops, two minutes for what is in flight, and five to spare. It is out at the first no.
     "haproxy/haproxy": Life(135, Check("GET metrics/ready", 2), Check("GET metrics/live", 15), Check("GET metrics/live", 30)),
@@ -55,22 +55,22 @@ LIVES: Mapping[str, Life] = {
     # A server waits for a majority of Sentinels before it starts: half an hour, not a crash loop on top of an outage.
     "redis/server": Life(
         60,
-        Check("/etc/redis/check.sh server ready", 15),
-        Check("/etc/redis/check.sh server alive", 60),
-        Check("/etc/redis/check.sh server alive", 1800),
-        "/etc/redis/stop-server.sh",
+        Check("sh /etc/redis/check.sh server ready", 15),
+        Check("sh /etc/redis/check.sh server alive", 60),
+        Check("sh /etc/redis/check.sh server alive", 1800),
+        "sh /etc/redis/stop-server.sh",
     ),
     "redis/sentinel": Life(
         60,
-        Check("/etc/redis/check.sh sentinel ready", 15),
-        Check("/etc/redis/check.sh sentinel alive", 60),
-        Check("/etc/redis/check.sh sentinel alive", 1800),
+        Check("sh /etc/redis/check.sh sentinel ready", 15),
+        Check("sh /etc/redis/check.sh sentinel alive", 60),
+        Check("sh /etc/redis/check.sh sentinel alive", 1800),
     ),
     # It holds new connections through a failover, which it could not if it were taken out; without a primary for ten minutes it starts anew.
     "redis-proxy/haproxy": Life(15, Check("GET metrics/ready", 20), Check("GET metrics/ready", 600), before_stop="sleep 5"),
     # docs/01-DEPLOYMENT-GUIDE.md, "Calls": five hours for the last participant, three minutes without Redis.
     "livekit/livekit": Life(18_000, Check("GET http/", 30), Check("GET http/", 180)),
-    "coturn/coturn": Life(3600, Check("GET metrics/", 30), Check("GET metrics/", 60), before_stop="/etc/coturn/stop.sh"),
+    "coturn/coturn": Life(3600, Check("GET metrics/", 30), Check("GET metrics/", 60), before_stop="sh /etc/coturn/stop.sh"),
     "lk-jwt-service/lk-jwt-service": Life(30, Check("GET http/healthz", 30), Check("GET http/healthz", 60)),
 }
 
@@ -122,13 +122,8 @@ def _before_stop(container: Mapping[str, Any]) -> str:
 
 
 def _command(action: Mapping[str, Any]) -> str:
-    """A command as it is typed; of a script that a shell reads only the script."""
-    match action.get("command", []):
-        case ["/bin/sh", "-c", text]:
-            return f"sh {text}"
-        case ["/bin/sh", *words] | [*words]:
-            return " ".join(words)
-    return ""
+    """A command as it is typed, without the folder of the shell. A script of a ConfigMap needs the shell: it is not executable."""
+    return " ".join(action.get("command", [])).replace("/bin/sh ", "sh ", 1)
 
 
 def proxy_stop_problems(objects: Objects) -> list[str]:

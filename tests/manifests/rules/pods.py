@@ -85,26 +85,24 @@ def placement_problems(objects: Objects) -> list[str]:
 
 
 def update_problems(objects: Objects) -> list[str]:
-    """Workloads that are not updated pod by pod, or whose pods wait for one another as they start; and budgets that a sick pod blocks."""
-    found = []
-    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    one = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}
-    for o in of_kind(objects, "Deployment"):
-        if o["spec"].get("strategy") != surge:
-            found.append(f"{title(o)} is updated by {o['spec'].get('strategy')}")
-    for o in of_kind(objects, "DaemonSet"):
-        if o["spec"].get("updateStrategy") != one:
-            found.append(f"{title(o)} is updated by {o['spec'].get('updateStrategy')}")
-    for o in of_kind(objects, "StatefulSet"):
-        if o["spec"].get("podManagementPolicy") != "Parallel" or "updateStrategy" in o["spec"]:
-            found.append(f"{title(o)} starts its pods one after the other, or is updated in another way than pod by pod")
+    """Workloads that are not updated pod by pod, or whose pods wait for one another as they start."""
+    promised = {
+        "Deployment": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}},
+        "DaemonSet": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}},
+        # By default Kubernetes updates one pod after the other.
+        "StatefulSet": {"podManagementPolicy": "Parallel"},
+    }
+    ways = ("strategy", "updateStrategy", "podManagementPolicy")
+    given = [(o, {way: o["spec"][way] for way in ways if way in o["spec"]}) for o in of_kind(objects, *promised)]
+    return [f"{title(o)} is updated by {way}, not by {promised[o['kind']]}" for o, way in given if way != promised[o["kind"]]]
+
+
+def drain_problems(objects: Objects) -> list[str]:
+    """Disruption budgets by which a sick pod keeps its node from being drained, or that choose pods otherwise than their workload does."""
     selectors = [w.spec["selector"]["matchLabels"] for w in workloads(objects) if "selector" in w.spec]
-    for o in of_kind(objects, "PodDisruptionBudget"):
-        if o["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
-            found.append(f"{title(o)}: a pod that is sick already keeps its node from being drained")
-        if o["spec"]["selector"].get("matchLabels") not in selectors:
-            found.append(f"{title(o)} chooses pods otherwise than their workload does")
-    return found
+    budgets = [(title(o), o["spec"]) for o in of_kind(objects, "PodDisruptionBudget")]
+    sick = [f"{name}: a sick pod blocks a drain" for name, spec in budgets if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"]
+    return sick + [f"{name} chooses by {s['selector']}" for name, s in budgets if s["selector"].get("matchLabels") not in selectors]
 
 
 def volume_problems(objects: Objects) -> list[str]:
@@ -139,13 +137,12 @@ def _mount(mount: Mapping[str, Any], volume: Mapping[str, Any]) -> Iterator[str]
 
 def pull_problems(objects: Objects) -> list[str]:
     """Containers that need the registry each time they start, as if their image could change."""
-    found = [
+    return [
         f"{workload}: {container['name']} pulls its image {container.get('imagePullPolicy', 'by default')}"
         for workload in workloads(objects)
         for container in workload.containers
         if container.get("imagePullPolicy") != "IfNotPresent"
     ]
-    return found
 
 
 def label_problems(objects: Objects) -> list[str]:
@@ -173,44 +170,6 @@ def namespace_level_problems(objects: Objects) -> list[str]:
     return found
 
 
-def generator_right_problems(objects: Objects) -> list[str]:
-    """Rights of the secret generator beyond: create a Secret, get and patch those that it makes, by name."""
-    found = []
-    for role in of_kind(objects, "Role"):
-        for rule in role.get("rules", []):
-            named, verbs = bool(rule.get("resourceNames")), set(rule.get("verbs", []))
-            if (rule.get("apiGroups"), rule.get("resources")) != ([""], ["secrets"]):
-                found.append(f"{title(role)} has rights to {rule.get('apiGroups')} {rule.get('resources')}")
-            if not (verbs == {"create"} if not named else verbs in ({"get"}, {"get", "patch"})):
-                found.append(f"{title(role)} may {sorted(verbs)} {'Secrets by name' if named else 'every Secret'}")
-    for binding in of_kind(objects, "RoleBinding"):
-        subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
-        reference = (binding["roleRef"].get("kind"), binding["roleRef"].get("apiGroup"))
-        if subjects != [("ServiceAccount", "secret-generator")] or reference != ("Role", "rbac.authorization.k8s.io"):
-            found.append(f"{title(binding)} gives {binding['roleRef']} to {subjects}")
-    return found
-
-
-_READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
-_LEVEL = "rbac.authorization.k8s.io/aggregate-to-"
-_OPERATORS_ALONE = "failoverquorums"
-"""What decides who may become primary: the operator's own account."""
-
-
-def access_problems(objects: Objects) -> list[str]:
-    """Cluster roles that give people with `view` or `edit` more of the operators' resources than to read or to change them, or less."""
-    found = []
-    for role in of_kind(objects, "ClusterRole"):
-        labels = role["metadata"].get("labels", {})
-        levels = [level for level in ("view", "edit") if labels.get(f"{_LEVEL}{level}") == "true"]
-        verbs = {verb for rule in role["rules"] for verb in rule.get("verbs", [])}
-        if (levels, verbs) not in ((["view"], _READ), (["edit"], _CHANGE)):
-            found.append(f"{title(role)} lets people with {levels} {sorted(verbs)}")
-        if levels == ["edit"] and any(_OPERATORS_ALONE in rule.get("resources", []) for rule in role["rules"]):
-            found.append(f"{title(role)} lets people change {_OPERATORS_ALONE}")
-    return found
-
-
 def job_problems(objects: Objects) -> list[str]:
     """Jobs that give up before an installation can have come up, or go on when only a person can help."""
     found = []
@@ -223,38 +182,4 @@ def job_problems(objects: Objects) -> list[str]:
             rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [3]}}]
             if spec.get("podFailurePolicy") != {"rules": rules} or spec["template"]["spec"].get("restartPolicy") != "Never":
                 found.append(f"{title(job)} goes on though only a person can help")
-    return found
-
-
-# -- the way out
-
-_PRIVATE = {
-    "0.0.0.0/0": {"10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"},
-    "::/0": {"fc00::/7", "fe80::/10"},
-}
-"""Addresses that no public server has (RFC 6890 and its successors). 169.254.169.254 is where clouds hand out credentials."""
-
-ANYWHERE = {
-    "lk-jwt-service": "the site's own hosts, which in an intranet have private addresses",
-    "postgresql-access": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
-    "synapse-media-repository": "object storage of the site, wherever it is",
-    "secret-generator": "the API server, of which the site has said no address",
-    "minio-main": "the API server, of which the site has said no address",
-    "minio-li": "the API server, of which the site has said no address",
-}
-"""NetworkPolicies that let pods out to private addresses of no known place: why."""
-
-
-def way_out_problems(objects: Objects) -> list[str]:
-    """Policies that let pods out to the whole world with its private addresses, where the world is the public internet."""
-    found = []
-    for policy in of_kind(objects, "NetworkPolicy"):
-        if policy["metadata"]["name"] in ANYWHERE:
-            continue
-        for rule in policy["spec"].get("egress") or []:
-            if not rule.get("to") or not rule.get("ports"):
-                found.append(f"{title(policy)} lets out to {rule}")
-            for block in (peer["ipBlock"] for peer in rule.get("to") or [] if "ipBlock" in peer):
-                if block["cidr"] in _PRIVATE and set(block.get("except", [])) != _PRIVATE[block["cidr"]]:
-                    found.append(f"{title(policy)} lets out to private addresses: {block}")
     return found
