@@ -4,8 +4,8 @@ An object is named `kind/name`, or `kind/namespace/name` where several have the 
 A place in it is a path as in `paths`.
 """
 
+import pickle
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, TypeAlias
 
 from tests.manifests.rules.objects import Object, Objects, Rule
@@ -107,7 +107,7 @@ def replace_text(objects: Objects, config_map: str, file: str, old: str, new: st
 
 def broken(objects: Objects, *changes: Break) -> Objects:
     """A copy of the objects, broken."""
-    copy = deepcopy(objects)
+    copy: Objects = pickle.loads(pickle.dumps(objects))  # several times as fast as deepcopy
     both(*changes)(copy)
     return copy
 
