@@ -178,6 +178,7 @@ PODS: list[tuple[Rule, Break, str]] = [
         without("StatefulSet/pusher", f'{SPREAD}.labelSelector.matchLabels."app.kubernetes.io/component"'),
         "other pods",
     ),
+    (pods.placement_problems, without("StatefulSet/livekit", "pod.affinity"), "may have two pods on a node"),
     (pods.placement_problems, without("StatefulSet/livekit", "pod.nodeSelector"), "runs on nodes with None"),
     (pods.placement_problems, without("DaemonSet/coturn", "pod.tolerations"), "tolerates None"),
     (pods.placement_problems, without("DaemonSet/coturn", "pod.hostNetwork"), "not in the network of its node"),

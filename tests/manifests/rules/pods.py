@@ -13,6 +13,9 @@ DATA = {"redis", "redis-proxy", "postgresql-main", "minio-main", "minio-li"}
 NODES = {"livekit": "matrix-platform/livekit", "coturn": "matrix-platform/coturn"}
 TAINT = "matrix-platform/calls"
 
+APART = {"redis", "livekit"}
+"""Workloads of which never two are on one node: a quorum, and servers that take the same ports of their nodes."""
+
 # Capabilities that a program's own file carries, without which it could not be executed.
 CAPABILITIES = {"coturn": ["NET_BIND_SERVICE"]}
 
@@ -74,6 +77,8 @@ def placement_problems(objects: Objects) -> list[str]:
         terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
         if any((t["labelSelector"].get("matchLabels"), t.get("topologyKey")) != (own, "kubernetes.io/hostname") for t in terms):
             found.append(f"{workload} keeps away from other pods than its own, or from more than their nodes")
+        if bool(terms) != (workload.name in APART):
+            found.append(f"{workload} {'needs a node for each pod' if terms else 'may have two pods on a node'}")
         label = NODES.get(workload.name)
         if workload.pod.get("nodeSelector") != ({label: "true"} if label else None):
             found.append(f"{workload} runs on nodes with {workload.pod.get('nodeSelector')}")
