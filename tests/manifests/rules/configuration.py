@@ -14,7 +14,7 @@ LINES: Mapping[File, Mapping[str, str]] = {
     ("haproxy", "haproxy.cfg"): {
         "global: default-path config": "the maps and error files would be looked for elsewhere",
         "global: stats socket ipv4@127.0.0.1:1999 level operator": "the runtime API would be open to other pods",
-        "resolvers cluster: hold nx 10s": "a pod that is gone would be asked for its requests",
+        "resolvers cluster: hold nx 10s": "a pod that is gone would go on getting requests",
         "resolvers cluster: hold other 600s": "DNS that is down would take every pod out",
         "resolvers cluster: hold refused 600s": "DNS that is down would take every pod out",
         "resolvers cluster: hold timeout 600s": "DNS that is down would take every pod out",
@@ -75,7 +75,7 @@ LINES: Mapping[File, Mapping[str, str]] = {
     ("redis-sentinel", "sentinel.conf"): {
         "sentinel down-after-milliseconds primary 3000": "a failover would take half a minute longer",
         "sentinel failover-timeout primary 10000": "a failover that did not succeed would be tried again after minutes",
-        "sentinel parallel-syncs primary 1": "all replicas would be away at a time after a failover",
+        "sentinel parallel-syncs primary 1": "several replicas would be away at a time after a failover",
     },
     ("coturn", "turnserver.conf"): {
         "use-auth-secret": "anybody could have packets relayed",
@@ -132,7 +132,7 @@ SETTINGS: Mapping[File, Mapping[str, tuple[Any, str]]] = {
         "require_auth_for_profile_requests": (True, "anybody could ask who there is"),
         "push.include_content": (False, "Apple and Google would read messages (docs/01-DEPLOYMENT-GUIDE.md, Push)"),
         "enable_media_repo": (False, "every worker would take uploads, on no disk"),
-        "url_preview_enabled": (False, "a link in an encrypted room would be given to the server, which calls its host"),
+        "url_preview_enabled": (False, "the server would call whatever address a message names"),
         "enable_metrics": (True, "there would be no metrics"),
         "redaction_retention_period": ("7d", "what people have taken back would be kept"),
     },

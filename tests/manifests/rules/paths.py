@@ -50,6 +50,7 @@ def _find(value: Any, keys: Path, *, inside_list: bool) -> list[Any]:
     key, *rest = keys
     if key == "[]":
         return [found for item in value for found in _find(item, tuple(rest), inside_list=True)]
-    if not isinstance(value, Mapping) or key not in value:
+    there = key in value if isinstance(value, Mapping) else isinstance(value, list) and isinstance(key, int) and key < len(value)
+    if not there:
         return [ABSENT] if inside_list else []
     return _find(value[key], tuple(rest), inside_list=inside_list)

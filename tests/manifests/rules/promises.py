@@ -59,7 +59,7 @@ DATABASE_ROLE: Promises = {
 TENANT: Promises = {
     "spec.requestAutoCert": (False, "its clients speak HTTP within the network policies"),
     "spec.podManagementPolicy": ("Parallel", "a server waits for the others before it is ready, so they must start together"),
-    "spec.mountPath": ("/export", "the drives are formatted with their paths: others are another tenant's"),
+    "spec.mountPath": ("/export", "every server is told its drives by this path, and all must be told the same"),
     "spec.imagePullPolicy": ("IfNotPresent", "a registry that is away would keep servers from starting again"),
     "spec.pools[].name": ("pool-0", "another name is another pool, with new and empty drives"),
     "spec.pools[].volumeClaimTemplate.metadata.name": ("data", "another name is another, empty volume"),
