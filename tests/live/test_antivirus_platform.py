@@ -82,7 +82,7 @@ def runs(o: dict[str, Any]) -> bool:
     """Whether an object is of use to the processes of these tests."""
     if o["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
         return o["metadata"]["name"] in PROCESSES
-    return o["metadata"]["name"] != "minio-li"
+    return bool(o["metadata"]["name"] != "minio-li")
 
 
 def with_own_signatures(o: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """The platform outlives the loss of a node, a pod and a hung program."""
 
-from copy import deepcopy
-
 import pytest
 
 from tests.manifests.rules import availability
-from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod
+from tests.manifests.rules.mutation import Break, assert_noticed, broken, setting, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
 
 
@@ -20,10 +18,12 @@ def test_one_failure_is_no_outage(rule: Rule, trees: dict[str, Objects]) -> None
 
 def test_a_cluster_of_several_zones_spreads_everything_over_them(everything: Objects) -> None:
     assert availability.zone_problems(everything) == []
-    broken = deepcopy(everything)
-    pod(broken, "StatefulSet", "pusher").pop("topologySpreadConstraints")
-    pick(broken, "Cluster", "postgresql-main")["spec"].pop("topologySpreadConstraints")
-    assert [problem.split()[1] for problem in availability.zone_problems(broken)] == ["matrix/pusher", "matrix/postgresql-main"]
+    crowded = broken(
+        everything,
+        without("StatefulSet/pusher", "pod.topologySpreadConstraints"),
+        without("Cluster/postgresql-main", "spec.topologySpreadConstraints"),
+    )
+    assert [problem.split()[1] for problem in availability.zone_problems(crowded)] == ["matrix/pusher", "matrix/postgresql-main"]
 
 
 def test_every_quorum_is_a_workload(everything: Objects) -> None:
@@ -31,22 +31,22 @@ def test_every_quorum_is_a_workload(everything: Objects) -> None:
 
 
 MUTATIONS: list[tuple[Rule, Break, str]] = [
-    (availability.probe_problems, lambda o: container(o, "StatefulSet", "pusher").pop("livenessProbe"), "no livenessProbe"),
-    (availability.probe_problems, lambda o: container(o, "Deployment", "haproxy").pop("readinessProbe"), "no readinessProbe"),
-    (availability.quorum_problems, lambda o: pod(o, "StatefulSet", "redis").pop("affinity"), "matrix/redis"),
+    (availability.probe_problems, without("StatefulSet/pusher", "container.livenessProbe"), "no livenessProbe"),
+    (availability.probe_problems, without("Deployment/haproxy", "container.readinessProbe"), "no readinessProbe"),
+    (availability.quorum_problems, without("StatefulSet/redis", "pod.affinity"), "matrix/redis"),
     (
         availability.quorum_problems,
-        lambda o: pick(o, "Cluster", "postgresql-main")["spec"]["affinity"].update(podAntiAffinityType="preferred"),
+        setting("Cluster/postgresql-main", "spec.affinity.podAntiAffinityType", "preferred"),
         "matrix/postgresql-main",
     ),
-    (availability.quorum_problems, lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].pop("affinity"), "matrix/minio-main"),
-    (availability.spread_problems, lambda o: pod(o, "StatefulSet", "pusher").pop("topologySpreadConstraints"), "matrix/pusher"),
+    (availability.quorum_problems, without("Tenant/minio-main", "spec.pools[0].affinity"), "matrix/minio-main"),
+    (availability.spread_problems, without("StatefulSet/pusher", "pod.topologySpreadConstraints"), "matrix/pusher"),
     (
         availability.spread_problems,
-        lambda o: pod(o, "StatefulSet", "pusher")["topologySpreadConstraints"][0]["labelSelector"].update(matchLabels={"a": "b"}),
+        setting("StatefulSet/pusher", "pod.topologySpreadConstraints[0].labelSelector.matchLabels", {"a": "b"}),
         "not its own",
     ),
-    (availability.rollout_problems, lambda o: pick(o, "Deployment", "haproxy")["spec"].pop("strategy"), "matrix/haproxy"),
+    (availability.rollout_problems, without("Deployment/haproxy", "spec.strategy"), "matrix/haproxy"),
 ]
 
 

@@ -8,7 +8,7 @@ import yaml
 from cdk8s import App
 
 from app.compiler import render
-from app.inspection.reach import WORLD, Cluster, can_reach, read_cluster
+from app.inspection.reach import WORLD, Cluster, read_cluster
 from app.platform import assemble
 from app.settings import parse_site
 from app.site import Site
@@ -16,7 +16,9 @@ from kit.network import PortRange
 from kit.rendering import Rendering
 from kit.secrets import Shared
 from overlays import ProfileError, profiles
+from tests.manifests.reaching import closed_connections, every_pod_reaches, open_ports, some_pod_reaches, stranger
 from tests.manifests.rules.objects import Objects, workloads
+from tests.manifests.rules.publication import published
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\nfeatures: {calls: true}\n"
 NODES = "cluster: {node_cidrs: [10.0.0.0/24]}\n"
@@ -32,14 +34,7 @@ def cluster(rendering: Rendering) -> Cluster:
     return read_cluster([*map(dict, rendering.manifests()), *OTHERS], nodes=["10.0.0.0/24"])
 
 
-def _stranger(name: str, namespace: str) -> dict[str, Any]:
-    labels = {"app": name}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
-OTHERS = [_stranger("traefik", "traefik"), _stranger("stranger", "default"), _stranger("intruder", "matrix-rtc")]
+OTHERS = [stranger("traefik", "traefik"), stranger("stranger", "default"), stranger("intruder", "matrix-rtc")]
 
 OPEN = [
     # LiveKit and coturn have the addresses of nodes.
@@ -68,24 +63,19 @@ CLOSED = [
 ]
 
 
-def _allowed(cluster: Cluster, source: str, target: str, port: int) -> bool:
-    pods = cluster.workloads
-    return all(can_reach(cluster, a, b, port, "TCP") for a in pods[source].pods for b in pods[target].pods)
-
-
 @pytest.mark.parametrize(("source", "target", "port"), OPEN, ids=str)
 def test_what_has_to_talk_can(cluster: Cluster, source: str, target: str, port: int) -> None:
-    assert _allowed(cluster, source, target, port)
+    assert every_pod_reaches(cluster, source, target, port)
 
 
 @pytest.mark.parametrize(("source", "target", "port"), CLOSED, ids=str)
 def test_what_has_no_business_is_shut_out(cluster: Cluster, source: str, target: str, port: int) -> None:
-    assert not _allowed(cluster, source, target, port)
+    assert not some_pod_reaches(cluster, source, target, port)
 
 
 def test_the_world_reaches_the_media_servers_and_nothing_else_of_calls(cluster: Cluster) -> None:
-    pods = [pod for workload in cluster.workloads.values() if workload.namespace == "matrix-rtc" for pod in workload.pods]
-    reached = {pod.workload for pod in pods for port in pod.ports if can_reach(cluster, WORLD, pod, port.number, port.protocol)}
+    pods = [pod for pod in cluster.pods if pod.namespace == "matrix-rtc"]
+    reached = {pod.workload for pod in pods if open_ports(cluster, WORLD, pod)}
     assert reached == {"matrix-rtc/livekit", "matrix-rtc/coturn"}
 
 
@@ -93,24 +83,13 @@ def test_every_declared_connection_is_open_at_both_ends_also_from_nodes(full_sit
     cluster = read_cluster(everything, nodes=full_site.cluster.node_cidrs)
     declared = assemble(App(), full_site, profiles()[0]).declared.connections
     assert any(connection.source.host_network for connection in declared)
-    for connection in declared:
-        sources, targets = (
-            [pod for pod in cluster.pods if pod.namespace == pods.namespace and set(pods.labels) <= set(pod.labels.items())]
-            for pods in (connection.source, connection.target)
-        )
-        for source in sources:
-            for target in targets:
-                assert can_reach(cluster, source, target, connection.port.number, connection.port.protocol), connection
+    assert list(closed_connections(cluster, declared)) == []
 
 
 def test_policies_admit_nodes_only_where_a_pod_in_their_network_has_to_come_in(rendering: Rendering) -> None:
-    admitting = {
-        policy["metadata"]["name"]
-        for policy in rendering.manifests()
-        if policy["kind"] == "NetworkPolicy"
-        for rule in policy["spec"].get("ingress") or []
-        if {"ipBlock": {"cidr": "10.0.0.0/24"}} in rule["from"]
-    }
+    policies = [o for o in rendering.manifests() if o["kind"] == "NetworkPolicy"]
+    nodes = {"ipBlock": {"cidr": "10.0.0.0/24"}}
+    admitting = {o["metadata"]["name"] for o in policies if any(nodes in rule["from"] for rule in o["spec"].get("ingress") or [])}
     assert admitting == {"redis-proxy", "lk-jwt-service"}
 
 
@@ -187,15 +166,9 @@ def test_clients_are_told_of_the_hosts_that_are_published(rendering: Rendering) 
     _, coturn = _settings(rendering)
     assert synapse["turn_uris"] == [f"turn:{coturn['realm']}:3478?transport={way}" for way in ("udp", "tcp")]
     assert coturn["realm"] == "turn.example.com"
-    routes = {
-        path["path"]: path["backend"]["service"]["name"]
-        for o in rendering.manifests()
-        if o["kind"] == "Ingress" and o["metadata"]["namespace"] == "matrix-rtc"
-        for path in o["spec"]["rules"][0]["http"]["paths"]
-    }
-    assert routes == {
-        **dict.fromkeys(("/sfu/get", "/get_token", "/delegate_delayed_leave"), "lk-jwt-service"),
-        **dict.fromkeys(("/rtc", "/twirp/livekit.RoomService"), "livekit"),
+    assert published([dict(o) for o in rendering.manifests()])["rtc.example.com"] == {
+        **dict.fromkeys(("/sfu/get", "/get_token", "/delegate_delayed_leave"), "lk-jwt-service:8080"),
+        **dict.fromkeys(("/rtc", "/twirp/livekit.RoomService"), "livekit:7880"),
     }
 
 
@@ -230,32 +203,36 @@ def _environment(workload: Any) -> dict[str, str]:
 )
 def test_certificates_are_where_they_can_be_had(tls: str, coturn: bool, service: bool) -> None:
     rendering = render(parse_site(BASE + NODES + tls), profiles()[0])
-    found = {w.name: w for w in workloads([dict(o) for o in rendering.manifests()])}
-    mounted = {
-        name: {v["secret"]["secretName"] for v in found[name].pod["volumes"] if "secret" in v} for name in ("coturn", "lk-jwt-service")
-    }
-    assert ("turn-tls" in mounted["coturn"]) == coturn
-    assert ("rtc-tls" in mounted["lk-jwt-service"]) == service
+    mounted = _mounted_secrets(rendering)
+    assert (("coturn", "turn-tls") in mounted) == coturn
+    assert (("lk-jwt-service", "rtc-tls") in mounted) == service
     text = rendering.files["config/coturn/turnserver.conf"]
     assert ("tls-listening-port=5349" in text, "no-tls" in text.splitlines()) == (coturn, not coturn)
     uris = yaml.safe_load(rendering.files["config/synapse/homeserver.yaml"])["turn_uris"]
     assert any(uri.startswith("turns:") for uri in uris) == coturn
-    made = {
-        o["metadata"]["name"] for o in rendering.manifests() if o["kind"] == "Certificate" and o["metadata"]["namespace"] == "matrix-rtc"
-    }
+    made = {o["metadata"]["name"] for o in _of(rendering, "Certificate") if o["metadata"]["namespace"] == "matrix-rtc"}
     # An ACME authority asks for proof by HTTP, and this name leads to nodes.
     assert ("turn-tls" in made) == ((coturn and "internal-ca" in tls) or "cluster-issuer" in tls)
 
 
 def test_behind_a_gateway_the_authorisation_service_has_the_authority_beside_itself() -> None:
     gateway = "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\ntls: {source: internal-ca}\n"
-    objects = render(parse_site(BASE + NODES + gateway), profiles()[0]).manifests()
-    certified = {
-        o["metadata"]["namespace"] for o in objects if o["kind"] == "Certificate" and o["spec"].get("dnsNames") == ["rtc.example.com"]
-    }
+    rendering = render(parse_site(BASE + NODES + gateway), profiles()[0])
+    host = ["rtc.example.com"]
+    certified = {o["metadata"]["namespace"] for o in _of(rendering, "Certificate") if o["spec"].get("dnsNames") == host}
     assert certified == {"gateways", "matrix-rtc"}
-    routes = {o["metadata"]["name"] for o in objects if o["kind"] == "HTTPRoute" and o["spec"]["hostnames"] == ["rtc.example.com"]}
+    routes = {o["metadata"]["name"] for o in _of(rendering, "HTTPRoute") if o["spec"]["hostnames"] == host}
     assert routes == {"livekit", "lk-jwt-service"}
+
+
+def _of(rendering: Rendering, kind: str) -> list[Mapping[str, Any]]:
+    return [o for o in rendering.manifests() if o["kind"] == kind]
+
+
+def _mounted_secrets(rendering: Rendering) -> set[tuple[str, str]]:
+    """Workload and Secret, for each Secret that a workload mounts."""
+    pods = [(w.name, w.pod.get("volumes", [])) for w in workloads([dict(o) for o in rendering.manifests()])]
+    return {(name, volume["secret"]["secretName"]) for name, volumes in pods for volume in volumes if "secret" in volume}
 
 
 def test_without_calls_nothing_of_them_is_there() -> None:

@@ -1,96 +1,81 @@
-"""What a component documents as a choice is one: a site or a profile can make it."""
+"""What a site chooses shows in the object that it is about: each choice, and where docs/site-reference.md says it has its effect."""
 
-import importlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from functools import wraps
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-import attrs
 import pytest
-from cdk8s import App
 
-from app.platform import assemble
+from app.compiler import render
 from app.settings import parse_site
-from app.site import Site
 from overlays import profiles
-from tests.kustomize import ROOT
-from tests.manifests.test_sites import BASE, SITES
+from tests.kustomize import expected
+from tests.manifests.rules.mutation import named
+from tests.manifests.rules.objects import Object, of_kind
+from tests.manifests.rules.paths import ABSENT, find
 
-FOR_TESTS = "live tests run the program on loopback, at ports of their own and with less patience"
-FIXED = {
-    **{f"HAProxySpec.{name}": FOR_TESTS for name in ("synapse_port", "synapse_health_port", "ports", "nameservers", "check_seconds")},
-    **{f"HAProxySpec.{name}": FOR_TESTS for name in ("listen_address", "grace_seconds", "drain_seconds", "logins_per_minute")},
-    **{f"HAProxySpec.{name}": FOR_TESTS for name in ("max_connections", "main_max_connections", "threads", "log_successes")},
-    **{f"RedisSpec.{name}": FOR_TESTS for name in ("proxy_port", "health_port", "votes_port", "max_connections", "patience_seconds")},
-    **{f"RedisSpec.{name}": FOR_TESTS for name in ("group", "eviction", "down_after_milliseconds", "failover_timeout_milliseconds")},
-    "CoturnSpec.ports": FOR_TESTS,
-    "CoturnSpec.run": FOR_TESTS,
-    "LiveKitSpec.key_file": FOR_TESTS,
-    "LiveKitSpec.ports": FOR_TESTS,
-    "ServiceSpec.bind_address": FOR_TESTS,
-    "HomeserverSpec.paths": FOR_TESTS,
-    "HomeserverSpec.options": FOR_TESTS,
-    "HomeserverSpec.extra": FOR_TESTS,
-}
-"""Fields that are always the same in what is rendered, and why they are fields all the same."""
+BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
+POSTGRESQL, ARCHIVE, TENANT = "Cluster/postgresql-main", "ObjectStore/postgresql-main", "Tenant/minio-main"
+ISSUER, INGRESS = "Issuer/matrix-platform", "Ingress/matrix/matrix"
+CLAIM = "spec.pools[].volumeClaimTemplate.spec"
+EXTERNAL = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com', region: eu-1, ca_secret: s3-ca}}"
+
+CHOICES: list[tuple[str, str, str, Any]] = [
+    ("backups: {schedule: '0 30 4 * * 1'}", "ScheduledBackup/postgresql-main", "spec.schedule", "0 30 4 * * 1"),
+    ("backups: {retention: 8w}", ARCHIVE, "spec.retentionPolicy", "8w"),
+    ("storage_sizes: {database: 70Gi}", POSTGRESQL, "spec.storage.size", "70Gi"),
+    ("storage_sizes: {write_ahead_log: 12Gi}", POSTGRESQL, "spec.walStorage.size", "12Gi"),
+    ("storage_sizes: {object_storage_drive: 90Gi}", TENANT, f"{CLAIM}.resources.requests.storage", "90Gi"),
+    ("storage_classes: {default: standard}", POSTGRESQL, "spec.storage.storageClass", "standard"),
+    ("storage_classes: {default: standard}", TENANT, f"{CLAIM}.storageClassName", "standard"),
+    ("storage_classes: {default: standard}", "StatefulSet/redis", "spec.volumeClaimTemplates[].spec.storageClassName", "standard"),
+    ("storage_classes: {default: standard, database: local}", POSTGRESQL, "spec.storage.storageClass", "local"),
+    ("storage_classes: {default: standard, database: local}", POSTGRESQL, "spec.walStorage.storageClass", "local"),
+    ("storage_classes: {default: standard, object_storage: local}", TENANT, f"{CLAIM}.storageClassName", "local"),
+    ("object_storage: {minio: {image: 'registry.example.com/minio:1'}}", TENANT, "spec.image", "registry.example.com/minio:1"),
+    (EXTERNAL, ARCHIVE, "spec.configuration.endpointURL", "https://s3.example.com"),
+    (EXTERNAL, ARCHIVE, "spec.configuration.endpointCA", {"name": "s3-ca", "key": "ca.crt"}),
+    ("tls: {acme: {server: 'https://ca.example.com/directory'}}", ISSUER, "spec.acme.server", "https://ca.example.com/directory"),
+    ("tls: {acme: {email: ops@example.com}}", ISSUER, "spec.acme.email", "ops@example.com"),
+    ("tls: {secret_names: {matrix: mine}}", INGRESS, "spec.tls[].secretName", "mine"),
+    ("tls: {secret_names: {matrix: mine}}", "Certificate/mine", "spec.dnsNames[]", "matrix.example.com"),
+    ("tls: {source: internal-ca, cert_manager_namespace: pki}", "Certificate/matrix-platform-matrix-root", "metadata.namespace", "pki"),
+    ("hosts: {matrix: chat.example.com}", INGRESS, "spec.rules[].host", "chat.example.com"),
+    ("ingress: {class_name: haproxy}", INGRESS, "spec.ingressClassName", "haproxy"),
+    ("ingress: {class_name: haproxy}", ISSUER, "spec.acme.solvers[].http01.ingress.ingressClassName", "haproxy"),
+    ("ingress: {annotations: {example.com/a: b}}", INGRESS, 'metadata.annotations."example.com/a"', "b"),
+    ("images: {registry: registry.example.com/matrix, pull_secrets: [keys]}", POSTGRESQL, "spec.imagePullSecrets[].name", "keys"),
+    ("images: {registry: registry.example.com/matrix, pull_secrets: [keys]}", TENANT, "spec.imagePullSecret.name", "keys"),
+    ("images: {registry: registry.example.com/matrix, pull_secrets: [keys]}", "StatefulSet/redis", "pod.imagePullSecrets[].name", "keys"),
+    ("cluster: {multi_zone: true}", POSTGRESQL, "spec.topologySpreadConstraints[].topologyKey", "topology.kubernetes.io/zone"),
+    ("namespaces: {main: chat}", POSTGRESQL, "metadata.namespace", "chat"),
+]
 
 
-def specifications() -> Iterator[type[Any]]:
-    """Every class that tells a component or its configuration what to be."""
-    for path in sorted((ROOT / "constructs").rglob("*.py")):
-        if "__pycache__" in path.parts or path.parent.name == "kit":
-            continue
-        module = importlib.import_module(".".join(Path(path).relative_to(ROOT / "constructs").with_suffix("").parts))
-        found = (value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__)
-        yield from (value for value in found if attrs.has(value) and value.__name__.endswith("Spec"))
+@cache
+def rendered(choice: str) -> list[Object]:
+    """The objects of a site with one choice, in the smallest size."""
+    base = BASE if not choice.startswith("images") else BASE.splitlines()[0] + "\n"
+    return [dict(o) for o in expected(render(parse_site(f"{base}{choice}\n"), profiles()[0])).values()]
 
 
 @pytest.fixture(scope="module")
-def seen(full_site: Site, other_site: Site) -> Mapping[str, set[str]]:
-    """Class and field to the values that it has had, over sites that make every choice."""
-    values: dict[str, set[str]] = defaultdict(set)
-    with pytest.MonkeyPatch.context() as patch:
-        for specification in specifications():
-            patch.setattr(specification, "__init__", _recording(specification, values))
-        assemble(App(), full_site, profiles()[-1])
-        for site in (full_site, other_site, *(parse_site(BASE + choice) for choice in SITES.values())):
-            assemble(App(), site, profiles()[0])
-    return values
+def by_default() -> list[Object]:
+    """The objects of a site without choices."""
+    return rendered("")
 
 
-def _recording(specification: type[Any], values: dict[str, set[str]]) -> Any:
-    make = specification.__init__
-
-    @wraps(make)
-    def record(self: Any, *arguments: Any, **named: Any) -> None:
-        make(self, *arguments, **named)
-        for field in attrs.fields(specification):
-            values[f"{specification.__name__}.{field.name}"].add(repr(getattr(self, field.name)))
-
-    return record
+@pytest.mark.parametrize(("choice", "target", "path", "value"), CHOICES, ids=[f"{choice[:40]}-{path}" for choice, _, path, _ in CHOICES])
+def test_a_choice_shows_where_it_has_its_effect(choice: str, target: str, path: str, value: Any, by_default: list[Object]) -> None:
+    found = find(named(rendered(choice), target), path)
+    assert found == [value] * len(found) != []
+    kind, *_, name = target.split("/")
+    before = [find(o, path) for o in of_kind(by_default, kind) if o["metadata"]["name"] == name]
+    assert all(values in ([], [ABSENT]) or value not in values for values in before), "it shows without the choice, too"
 
 
-def unreached(seen: Mapping[str, set[str]]) -> list[str]:
-    """Fields with a default that never have another value."""
-    defaulted = [
-        f"{specification.__name__}.{field.name}"
-        for specification in specifications()
-        for field in attrs.fields(specification)
-        if field.default is not attrs.NOTHING and field.init
-    ]
-    return [name for name in defaulted if len(seen.get(name, set())) < 2]
-
-
-def test_every_choice_of_a_component_is_made_by_a_site_or_a_profile(seen: Mapping[str, set[str]]) -> None:
-    assert set(unreached(seen)) - FIXED.keys() == set()
-
-
-def test_a_choice_that_no_option_reaches_is_noticed(seen: Mapping[str, set[str]]) -> None:
-    assert "HomeserverSpec.federation" not in unreached(seen)
-    assert "HomeserverSpec.federation" in unreached({**seen, "HomeserverSpec.federation": {"None"}})
-
-
-def test_no_reason_is_given_for_a_field_that_can_be_chosen(seen: Mapping[str, set[str]]) -> None:
-    assert FIXED.keys() - set(unreached(seen)) == set()
+def test_a_mirror_takes_the_place_of_every_registry_but_that_of_what_is_built_here() -> None:
+    choice = "images: {registry: registry.example.com/matrix, mirror: mirror.example.com/all}"
+    redis, synapse, postgresql = (named(rendered(choice), name) for name in ("StatefulSet/redis", "StatefulSet/synapse", POSTGRESQL))
+    assert find(redis, "pod.containers[].image")[0].startswith("mirror.example.com/all/valkey/")
+    assert find(postgresql, "spec.imageName")[0].startswith("mirror.example.com/all/cloudnative-pg/")
+    assert find(synapse, "pod.containers[].image")[0].startswith("registry.example.com/matrix/synapse:")

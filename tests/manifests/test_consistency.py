@@ -11,7 +11,7 @@ from app.site import Site
 from overlays import profiles
 from tests.kustomize import build, write
 from tests.manifests.rules import consistency, references
-from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod, remove, replace_text
+from tests.manifests.rules.mutation import Break, assert_noticed, deleting, repeating, replacing, setting, without
 from tests.manifests.rules.objects import POD_NAME, Declared, Objects, Rule, assert_kept
 
 
@@ -76,98 +76,96 @@ def test_no_change_of_the_site_needs_what_kubernetes_refuses(
 
 
 MUTATIONS: list[tuple[Rule, Break, str]] = [
-    (consistency.service_problems, lambda o: pick(o, "Service", "redis-primary")["spec"].update(selector={"app": "redis"}), "nothing"),
+    (consistency.service_problems, setting("Service/redis-primary", "spec.selector", {"app": "redis"}), "nothing"),
     (
         consistency.service_problems,
-        lambda o: pick(o, "Service", "synapse")["spec"].update(selector={"app.kubernetes.io/part-of": "matrix-platform"}),
+        setting("Service/synapse", "spec.selector", {"app.kubernetes.io/part-of": "matrix-platform"}),
         "haproxy",
     ),
-    (consistency.service_problems, lambda o: pick(o, "Service", "redis-1")["spec"]["selector"].update({POD_NAME: "redis-9"}), "redis-1"),
-    (consistency.service_problems, lambda o: pick(o, "Service", "haproxy")["spec"]["ports"][0].update(targetPort="web"), "not open"),
+    (consistency.service_problems, setting("Service/redis-1", f'spec.selector."{POD_NAME}"', "redis-9"), "redis-1"),
+    (consistency.service_problems, setting("Service/haproxy", "spec.ports[0].targetPort", "web"), "not open"),
     (
         consistency.selector_problems,
-        lambda o: pick(o, "StatefulSet", "pusher")["spec"]["selector"].update(matchLabels={"app.kubernetes.io/name": "synapse"}),
+        setting("StatefulSet/pusher", "spec.selector.matchLabels", {"app.kubernetes.io/name": "synapse"}),
         "selects the pods of StatefulSet matrix/appservice",
     ),
     (
         consistency.selector_problems,
-        lambda o: pick(o, "StatefulSet", "pusher")["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/component"),
+        without("StatefulSet/pusher", 'spec.template.metadata.labels."app.kubernetes.io/component"'),
         "does not select its own pods",
     ),
     (
         consistency.probe_problems,
-        lambda o: container(o, "StatefulSet", "pusher")["livenessProbe"]["httpGet"].update(port="web"),
+        setting("StatefulSet/pusher", "container.livenessProbe.httpGet.port", "web"),
         "StatefulSet matrix/pusher",
     ),
-    (consistency.governing_service_problems, lambda o: pick(o, "Service", "synapse")["spec"].pop("clusterIP"), "matrix/pusher"),
-    (consistency.autoscaler_problems, lambda o: remove(o, "StatefulSet", "synchrotron"), "scales nothing"),
-    (consistency.autoscaler_problems, lambda o: pick(o, "StatefulSet", "synchrotron")["spec"].update(replicas=2), "sets replicas"),
-    (consistency.budget_problems, lambda o: remove(o, "PodDisruptionBudget", "redis"), "StatefulSet matrix/redis has no"),
-    (consistency.budget_problems, lambda o: pick(o, "PodDisruptionBudget", "haproxy")["spec"].update(maxUnavailable=0), "one pod go"),
+    (consistency.governing_service_problems, without("Service/synapse", "spec.clusterIP"), "matrix/pusher"),
+    (consistency.autoscaler_problems, deleting("StatefulSet/synchrotron"), "scales nothing"),
+    (consistency.autoscaler_problems, setting("StatefulSet/synchrotron", "spec.replicas", 2), "sets replicas"),
+    (consistency.budget_problems, deleting("PodDisruptionBudget/redis"), "StatefulSet matrix/redis has no"),
+    (consistency.budget_problems, setting("PodDisruptionBudget/haproxy", "spec.maxUnavailable", 0), "one pod go"),
     (
         consistency.budget_problems,
-        lambda o: pick(o, "PodDisruptionBudget", "haproxy")["spec"]["selector"].update(matchLabels={"app.kubernetes.io/name": "redis"}),
+        setting("PodDisruptionBudget/haproxy", "spec.selector.matchLabels", {"app.kubernetes.io/name": "redis"}),
         "covers",
     ),
-    (consistency.budget_problems, lambda o: pick(o, "Deployment", "haproxy")["spec"].update(replicas=1), "single pod"),
-    (consistency.name_problems, lambda o: pick(o, "StatefulSet", "pusher")["metadata"].update(name="p" * 53), "longer than 52"),
-    (consistency.duplicates, lambda o: o.append(pick(o, "Service", "haproxy")), "Service matrix/haproxy"),
-    (consistency.leftover_problems, lambda o: container(o, "StatefulSet", "pusher").update(args=["pip install x; run"]), "pip install"),
+    (consistency.budget_problems, setting("Deployment/haproxy", "spec.replicas", 1), "single pod"),
+    (consistency.name_problems, setting("StatefulSet/pusher", "metadata.name", "p" * 53), "longer than 52"),
+    (consistency.duplicates, repeating("Service/haproxy"), "Service matrix/haproxy"),
+    (consistency.leftover_problems, setting("StatefulSet/pusher", "container.args", ["pip install x; run"]), "pip install"),
     (
         consistency.leftover_problems,
-        lambda o: replace_text(o, "redis-sentinel", "server.conf", "timeout 0", "timeout CHANGEME"),
+        replacing("redis-sentinel", "server.conf", "timeout 0", "timeout CHANGEME"),
         "CHANGEME",
     ),
     (
         consistency.leftover_problems,
-        lambda o: pick(o, "Ingress", "matrix")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/server-snippet": "x"}),
+        setting("Ingress/matrix", 'metadata.annotations."nginx.ingress.kubernetes.io/server-snippet"', "x"),
         "snippet",
     ),
     (
         consistency.leftover_problems,
-        lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"][0].update(mountPath="/usr/local/lib/python3.13/site-packages"),
+        setting("StatefulSet/pusher", "container.volumeMounts[0].mountPath", "/usr/local/lib/python3.13/site-packages"),
         "hides",
     ),
-    (references.config_map_problems, lambda o: remove(o, "ConfigMap", "synapse-pusher"), "no ConfigMap synapse-pusher"),
-    (references.unused_config_maps, lambda o: remove(o, "StatefulSet", "pusher"), "synapse-pusher"),
-    (references.mount_problems, lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"].pop(0), "is not mounted"),
-    (references.mount_problems, lambda o: pod(o, "StatefulSet", "pusher")["volumes"].pop(0), "does not exist"),
+    (references.config_map_problems, deleting("ConfigMap/synapse-pusher"), "no ConfigMap synapse-pusher"),
+    (references.unused_config_maps, deleting("StatefulSet/pusher"), "synapse-pusher"),
+    (references.mount_problems, without("StatefulSet/pusher", "container.volumeMounts[0]"), "is not mounted"),
+    (references.mount_problems, without("StatefulSet/pusher", "pod.volumes[0]"), "does not exist"),
     (
         references.mount_problems,
-        lambda o: container(o, "StatefulSet", "pusher")["volumeMounts"][1].update(mountPath="/etc/synapse/homeserver/shards"),
+        setting("StatefulSet/pusher", "container.volumeMounts[1].mountPath", "/etc/synapse/homeserver/shards"),
         "inside",
     ),
     (
         references.password_file_problems,
-        lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "host: postgresql-main-rw", "host: postgresql-main-rw.matrix"),
+        replacing("synapse-homeserver", "homeserver.yaml", "host: postgresql-main-rw", "host: postgresql-main-rw.matrix"),
         "postgresql-main-rw.matrix",
     ),
     (
         references.path_problems,
-        lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "/secrets/redis/password", "/secrets/redis/word"),
+        replacing("synapse-homeserver", "homeserver.yaml", "/secrets/redis/password", "/secrets/redis/word"),
         "names /secrets/redis/word",
     ),
-    (references.path_problems, lambda o: container(o, "StatefulSet", "redis").update(command=["/etc/redis/begin.sh"]), "begin.sh"),
-    (references.path_problems, lambda o: pick(o, "ConfigMap", "redis-sentinel")["data"].pop("check.sh"), "/etc/redis/check.sh"),
+    (references.path_problems, setting("StatefulSet/redis", "container.command", ["/etc/redis/begin.sh"]), "begin.sh"),
+    (references.path_problems, without("ConfigMap/redis-sentinel", 'data."check.sh"'), "/etc/redis/check.sh"),
     (
         references.host_problems,
-        lambda o: replace_text(o, "synapse-shards", "shards.yaml", "receipts-0.synapse", "receipts-7.synapse"),
+        replacing("synapse-shards", "shards.yaml", "receipts-0.synapse", "receipts-7.synapse"),
         "no receipts-7.synapse",
     ),
-    (references.host_problems, lambda o: replace_text(o, "synapse-shards", "shards.yaml", "port: 9093", "port: 9094"), "on 9094"),
-    (references.host_problems, lambda o: replace_text(o, "haproxy", "haproxy.cfg", "check port 8080", "check port 8081"), "on 8081"),
-    (references.host_problems, lambda o: replace_text(o, "synapse-homeserver", "homeserver.yaml", "redis-primary", "redis"), "no redis."),
+    (references.host_problems, replacing("synapse-shards", "shards.yaml", "port: 9093", "port: 9094"), "on 9094"),
+    (references.host_problems, replacing("haproxy", "haproxy.cfg", "check port 8080", "check port 8081"), "on 8081"),
+    (references.host_problems, replacing("synapse-homeserver", "homeserver.yaml", "redis-primary", "redis"), "no redis."),
     (
         references.host_problems,
-        lambda o: pick(o, "ObjectStore", "postgresql-main")["spec"]["configuration"].update(
-            endpointURL="https://minio.matrix.svc.cluster.local"
-        ),
+        setting("ObjectStore/postgresql-main", "spec.configuration.endpointURL", "https://minio.matrix.svc.cluster.local"),
         "on 443",
     ),
-    (references.host_problems, lambda o: remove(o, "Service", "redis-2"), "no redis-2"),
-    (references.ingress_problems, lambda o: remove(o, "Service", "haproxy"), "does not listen"),
-    (references.account_problems, lambda o: remove(o, "ServiceAccount", "synapse"), "no ServiceAccount synapse"),
-    (references.account_problems, lambda o: remove(o, "PriorityClass", "matrix-data"), "no PriorityClass matrix-data"),
+    (references.host_problems, deleting("Service/redis-2"), "no redis-2"),
+    (references.ingress_problems, deleting("Service/haproxy"), "does not listen"),
+    (references.account_problems, deleting("ServiceAccount/synapse"), "no ServiceAccount synapse"),
+    (references.account_problems, deleting("PriorityClass/matrix-data"), "no PriorityClass matrix-data"),
 ]
 
 
@@ -181,10 +179,10 @@ def test_a_broken_reference_is_noticed(rule: Rule, change: Break, mention: str, 
 @pytest.mark.parametrize(
     ("change", "mention"),
     [
-        (lambda o: pod(o, "StatefulSet", "pusher")["volumes"][3]["secret"].update(secretName="absent"), "nobody makes the Secret"),
-        (lambda o: pod(o, "StatefulSet", "pusher")["volumes"][3]["secret"]["items"][0].update(key="absent"), "has no absent"),
-        (lambda o: pick(o, "Tenant", "minio-main")["spec"]["configuration"].update(name="absent"), "nobody makes the Secret"),
-        (lambda o: remove(o, "Certificate", "matrix"), "nobody makes the Secret matrix/matrix-tls"),
+        (setting("StatefulSet/pusher", "pod.volumes[3].secret.secretName", "absent"), "nobody makes the Secret"),
+        (setting("StatefulSet/pusher", "pod.volumes[3].secret.items[0].key", "absent"), "has no absent"),
+        (setting("Tenant/minio-main", "spec.configuration.name", "absent"), "nobody makes the Secret"),
+        (deleting("Certificate/matrix"), "nobody makes the Secret matrix/matrix-tls"),
     ],
 )
 def test_a_secret_that_nobody_makes_is_noticed(
@@ -197,9 +195,9 @@ def test_a_secret_that_no_provider_makes_is_noticed(
     built: dict[str, Objects], trees: dict[str, Objects], declared: dict[str, Declared]
 ) -> None:
     external = partial(references.provider_problems, declared=declared["other site"])
-    assert_noticed(external, trees["other site"], lambda o: remove(o, "ExternalSecret", "redis"), "chat/redis")
+    assert_noticed(external, trees["other site"], deleting("ExternalSecret/redis"), "chat/redis")
     rule = partial(references.provider_problems, declared=declared["100-ccu"])
-    assert_noticed(rule, built["100-ccu"], lambda o: remove(o, "RoleBinding", "make-secrets-of-redis"), "matrix/redis")
+    assert_noticed(rule, built["100-ccu"], deleting("RoleBinding/make-secrets-of-redis"), "matrix/redis")
 
 
 @pytest.mark.parametrize(
@@ -214,4 +212,4 @@ def test_a_secret_that_no_provider_makes_is_noticed(
 def test_a_change_that_kubernetes_refuses_is_noticed(kind: str, name: str, key: str, value: object, built: dict[str, Objects]) -> None:
     before = built["100-ccu"]
     rule = partial(consistency.forbidden_changes, before)
-    assert_noticed(rule, before, lambda o: pick(o, kind, name)["spec"].update({key: value}), f"{kind} matrix/{name}")
+    assert_noticed(rule, before, setting(f"{kind}/{name}", f"spec.{key}", value), f"{kind} matrix/{name}")

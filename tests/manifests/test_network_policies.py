@@ -1,6 +1,7 @@
 """The network policies, judged by an evaluator that knows nothing of how they were made: open where it must be, closed where it must be."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from attrs import evolve
 from cdk8s import App
 
 from app.inspection.reach import Cluster, can_reach, read_cluster, resolve
-from app.inspection.reach.pods import Pod, Workload
+from app.inspection.reach.pods import ContainerPort, Pod, Workload
 from app.platform import assemble
 from app.site import Site
 from kit.facts import Dns
@@ -16,23 +17,16 @@ from kit.installation import Installation
 from kit.network import Connection, Pods
 from kit.rendering import Rendering
 from overlays import profiles
+from tests.manifests.reaching import closed_connections, every_pod_reaches, means, open_ports, some_pod_reaches, stranger
 
 PROFILES = [profile.name for profile in profiles()]
 
 
-def _stranger(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
-    """A workload of somebody else in the cluster."""
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80}]}]}}
-    metadata = {"name": name, "namespace": namespace}
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
-
-
 OTHERS = [
-    _stranger("traefik", "traefik", {"app.kubernetes.io/name": "traefik"}),
-    _stranger("stranger", "default", {"app": "stranger"}),
-    _stranger("intruder", "matrix", {"app": "intruder"}),
-    _stranger("officer", "matrix-li", {"app": "officer"}),
+    stranger("traefik", "traefik", {"app.kubernetes.io/name": "traefik"}),
+    stranger("stranger", "default"),
+    stranger("intruder", "matrix"),
+    stranger("officer", "matrix-li"),
 ]
 
 
@@ -50,14 +44,6 @@ def cluster(rendering: Rendering, site: Site) -> Cluster:
 def strict(rendering: Rendering, site: Site) -> Cluster:
     """The same, for what must be closed: with a network plugin for which an address range also means pods."""
     return read_cluster([*map(dict, rendering.manifests()), *OTHERS], nodes=site.cluster.node_cidrs, pod_network=["10.42.0.0/16"])
-
-
-def _pods(cluster: Cluster, name: str) -> tuple[Pod, ...]:
-    return cluster.workloads[name].pods
-
-
-def _allowed(cluster: Cluster, source: str, target: str, port: int) -> bool:
-    return any(can_reach(cluster, a, b, port, "TCP") for a in _pods(cluster, source) for b in _pods(cluster, target))
 
 
 OPEN = [
@@ -120,46 +106,39 @@ CLOSED = [
 
 @pytest.mark.parametrize(("source", "target", "port"), OPEN, ids=lambda value: str(value))
 def test_what_has_to_talk_can(cluster: Cluster, source: str, target: str, port: int) -> None:
-    assert _allowed(cluster, source, target, port)
+    assert every_pod_reaches(cluster, source, target, port)
 
 
 @pytest.mark.parametrize(("source", "target", "port"), CLOSED, ids=lambda value: str(value))
 def test_what_has_no_business_is_shut_out(strict: Cluster, source: str, target: str, port: int) -> None:
-    assert not _allowed(strict, source, target, port)
+    assert not some_pod_reaches(strict, source, target, port)
 
 
-def test_nobody_else_in_the_cluster_reaches_any_pod_of_the_platform(strict: Cluster) -> None:
+@pytest.mark.parametrize("outsider", ["default/stranger", "matrix/intruder", "matrix-li/officer"])
+def test_nobody_else_in_the_cluster_reaches_any_pod_of_the_platform(strict: Cluster, outsider: str) -> None:
     # No policy binds pods in the network of their nodes: that is for the nodes' firewall.
-    ours = [w for w in strict.workloads.values() if w.namespace.startswith("matrix") and not any(pod.host_network for pod in w.pods)]
-    for stranger in ("default/stranger", "matrix/intruder", "matrix-li/officer"):
-        for workload in ours:
-            if str(workload) == stranger:
-                continue
-            reached = [port.number for pod in workload.pods for port in pod.ports if _reaches(strict, stranger, pod, port.number)]
-            assert not reached, f"{stranger} reaches {workload} on {reached}"
+    ours = [pod for pod in strict.pods if pod.namespace.startswith("matrix") and not pod.host_network and pod.workload != outsider]
+    assert len(ours) > 30
+    reached = {str(pod): open_ports(strict, source, pod) for source in strict.workloads[outsider].pods for pod in ours}
+    assert {pod: ports for pod, ports in reached.items() if ports} == {}
 
 
 def test_every_namespace_of_the_platform_is_closed_by_default(rendering: Rendering) -> None:
-    namespaces = {o["metadata"]["name"] for o in rendering.manifests() if o["kind"] == "Namespace"}
-    closed = {
-        o["metadata"]["namespace"]
-        for o in rendering.manifests()
-        if o["kind"] == "NetworkPolicy"
-        and not o["spec"]["podSelector"].get("matchLabels")
-        and not o["spec"].get("ingress")
-        and not o["spec"].get("egress")
-        and set(o["spec"]["policyTypes"]) == {"Ingress", "Egress"}
-    }
+    objects = list(rendering.manifests())
+    namespaces = {o["metadata"]["name"] for o in objects if o["kind"] == "Namespace"}
+    closed = {o["metadata"]["namespace"] for o in objects if o["kind"] == "NetworkPolicy" and _closes_all(o["spec"])}
     assert closed == namespaces
 
 
+def _closes_all(policy: Mapping[str, Any]) -> bool:
+    """Whether a policy denies all pods of its namespace everything, both ways."""
+    everybody = not policy["podSelector"].get("matchLabels")
+    return everybody and set(policy["policyTypes"]) == {"Ingress", "Egress"} and not (policy.get("ingress") or policy.get("egress"))
+
+
 def test_every_declared_connection_is_open_at_both_ends(site: Site, cluster: Cluster) -> None:
-    for connection in assemble(App(), site, profiles()[0]).declared.connections:
-        sources = _chosen(cluster, connection.source.namespace, connection.source.labels)
-        targets = _chosen(cluster, connection.target.namespace, connection.target.labels)
-        for source in sources:
-            for target in targets:
-                assert can_reach(cluster, source, target, connection.port.number, connection.port.protocol), connection
+    declared = assemble(App(), site, profiles()[0]).declared.connections
+    assert list(closed_connections(cluster, declared)) == []
 
 
 @pytest.fixture(scope="module")
@@ -194,23 +173,21 @@ def undeclared(installation: Installation, objects: list[dict[str, Any]], site: 
     connections = list(installation.declared.connections)
     connections += [Connection(ingress, exposure.endpoint.pods, exposure.endpoint.target) for exposure in installation.declared.exposures]
     pods = [w.pods[0] for w in cluster.workloads.values() if not w.pods[0].host_network]
+    listening = [(target, port) for target in pods if target.namespace in ours for port in target.ports]
     questions = [
         (source, target, port)
-        for target in pods
-        if target.namespace in ours
-        for port in target.ports
-        for allowed in [
-            [c.source for c in connections if (c.port.number, c.port.protocol) == (port.number, port.protocol) and _means(c.target, target)]
-        ]
+        for target, port, callers in ((target, port, _callers(connections, target, port)) for target, port in listening)
         for source in pods
-        if source is not target and not any(_means(group, source) for group in allowed)
+        if source is not target and not any(means(group, source) for group in callers)
     ]
     reached = [(a, b, port.number) for a, b, port in questions if can_reach(cluster, a, b, port.number, port.protocol)]
     return len(questions), [f"{source} reaches {target} on {number}" for source, target, number in reached]
 
 
-def _means(group: Pods, pod: Pod) -> bool:
-    return group.namespace == pod.namespace and set(group.labels) <= set(pod.labels.items())
+def _callers(connections: Sequence[Connection], target: Pod, port: ContainerPort) -> list[Pods]:
+    """Who has declared to call a port of a pod."""
+    asked = (port.number, port.protocol)
+    return [c.source for c in connections if (c.port.number, c.port.protocol) == asked and means(c.target, target)]
 
 
 @pytest.mark.parametrize(("namespace", "port"), [("kube-system", 53), ("dns", 53), ("openshift-dns", 5353)])
@@ -222,9 +199,8 @@ def test_who_may_go_out_may_ask_the_dns_of_the_site(site: Site, namespace: str, 
     assert can_reach(cluster, pusher, dns, port, "UDP")
     assert can_reach(cluster, pusher, dns, port, "TCP")
     elsewhere = read_cluster(objects, dns_namespace="elsewhere")
-    assert not can_reach(
-        elsewhere, elsewhere.workloads["matrix/pusher"].pods[0], elsewhere.workloads["elsewhere/coredns"].pods[0], 53, "UDP"
-    )
+    pusher, dns = elsewhere.workloads["matrix/pusher"].pods[0], elsewhere.workloads["elsewhere/coredns"].pods[0]
+    assert not can_reach(elsewhere, pusher, dns, 53, "UDP")
 
 
 NAMED = {
@@ -253,28 +229,23 @@ def test_every_host_that_a_configuration_names_is_open_to_the_pods_that_read_it(
     assert checked > 100
 
 
-def _reaches(cluster: Cluster, source: str, target: Pod, port: int) -> bool:
-    return any(can_reach(cluster, pod, target, port, "TCP") for pod in _pods(cluster, source))
-
-
-def _chosen(cluster: Cluster, namespace: str, labels: tuple[tuple[str, str], ...]) -> list[Pod]:
-    return [pod for pod in cluster.pods if pod.namespace == namespace and set(labels) <= set(pod.labels.items())]
-
-
 def _configuration(rendering: Rendering, workload: Workload) -> list[str]:
     """The texts of the ConfigMaps that a rendered workload mounts."""
     texts: list[str] = []
-    for placed in rendering.objects.values():
-        metadata = placed.manifest["metadata"]
-        if (metadata.get("namespace"), metadata["name"]) != (workload.namespace, workload.name) or "template" not in placed.manifest.get(
-            "spec", {}
-        ):
-            continue
-        for volume in placed.manifest["spec"]["template"]["spec"].get("volumes", []):
-            if "configMap" in volume:
-                files = rendering.config_maps[workload.namespace, volume["configMap"]["name"]]
-                texts += [rendering.files[path] for path in files.values()]
+    for volume in _volumes(rendering, workload):
+        if "configMap" in volume:
+            files = rendering.config_maps[workload.namespace, volume["configMap"]["name"]]
+            texts += [rendering.files[path] for path in files.values()]
     return texts
+
+
+def _volumes(rendering: Rendering, workload: Workload) -> list[dict[str, Any]]:
+    """The volumes of the pods of a rendered workload; none of what an operator makes."""
+    found: list[dict[str, Any]] = []
+    for key, placed in rendering.objects.items():
+        if (key.namespace, key.name) == (workload.namespace, workload.name) and "template" in placed.manifest.get("spec", {}):
+            found += placed.manifest["spec"]["template"]["spec"].get("volumes", [])
+    return found
 
 
 # How configuration files of the platform name a host and its port.

@@ -1,12 +1,13 @@
 """A namespace admits what is declared in it, in the middle of an update too, and not much more."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from infrastructure.quotas import quotas
 from overlays import Profile, profiles
-from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, remove
+from tests.manifests.rules.mutation import Break, assert_noticed, deleting, setting, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
 from tests.manifests.rules.quotas import admitted, daemons, limit_range_problems, quota_problems
 
@@ -38,57 +39,45 @@ def excess(profile: Profile, objects: Objects) -> list[str]:
 def test_a_quota_far_beyond_the_envelope_is_noticed(built: dict[str, Objects]) -> None:
     profile = profiles()[0]
     for key, amount in (("requests.cpu", "13"), ("requests.memory", "25Gi"), ("requests.storage", "1Ti")):
-        change: Break = lambda o, k=key, a=amount: quota(o).update({k: a})  # type: ignore[misc]  # noqa: E731
-        assert_noticed(lambda objects: excess(profile, objects), built[profile.name], change, key)
+        change = setting(QUOTA, f'spec.hard."{key}"', amount)
+        assert_noticed(partial(excess, profile), built[profile.name], change, key)
 
 
-def quota(objects: Objects) -> dict[str, str]:
-    """What the main namespace allows."""
-    hard: dict[str, str] = next(
-        o["spec"]["hard"] for o in objects if o["kind"] == "ResourceQuota" and o["metadata"]["namespace"] == "matrix"
-    )
-    return hard
-
-
-def defaults(objects: Objects) -> dict[str, dict[str, str]]:
-    limits: dict[str, dict[str, str]] = pick(objects, "LimitRange", "platform")["spec"]["limits"][0]
-    return limits
-
-
+QUOTA, DEFAULTS = "ResourceQuota/matrix/platform", "LimitRange/matrix/platform"
 MUTATIONS: list[tuple[Rule, Break, str]] = [
-    (quota_problems, lambda o: remove(o, "ResourceQuota", "platform"), "has 0 quotas"),
-    (quota_problems, lambda o: quota(o).pop("requests.storage"), "no limit of requests.storage"),
-    (quota_problems, lambda o: quota(o).update({"limits.cpu": "4"}), "has a limit of limits.cpu"),
-    (quota_problems, lambda o: quota(o).update({"pods": "40"}), "admits pods"),
-    (quota_problems, lambda o: quota(o).update({"persistentvolumeclaims": "14"}), "admits persistentvolumeclaims"),
-    (quota_problems, lambda o: pick(o, "HorizontalPodAutoscaler", "synchrotron")["spec"].update(maxReplicas=40), "admits pods"),
+    (quota_problems, deleting("ResourceQuota/platform"), "has 0 quotas"),
+    (quota_problems, without(QUOTA, 'spec.hard."requests.storage"'), "no limit of requests.storage"),
+    (quota_problems, setting(QUOTA, 'spec.hard."limits.cpu"', "4"), "has a limit of limits.cpu"),
+    (quota_problems, setting(QUOTA, "spec.hard.pods", "40"), "admits pods"),
+    (quota_problems, setting(QUOTA, "spec.hard.persistentvolumeclaims", "14"), "admits persistentvolumeclaims"),
+    (quota_problems, setting("HorizontalPodAutoscaler/synchrotron", "spec.maxReplicas", 40), "admits pods"),
     (
         quota_problems,
-        lambda o: pick(o, "Deployment", "haproxy")["spec"]["strategy"]["rollingUpdate"].update(maxSurge=20),
+        setting("Deployment/haproxy", "spec.strategy.rollingUpdate.maxSurge", 20),
         "admits pods",
     ),
-    (quota_problems, lambda o: pick(o, "Cluster", "postgresql-main")["spec"].update(instances=4), "admits requests.storage"),
+    (quota_problems, setting("Cluster/postgresql-main", "spec.instances", 4), "admits requests.storage"),
     (
         quota_problems,
-        lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].update(servers=10),
+        setting("Tenant/minio-main", "spec.pools[0].servers", 10),
         "admits persistentvolumeclaims",
     ),
     (
         quota_problems,
-        lambda o: container(o, "Job", "secret-generator")["resources"]["requests"].update(cpu="4"),
+        setting("Job/secret-generator", "container.resources.requests.cpu", "4"),
         "admits requests.cpu",
     ),
     (
         quota_problems,
-        lambda o: container(o, "StatefulSet", "redis")["resources"]["limits"].update(memory="16Gi"),
+        setting("StatefulSet/redis", "container.resources.limits.memory", "16Gi"),
         "admits limits.memory",
     ),
-    (quota_problems, lambda o: defaults(o)["default"].update(memory="8Gi"), "admits limits.memory"),
-    (limit_range_problems, lambda o: remove(o, "LimitRange", "platform"), "has 0 ranges"),
-    (limit_range_problems, lambda o: defaults(o)["default"].update(cpu="1"), "gives"),
-    (limit_range_problems, lambda o: defaults(o)["defaultRequest"].pop("cpu"), "gives"),
-    (limit_range_problems, lambda o: defaults(o).update(max={"memory": "1Gi"}), "limits containers by"),
-    (limit_range_problems, lambda o: defaults(o)["default"].update(memory="32Mi"), "more memory than it allows"),
+    (quota_problems, setting(DEFAULTS, "spec.limits[0].default.memory", "8Gi"), "admits limits.memory"),
+    (limit_range_problems, deleting("LimitRange/platform"), "has 0 ranges"),
+    (limit_range_problems, setting(DEFAULTS, "spec.limits[0].default.cpu", "1"), "gives"),
+    (limit_range_problems, without(DEFAULTS, "spec.limits[0].defaultRequest.cpu"), "gives"),
+    (limit_range_problems, setting(DEFAULTS, "spec.limits[0].max", {"memory": "1Gi"}), "limits containers by"),
+    (limit_range_problems, setting(DEFAULTS, "spec.limits[0].default.memory", "32Mi"), "more memory than it allows"),
 ]
 
 

@@ -30,7 +30,7 @@ from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays import Profile, profiles
 from tests.kustomize import build, write
 from tests.manifests.rules import availability, budget, consistency, processes, quotas, references, schemas, security
-from tests.manifests.rules.mutation import assert_noticed, pod, replace_text
+from tests.manifests.rules.mutation import assert_noticed, replace_text, without
 from tests.manifests.rules.objects import Declared, Objects, Rule, assert_kept, namespace_of
 
 FIRST, SECOND = "matrix", "matrix-li"
@@ -72,7 +72,7 @@ def installed(site: Site, second: Place) -> Installation:
     profile = profiles()[0]
     installation = Installation(App(), profile.name, site.facts)
     foundation = infrastructure(installation, site, profile)
-    main_instance(installation, site, profile, foundation)
+    main_instance(installation, site, profile, foundation, None)
     instance(installation, site, profile, second)
     edge(installation, site)
     return installation
@@ -247,7 +247,7 @@ def test_every_secret_of_both_is_made(both: Both, declared: Declared) -> None:
 def test_members_of_the_second_quorum_that_may_share_a_node_are_noticed(both: Both) -> None:
     rule = availability.quorum_problems
     assert_noticed(
-        rule, both.objects, lambda o: pod(o, "StatefulSet", "redis-li").pop("affinity"), "matrix-li/redis-li: two may share a node"
+        rule, both.objects, without("StatefulSet/redis-li", "spec.template.spec.affinity"), "matrix-li/redis-li: two may share a node"
     )
 
 

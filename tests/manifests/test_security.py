@@ -7,7 +7,7 @@ import pytest
 
 from app.inspection.secret_scan import find_secrets
 from tests.manifests.rules import security
-from tests.manifests.rules.mutation import Break, assert_noticed, container, pick, pod, remove
+from tests.manifests.rules.mutation import Break, adding, assert_noticed, creating, deleting, setting, updating, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
 
 RULES = [
@@ -54,74 +54,74 @@ def test_a_secret_in_a_rendered_file_is_noticed(dist: Path) -> None:
 
 
 MUTATIONS: list[tuple[Rule, Break, str]] = [
-    (security.namespace_problems, lambda o: pick(o, "Namespace", "matrix")["metadata"].pop("labels"), "without a reason"),
-    (security.namespace_problems, lambda o: remove(o, "Namespace", "matrix"), "matrix is not there"),
-    (security.pod_security_problems, lambda o: pod(o, "StatefulSet", "pusher").update(hostNetwork=True), "hostNetwork"),
+    (security.namespace_problems, without("Namespace/matrix", "metadata.labels"), "without a reason"),
+    (security.namespace_problems, deleting("Namespace/matrix"), "matrix is not there"),
+    (security.pod_security_problems, setting("StatefulSet/pusher", "pod.hostNetwork", True), "hostNetwork"),
     (
         security.pod_security_problems,
-        lambda o: pod(o, "StatefulSet", "pusher")["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+        adding("StatefulSet/pusher", "pod.volumes", {"name": "x", "hostPath": {"path": "/"}}),
         "hostPath",
     ),
-    (security.pod_security_problems, lambda o: pod(o, "Deployment", "haproxy").pop("securityContext"), "may run as root"),
-    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["securityContext"].clear(), "escalate"),
+    (security.pod_security_problems, without("Deployment/haproxy", "pod.securityContext"), "may run as root"),
+    (security.pod_security_problems, setting("StatefulSet/redis", "container.securityContext", {}), "escalate"),
     (
         security.pod_security_problems,
-        lambda o: container(o, "StatefulSet", "redis")["securityContext"]["capabilities"].update(add=["NET_ADMIN"]),
+        setting("StatefulSet/redis", "container.securityContext.capabilities.add", ["NET_ADMIN"]),
         "adds capabilities",
     ),
-    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["securityContext"].update(runAsUser=0), "as root"),
-    (security.pod_security_problems, lambda o: container(o, "StatefulSet", "redis")["ports"][0].update(hostPort=6379), "port of the node"),
+    (security.pod_security_problems, setting("StatefulSet/redis", "container.securityContext.runAsUser", 0), "as root"),
+    (security.pod_security_problems, setting("StatefulSet/redis", "container.ports[0].hostPort", 6379), "port of the node"),
     (
         security.pod_security_problems,
-        lambda o: pick(o, "Tenant", "minio-main")["spec"]["pools"][0].pop("containerSecurityContext"),
+        without("Tenant/minio-main", "spec.pools[0].containerSecurityContext"),
         "Tenant matrix/minio-main",
     ),
     (
         security.hardening_problems,
-        lambda o: container(o, "Deployment", "haproxy")["securityContext"].update(readOnlyRootFilesystem=False),
+        setting("Deployment/haproxy", "container.securityContext.readOnlyRootFilesystem", False),
         "write to its root",
     ),
-    (security.hardening_problems, lambda o: pod(o, "Deployment", "haproxy")["securityContext"].pop("runAsUser"), "numeric user"),
-    (security.token_problems, lambda o: pod(o, "StatefulSet", "pusher").pop("automountServiceAccountToken"), "matrix/pusher mounts"),
-    (security.token_problems, lambda o: pick(o, "ServiceAccount", "redis").pop("automountServiceAccountToken"), "hands out"),
-    (security.resource_problems, lambda o: container(o, "StatefulSet", "pusher")["resources"].pop("limits"), "matrix/pusher"),
-    (security.resource_problems, lambda o: pick(o, "Cluster", "postgresql-main")["spec"]["resources"].pop("limits"), "postgresql-main"),
+    (security.hardening_problems, without("Deployment/haproxy", "pod.securityContext.runAsUser"), "numeric user"),
+    (security.token_problems, without("StatefulSet/pusher", "pod.automountServiceAccountToken"), "matrix/pusher mounts"),
+    (security.token_problems, without("ServiceAccount/redis", "automountServiceAccountToken"), "hands out"),
+    (security.resource_problems, without("StatefulSet/pusher", "container.resources.limits"), "matrix/pusher"),
+    (security.resource_problems, without("Cluster/postgresql-main", "spec.resources.limits"), "postgresql-main"),
     (
         security.resource_problems,
-        lambda o: pick(o, "ObjectStore", "postgresql-main")["spec"].pop("instanceSidecarConfiguration"),
+        without("ObjectStore/postgresql-main", "spec.instanceSidecarConfiguration"),
         "ObjectStore",
     ),
     (
         security.literal_password_problems,
-        lambda o: container(o, "StatefulSet", "pusher")["env"].append({"name": "DB_PASSWORD", "value": "hunter2"}),
+        adding("StatefulSet/pusher", "container.env", {"name": "DB_PASSWORD", "value": "hunter2"}),
         "DB_PASSWORD",
     ),
-    (security.secret_objects, lambda o: o.append({"kind": "Secret", "metadata": {"name": "x"}}), "Secret x"),
-    (security.image_problems, lambda o: container(o, "StatefulSet", "redis").update(image="docker.io/valkey/valkey:latest"), "latest"),
-    (security.image_problems, lambda o: container(o, "StatefulSet", "redis").update(image="registry:5000/valkey"), "valkey"),
-    (security.right_problems, lambda o: remove(o, "ServiceAccount", "secret-generator"), "no ServiceAccount"),
-    (security.right_problems, lambda o: remove(o, "Role", "make-secrets-of-redis"), "no Role"),
-    (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["*"]), "everything"),
-    (security.right_problems, lambda o: pick(o, "Role", "make-secrets-of-redis")["rules"][0].update(verbs=["list"]), "all Secrets"),
+    (security.secret_objects, creating({"kind": "Secret", "metadata": {"name": "x"}}), "Secret x"),
+    (security.image_problems, setting("StatefulSet/redis", "container.image", "docker.io/valkey/valkey:latest"), "latest"),
+    (security.image_problems, setting("StatefulSet/redis", "container.image", "registry:5000/valkey"), "valkey"),
+    (security.right_problems, deleting("ServiceAccount/secret-generator"), "no ServiceAccount"),
+    (security.right_problems, deleting("Role/make-secrets-of-redis"), "no Role"),
+    (security.right_problems, setting("Role/make-secrets-of-redis", "rules[0].verbs", ["*"]), "everything"),
+    (security.right_problems, setting("Role/make-secrets-of-redis", "rules[0].verbs", ["list"]), "all Secrets"),
 ]
 
 
 IN_CALLS: list[tuple[Rule, Break, str]] = [
-    (security.pod_security_problems, lambda o: pod(o, "StatefulSet", "lk-jwt-service").update(hostNetwork=True), "lk-jwt-service: uses"),
-    (security.pod_security_problems, lambda o: pod(o, "DaemonSet", "coturn").update(hostPID=True), "coturn: uses hostPID"),
+    (security.pod_security_problems, setting("StatefulSet/lk-jwt-service", "pod.hostNetwork", True), "lk-jwt-service: uses"),
+    (security.pod_security_problems, setting("DaemonSet/coturn", "pod.hostPID", True), "coturn: uses hostPID"),
     (
         security.pod_security_problems,
-        lambda o: container(o, "StatefulSet", "livekit")["securityContext"].update(privileged=True),
+        setting("StatefulSet/livekit", "container.securityContext.privileged", True),
         "livekit is privileged",
     ),
-    (security.node_port_problems, lambda o: container(o, "StatefulSet", "livekit")["ports"][0].pop("hostPort"), "not said to be"),
+    (security.node_port_problems, without("StatefulSet/livekit", "container.ports[0].hostPort"), "not said to be"),
     (
         security.node_port_problems,
-        lambda o: container(o, "StatefulSet", "livekit")["ports"][0].update(containerPort=3478, hostPort=3478),
+        updating("StatefulSet/livekit", "container.ports[0]", containerPort=3478, hostPort=3478),
         "takes 3478",
     ),
-    (security.node_port_problems, lambda o: pod(o, "DaemonSet", "coturn").pop("dnsPolicy"), "names of Services"),
-    (security.namespace_problems, lambda o: pick(o, "Namespace", "matrix-rtc")["metadata"].pop("annotations"), "without a reason"),
+    (security.node_port_problems, without("DaemonSet/coturn", "pod.dnsPolicy"), "names of Services"),
+    (security.namespace_problems, without("Namespace/matrix-rtc", "metadata.annotations"), "without a reason"),
 ]
 
 
@@ -137,16 +137,6 @@ def test_a_pod_that_may_more_is_noticed(rule: Rule, change: Break, mention: str,
     assert_noticed(rule, built["100-ccu"], change, mention)
 
 
-def admin(objects: Objects) -> dict[str, Any]:
-    """The Ingress of the admin API."""
-    return pick(objects, "Ingress", "admin")
-
-
-def path_of(ingress: dict[str, Any]) -> dict[str, Any]:
-    path: dict[str, Any] = ingress["spec"]["rules"][0]["http"]["paths"][0]
-    return path
-
-
 def route_to(port: int) -> dict[str, Any]:
     rules = [{"backendRefs": [{"name": "haproxy", "port": port}]}]
     return {"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "matrix"}, "spec": {"rules": rules}}
@@ -155,15 +145,15 @@ def route_to(port: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "mention"),
     [
-        (lambda o: admin(o)["metadata"]["annotations"].clear(), "/_synapse/admin is open to the world"),
-        (lambda o: remove(o, "Middleware", "admin-sources"), "/_synapse/admin is open to the world"),
-        (lambda o: pick(o, "Middleware", "admin-sources")["spec"]["ipAllowList"].update(sourceRange=["0.0.0.0/0"]), "open to the world"),
-        (lambda o: path_of(admin(o)).update(path="/"), "leads past"),
-        (lambda o: path_of(admin(o)).update(path="/_synapse"), "leads past"),
-        (lambda o: path_of(pick(o, "Ingress", "matrix")).update(path="/_synapse/admin"), "open to the world"),
-        (lambda o: path_of(pick(o, "Ingress", "matrix"))["backend"]["service"]["port"].update(number=8009), "open to the world"),
-        (lambda o: pick(o, "Ingress", "admin-client")["metadata"]["annotations"].clear(), "closed in another"),
-        (lambda o: o.append(route_to(8009)), "haproxy:8009 is open to the world"),
+        (setting("Ingress/admin", "metadata.annotations", {}), "/_synapse/admin is open to the world"),
+        (deleting("Middleware/admin-sources"), "/_synapse/admin is open to the world"),
+        (setting("Middleware/admin-sources", "spec.ipAllowList.sourceRange", ["0.0.0.0/0"]), "open to the world"),
+        (setting("Ingress/admin", "spec.rules[0].http.paths[0].path", "/"), "leads past"),
+        (setting("Ingress/admin", "spec.rules[0].http.paths[0].path", "/_synapse"), "leads past"),
+        (setting("Ingress/matrix", "spec.rules[0].http.paths[0].path", "/_synapse/admin"), "open to the world"),
+        (setting("Ingress/matrix", "spec.rules[0].http.paths[0].backend.service.port.number", 8009), "open to the world"),
+        (setting("Ingress/admin-client", "metadata.annotations", {}), "closed in another"),
+        (creating(route_to(8009)), "haproxy:8009 is open to the world"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

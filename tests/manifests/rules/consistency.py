@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.manifests.rules.objects import (
+    POD_NAME,
     Object,
     Objects,
     Workload,
@@ -87,6 +88,25 @@ def governing_service_problems(objects: Objects) -> list[str]:
             selector = headless.get((workload.namespace, workload.spec["serviceName"]))
             if selector is None or not workload.selected_by(selector, workload.namespace):
                 found.append(f"{workload}: no headless Service {workload.spec['serviceName']} selects its pods")
+    return found
+
+
+def resolution_problems(objects: Objects) -> list[str]:
+    """Services by which a pod that is not ready has no name, those that lead to such pods, and those that are open to the outside.
+
+    Whoever names a pod finds out by itself whether it answers. Sentinel gives up a failover when the old primary's name is gone.
+    """
+    found = []
+    governing = {(w.namespace, w.spec["serviceName"]) for w in workloads(objects) if w.kind == "StatefulSet"}
+    for service in of_kind(objects, "Service"):
+        spec, single = service["spec"], POD_NAME in service["spec"]["selector"]
+        names_pods = single or (namespace_of(service), service["metadata"]["name"]) in governing
+        if spec.get("publishNotReadyAddresses", False) != names_pods:
+            found.append(f"{title(service)} {'forgets' if names_pods else 'leads to'} pods that are not ready")
+        if single and "clusterIP" in spec:
+            found.append(f"{title(service)}: its address does not stay")
+        if spec.get("type", "ClusterIP") != "ClusterIP":
+            found.append(f"{title(service)} is open outside the cluster")
     return found
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.manifests.rules.objects import Objects, workloads
+
 REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -42,11 +44,15 @@ def lock_problems(lock: Lock) -> list[str]:
     return found + [f"{reference} comes twice" for reference in sorted(set(references), key=str) if references.count(reference) > 1]
 
 
-def references(lock: Lock, registry: str) -> dict[str, str]:
-    """Image reference to the entry that it comes from; `registry` is where the images are that are built here."""
+def references(lock: Lock, registry: str, mirror: str | None = None) -> dict[str, str]:
+    """Image reference to the entry that it comes from; `registry` is where the images are that are built here.
+
+    `mirror` takes the place of the registry host of every other image.
+    """
     found = {}
     for name, entry in lock.items():
-        repository = f"{registry}/{entry['repository']}" if entry.get("built") else entry["repository"]
+        host, _, path = entry["repository"].partition("/")
+        repository = f"{registry}/{entry['repository']}" if entry.get("built") else f"{mirror or host}/{path}"
         found[f"{repository}:{entry['tag']}" + (f"@{entry['digest']}" if "digest" in entry else "")] = name
     return found
 
@@ -57,3 +63,15 @@ def usage_problems(lock: Lock, registry: str, used: Iterable[str]) -> list[str]:
     return [f"{image} is not in the lock" for image in sorted(running - set(known))] + [
         f"nothing runs {known[image]}" for image in sorted(set(known) - running)
     ]
+
+
+def user_problems(objects: Objects, lock: Lock, registry: str) -> list[str]:
+    """Pods that run as another user or group than their image is made for."""
+    entries, found = references(lock, registry), []
+    for workload in workloads(objects):
+        context, image = workload.pod.get("securityContext", {}), workload.pod["containers"][0]["image"]
+        entry = lock[entries[image]]
+        wanted = (entry["user"], entry.get("group", entry["user"]))
+        if (context.get("runAsUser"), context.get("runAsGroup")) != wanted:
+            found.append(f"{workload} runs as {context.get('runAsUser')}:{context.get('runAsGroup')}, and {image} is for {wanted}")
+    return found

@@ -1,0 +1,60 @@
+"""Who may do what with the Kubernetes API: the Job that makes Secrets, and people with Kubernetes' own roles."""
+
+from tests.manifests.rules.objects import Objects, of_kind, title
+
+
+def generator_right_problems(objects: Objects) -> list[str]:
+    """Rights of the secret generator beyond: create a Secret, get and patch those that it makes, by name."""
+    found = []
+    for role in of_kind(objects, "Role"):
+        for rule in role.get("rules", []):
+            named, verbs = bool(rule.get("resourceNames")), set(rule.get("verbs", []))
+            if (rule.get("apiGroups"), rule.get("resources")) != ([""], ["secrets"]):
+                found.append(f"{title(role)} has rights to {rule.get('apiGroups')} {rule.get('resources')}")
+            if not (verbs == {"create"} if not named else verbs in ({"get"}, {"get", "patch"})):
+                found.append(f"{title(role)} may {sorted(verbs)} {'Secrets by name' if named else 'every Secret'}")
+    for binding in of_kind(objects, "RoleBinding"):
+        subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
+        reference = (binding["roleRef"].get("kind"), binding["roleRef"].get("apiGroup"))
+        if subjects != [("ServiceAccount", "secret-generator")] or reference != ("Role", "rbac.authorization.k8s.io"):
+            found.append(f"{title(binding)} gives {binding['roleRef']} to {subjects}")
+    return found
+
+
+_READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
+_LEVEL = "rbac.authorization.k8s.io/aggregate-to-"
+_RESOURCES = {
+    "postgresql.cnpg.io": {
+        "backups",
+        "clusters",
+        "databases",
+        "databaseroles",
+        "poolers",
+        "publications",
+        "scheduledbackups",
+        "subscriptions",
+    },
+    "minio.min.io": {"tenants"},
+    # The rest is in cert-manager's own roles; by the status `cmctl renew` asks for a renewal (docs/03-OPERATIONS-GUIDE.md).
+    "cert-manager.io": {"certificates/status"},
+}
+_OPERATORS_ALONE = "failoverquorums"
+"""What decides who may become primary: the operator's own account."""
+
+
+def access_problems(objects: Objects) -> list[str]:
+    """Cluster roles that give people with `view` or `edit` more of the operators' resources than to read or to change them, or less."""
+    found = []
+    for role in of_kind(objects, "ClusterRole"):
+        labels = role["metadata"].get("labels", {})
+        levels = [level for level in ("view", "edit") if labels.get(f"{_LEVEL}{level}") == "true"]
+        verbs = {verb for rule in role["rules"] for verb in rule.get("verbs", [])}
+        if (levels, verbs) not in ((["view"], _READ), (["edit"], _CHANGE)):
+            found.append(f"{title(role)} lets people with {levels} {sorted(verbs)}")
+        wanted = _RESOURCES.get({group for rule in role["rules"] for group in rule.get("apiGroups", [])}.pop(), set())
+        given = {resource for rule in role["rules"] for resource in rule.get("resources", [])}
+        if given - {_OPERATORS_ALONE} != wanted or len(role["rules"]) != 1:
+            found.append(f"{title(role)} lets people see {sorted(given)}, and the operator has {sorted(wanted)}")
+        if levels == ["edit"] and any(_OPERATORS_ALONE in rule.get("resources", []) for rule in role["rules"]):
+            found.append(f"{title(role)} lets people change {_OPERATORS_ALONE}")
+    return found
