@@ -5,11 +5,14 @@ and freshclam fetches it after them: so a clamd that knows it has all that the l
 """
 
 import hashlib
+import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
@@ -119,15 +122,16 @@ def publish(publication: Publication, public: Path, settle_seconds: float, say: 
         return False
     for name, one in publication.databases.items():
         if not _same(public / name, one):
-            _replace(public / name, one.path.read_bytes())
+            with one.path.open("rb") as source:
+                _replace(public / name, source)
             say(f"published {name}")
     for path in _published(public):
         if path.name not in publication.databases:
             path.unlink()
             say(f"withdrew {path.name}")
     time.sleep(settle_seconds)
-    _replace(public / PROBE_FILE, publication.probe().encode())
-    _replace(public / LIST_FILE, publication.listing().encode())
+    _replace(public / PROBE_FILE, io.BytesIO(publication.probe().encode()))
+    _replace(public / LIST_FILE, io.BytesIO(publication.listing().encode()))
     say(f"the signatures are {publication.digest}, made {publication.published}")
     return True
 
@@ -147,11 +151,11 @@ def _read(path: Path) -> str | None:
     return path.read_text() if path.exists() else None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, source: BinaryIO) -> None:
     """Write a file so that a reader sees all of the old one or all of the new one, after a power failure too."""
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
-        file.write(data)
+        shutil.copyfileobj(source, file)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
