@@ -272,7 +272,7 @@ def test_verdicts_are_kept_in_redis_and_answered_without_clamd(antivirus: Antivi
     (tmp_path / "password").write_text("not-so-secret")
     settings = {
         "clamd": {"addresses": [f"{LOOPBACK}:{port}"], "connect_seconds": 1},
-        "check_seconds": 3600,
+        "check_seconds": 600,
         "cache": {"host": LOOPBACK, "port": redis_port, "password_file": str(tmp_path / "password")},
     }
     clean = os.urandom(100_000)
@@ -366,6 +366,7 @@ def test_200_files_at_once_are_all_scanned_in_little_memory(
     settings = antivirus.settings(concurrency={"scans": 10, "queue": 200, "queue_seconds": 120})
     size = 2 * 1024 * 1024
     with running_worker(tmp_path, settings) as worker:
+        idle = worker.memory_mib()
         contents = [os.urandom(size) + (OWN if number % 10 == 0 else b"") for number in range(200)]
 
         def scan(content: bytes) -> tuple[float, str]:
@@ -379,10 +380,10 @@ def test_200_files_at_once_are_all_scanned_in_little_memory(
             results = list(pool.map(scan, contents))
         seconds = time.monotonic() - begun
         assert [verdict for _, verdict in results] == ["infected" if number % 10 == 0 else "clean" for number in range(200)]
-        assert worker.memory_mib() < 150
         p95 = sorted(taken for taken, _ in results)[189]
         with capsys.disabled():
             print(
                 f"\n200 files of 2 MiB at once: {200 / seconds:.0f} files/s, {400 / seconds:.0f} MiB/s, p95 {p95:.1f} s,"
-                f" scan worker at most {worker.memory_mib():.0f} MiB"
+                f" scan worker at most {worker.memory_mib():.0f} MiB, idle {idle:.0f} MiB"
             )
+        assert worker.memory_mib() < 150
