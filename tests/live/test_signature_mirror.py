@@ -25,6 +25,7 @@ from tests.live.antivirus import (
     running_clamd,
     running_mirror,
     running_worker,
+    services_python,
     state_of,
     write_bundle,
 )
@@ -185,8 +186,7 @@ def clamav_servers(files: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]
 
 
 def update(mirror: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    python = str(ROOT / ".venv-live" / "bin" / "python")
-    command = [python, "-m", "services.signature_mirror", "update", str(mirror), "--settle", "0", *arguments]
+    command = [services_python(), "-m", "services.signature_mirror", "update", str(mirror), "--settle", "0", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -195,18 +195,7 @@ def test_the_mirror_fetches_what_clamavs_dns_announces_and_only_that(tmp_path: P
     names = {"main.cvd": (1, 62), "daily.cvd": (2, 27500), "bytecode.cvd": (7, 335)}
     files = {f"/{name}": cvd(version, name.encode() * 100, 1_795_000_000 + version) for name, (_, version) in names.items()}
     with clamav_servers(files) as (url, asked):
-        databases = {
-            name: {
-                "url": f"{url}/{name}",
-                "retry after": 0,
-                "last modified": 0,
-                "last checked": 0,
-                "DNS field": field,
-                "local version": 0,
-                "CDIFFs": [],
-            }
-            for name, (field, _) in names.items()
-        }
+        databases = {name: {**unknown, "url": f"{url}/{name}", "DNS field": field} for name, (field, _) in names.items()}
         (mirror / "download").mkdir(parents=True)
         (mirror / "download" / "state.json").write_text(json.dumps({"dbs": databases, "uuid": "tests"}))
         with clamav_dns(address, "1.5.2:62:27500:1795000000:1:90:49192:335"):
