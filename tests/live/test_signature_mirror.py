@@ -195,6 +195,7 @@ def test_the_mirror_fetches_what_clamavs_dns_announces_and_only_that(tmp_path: P
     names = {"main.cvd": (1, 62), "daily.cvd": (2, 27500), "bytecode.cvd": (7, 335)}
     files = {f"/{name}": cvd(version, name.encode() * 100, 1_795_000_000 + version) for name, (_, version) in names.items()}
     with clamav_servers(files) as (url, asked):
+        unknown = {"retry after": 0, "last modified": 0, "last checked": 0, "local version": 0, "CDIFFs": []}
         databases = {name: {**unknown, "url": f"{url}/{name}", "DNS field": field} for name, (field, _) in names.items()}
         (mirror / "download").mkdir(parents=True)
         (mirror / "download" / "state.json").write_text(json.dumps({"dbs": databases, "uuid": "tests"}))
