@@ -23,10 +23,8 @@ def cvd(content: bytes, made: int = 1_795_000_000) -> bytes:
 
 
 def test_the_published_files_are_the_databases_their_list_and_the_probe(tmp_path: Path) -> None:
-    source = folder(tmp_path / "in", {"daily.cvd": cvd(b"x"), "own.ndb": b"A:0:*:00
-", "daily-1.cvd.sign": b"s"})
-    folder(source, {"notes.txt": b"", ".hidden.ndb": b"B:0:*:00
-"})
+    source = folder(tmp_path / "in", {"daily.cvd": cvd(b"x"), "own.ndb": b"A:0:*:00\n", "daily-1.cvd.sign": b"s"})
+    folder(source, {"notes.txt": b"", ".hidden.ndb": b"B:0:*:00\n"})
     assert publish(collect(source), tmp_path / "public", 0, print)
     published = {path.name for path in (tmp_path / "public").iterdir()}
     assert published == {"daily.cvd", "own.ndb", "daily-1.cvd.sign", LIST_FILE, PROBE_FILE}
