@@ -98,7 +98,11 @@ class Antivirus:
         _seconds.observe(time.monotonic() - begun)
         _files.labels("clean" if verdict.signature is None else "infected", about["origin"]).inc()
         if verdict.signature is not None:
-            logger.warning("Malware found: signature %s, %s, sha256 %s", verdict.signature, _words(about), verdict.sha256)
+            # The fields stand in the line, and beside it where logs are JSON (synapse.logging.TerseJsonFormatter).
+            fields = {**about, "signature": verdict.signature, "sha256": verdict.sha256}
+            logger.warning(
+                "Malware found: signature %s, %s, sha256 %s", verdict.signature, _words(about), verdict.sha256, extra={"antivirus": fields}
+            )
         return verdict
 
     def _lets_through(self, error: NoVerdictError, about: dict[str, str]) -> bool:

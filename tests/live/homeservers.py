@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from main_instance.synapse.configuration import log_config
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
 from tests.live.synapse_site import synapse_python
 
@@ -172,13 +173,7 @@ def running_homeserver(
         listeners.append(
             {"type": "http", "port": federation_port, "bind_addresses": [LOOPBACK], "tls": True, "resources": [{"names": ["federation"]}]}
         )
-    logging = {
-        "version": 1,
-        "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request)s %(message)s"}},
-        "root": {"level": "INFO", "handlers": ["out"]},
-    }
-    (folder / "log.yaml").write_text(yaml.safe_dump(logging))
+    (folder / "log.yaml").write_text(yaml.safe_dump(log_config(structured=False)))
     config: dict[str, Any] = {
         "server_name": name,
         "report_stats": False,
