@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The script that matrix-content-scanner runs for each file: it hands the file to the scan workers.
 
-Usage: scan.py FILE. It runs in that program's image, as a process of its own, and needs Python's standard library alone. Environment: SCAN_WORKER_URL,
-SCAN_WORKER_TOKEN_FILE, SCAN_WORKER_SECONDS (90).
+Usage: scan.py FILE. It runs in that program's image, as a process of its own, and needs Python's standard library alone.
+Environment: SCAN_WORKER_URL, SCAN_WORKER_TOKEN_FILE, SCAN_WORKER_SECONDS (90).
 
 Exit codes: 0 clean; 1 infected; 2 nobody can tell. matrix-content-scanner gives out a file for 0 alone.
 """

@@ -23,3 +23,5 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # It logs malformed requests and quotes them: that might be a piece of a file.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

@@ -68,7 +68,17 @@ def write_bundle(folder: Path, *extra: str) -> Path:
 
 def publish(mirror: Path, bundle: Path) -> str:
     """Publish a bundle by the mirror's program, and return what it has said."""
-    command = [services_python(), "-m", "services.signature_mirror", "update", str(mirror), "--from", str(bundle), "--settle", "0"]
+    command: list[str | Path] = [
+        services_python(),
+        "-m",
+        "services.signature_mirror",
+        "update",
+        str(mirror),
+        "--from",
+        str(bundle),
+        "--settle",
+        "0",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
@@ -177,7 +187,7 @@ def running_worker(folder: Path, settings: Mapping[str, Any], ready: bool = True
     (port,) = free_ports(1)
     own = {"token_file": str(folder / "token"), "max_bytes": MAX_BYTES, "listen": {"host": LOOPBACK, "port": port}, "check_seconds": 0.2}
     (folder / "settings.yaml").write_text(yaml.safe_dump({**own, **settings}))
-    command = [services_python(), "-m", "services.scan_worker", folder / "settings.yaml"]
+    command: list[str | Path] = [services_python(), "-m", "services.scan_worker", folder / "settings.yaml"]
     with running(command, name="scan-worker", folder=ROOT) as started:
         worker = Worker(started, port)
         started.ready(lambda: accepts_connections(port) or True, 20)
@@ -190,7 +200,7 @@ def running_worker(folder: Path, settings: Mapping[str, Any], ready: bool = True
 def running_mirror(folder: Path) -> Iterator[str]:
     """The mirror's server; its address."""
     (port,) = free_ports(1)
-    command = [
+    command: list[str | Path] = [
         services_python(), "-m", "services.signature_mirror", "serve", folder, "--host", LOOPBACK, "--port", str(port),
     ]  # fmt: skip
     with running(command, name="signature-mirror", folder=ROOT) as server:

@@ -354,6 +354,7 @@ def test_people_may_allow_a_file_by_its_hash_without_a_restart(antivirus: Antivi
 
 def test_the_log_names_files_and_holds_neither_content_nor_tokens(worker: Worker) -> None:
     worker.scan(OWN + b" with something private")
+    raw(worker, HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nprivate\r\n")
     found = [line for line in worker.log() if line.get("sha256") == hashlib.sha256(OWN + b" with something private").hexdigest()]
     assert [(line["verdict"], line["signature"], line["level"]) for line in found] == [("infected", "Test.Own.UNOFFICIAL", "warning")]
     assert "private" not in worker.program.output()
