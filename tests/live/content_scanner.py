@@ -59,7 +59,7 @@ def sealed(body: dict[str, Any], public_key: str) -> dict[str, Any]:
 
 
 def scanner_python() -> str:
-    """The Python that has matrix-content-scanner, `$CONTENT_SCANNER_PYTHON` or the one that is built; without one, skip the test and say how to get it."""
+    """The Python that has matrix-content-scanner; without one, skip the test and say how to get it."""
     if given := os.environ.get("CONTENT_SCANNER_PYTHON"):
         return given
     python = ROOT / ".tools" / "content-scanner" / "bin" / "python"
