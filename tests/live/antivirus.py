@@ -49,13 +49,21 @@ def hdb(name: str, content: bytes) -> str:
     return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}:{len(content)}:{name}\n"
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
+def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zip archive."""
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(target, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return target.getvalue()
+
+
+def encrypted_zip() -> bytes:
+    """An archive whose only file says that it is encrypted (APPNOTE.TXT 4.4.4, bit 0 of the flags), in both of its headers."""
+    archive = bytearray(zipped({"secret.txt": b"what nobody can look into"}))
+    archive[6] |= 1
+    archive[archive.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(archive)
 
 
 def write_bundle(folder: Path, *extra: str) -> Path:

@@ -86,7 +86,7 @@ def running_scanner(folder: Path, homeserver: str, scan_worker: str) -> Iterator
         "result_cache": {"exit_codes_to_ignore": [0, 1, 2], "max_size": 1, "ttl": "1s", "max_file_size": "1"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    environment = {"SCAN_WORKER_URL": scan_worker, "SCAN_WORKER_TOKEN_FILE": str(folder / "token"), "SCAN_WORKER_SECONDS": "5"}
+    environment = {"SCAN_WORKER_URL": scan_worker, "SCAN_WORKER_TOKEN_FILE": str(folder / "token"), "SCAN_WORKER_SECONDS": "30"}
     command: list[str | Path] = [scanner_python(), "-m", "matrix_content_scanner.mcs", "-c", folder / "config.yaml"]
     with running(command, name="content-scanner", environment=environment, folder=folder) as scanner:
         scanner.ready(lambda: accepts_connections(port) or True, 60)

@@ -30,7 +30,7 @@ class Site:
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """An answer of the media proxy to alice."""
-        with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)) as connection:
+        with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=90)) as connection:
             headers = {"Authorization": f"Bearer {self.homeserver.tokens['alice']}", "Content-Type": "application/json"}
             connection.request(method, f"/_matrix/media_proxy/unstable/{path}", json.dumps(body) if body else None, headers)
             response = connection.getresponse()

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from tests.live.antivirus import (
     TOKEN,
     Antivirus,
     Worker,
+    encrypted_zip,
     load,
     ndb,
     publish,
@@ -78,6 +80,19 @@ def test_malware_is_found_and_named(worker: Worker, content: bytes, signature: s
 def test_what_lies_behind_the_limits_of_clamd_is_refused_too(worker: Worker) -> None:
     many = zipped({**{f"{number}.txt": b"x%d" % number for number in range(10_499)}, "last.com": EICAR})
     assert worker.scan(many)[1]["signature"] == "Heuristics.Limits.Exceeded.MaxFiles"
+    large = zipped({"large": bytes(MAX_BYTES + 1)}, zipfile.ZIP_DEFLATED)
+    assert worker.scan(large)[1]["signature"] == "Heuristics.Limits.Exceeded.MaxFileSize"
+
+
+def test_what_is_encrypted_is_refused_or_not_as_the_site_decides(antivirus: Antivirus, worker: Worker, tmp_path: Path) -> None:
+    assert worker.scan(encrypted_zip())[1]["signature"] == "Heuristics.Encrypted.Zip"
+    (port,) = free_ports(1)
+    settings = {"clamd": {"addresses": [f"{LOOPBACK}:{port}"]}}
+    with (
+        running_clamd(tmp_path / "clamd", antivirus.databases, port, AlertEncrypted="no"),
+        running_worker(tmp_path / "w", settings) as lenient,
+    ):
+        assert lenient.scan(encrypted_zip())[1]["verdict"] == "clean"
 
 
 def test_without_the_alert_clamd_lets_the_last_file_of_many_through(antivirus: Antivirus, tmp_path: Path) -> None:
