@@ -103,7 +103,8 @@ CLAMD = {
     "Foreground": "yes",
     "LogTime": "yes",
     "StreamMaxLength": MAX_BYTES,
-    "MaxFileSize": MAX_BYTES,
+    # As large as MaxScanSize: of a file in a zip archive that is larger, clamd scans the beginning and says nothing of the rest.
+    "MaxFileSize": 4 * MAX_BYTES,
     "MaxScanSize": 4 * MAX_BYTES,
     "MaxScanTime": 60000,
     "MaxThreads": 10,

@@ -80,8 +80,24 @@ def test_malware_is_found_and_named(worker: Worker, content: bytes, signature: s
 def test_what_lies_behind_the_limits_of_clamd_is_refused_too(worker: Worker) -> None:
     many = zipped({**{f"{number}.txt": b"x%d" % number for number in range(10_499)}, "last.com": EICAR})
     assert worker.scan(many)[1]["signature"] == "Heuristics.Limits.Exceeded.MaxFiles"
-    large = zipped({"large": bytes(MAX_BYTES + 1)}, zipfile.ZIP_DEFLATED)
-    assert worker.scan(large)[1]["signature"] == "Heuristics.Limits.Exceeded.MaxFileSize"
+    large = zipped({"large": bytes(5 * MAX_BYTES) + OWN}, zipfile.ZIP_DEFLATED)
+    assert worker.scan(large)[1]["signature"] == "Heuristics.Limits.Exceeded.MaxScanSize"
+    within = zipped({"large": bytes(MAX_BYTES) + OWN}, zipfile.ZIP_DEFLATED)
+    assert worker.scan(within)[1]["signature"] == "Test.Own.UNOFFICIAL"
+
+
+def test_with_a_smaller_limit_for_files_clamd_would_let_the_end_of_a_large_one_in_a_zip_through(
+    antivirus: Antivirus, tmp_path: Path
+) -> None:
+    """Why `MaxFileSize` is as large as `MaxScanSize`."""
+    (port,) = free_ports(1)
+    settings = {"clamd": {"addresses": [f"{LOOPBACK}:{port}"]}}
+    within = zipped({"large": bytes(MAX_BYTES) + OWN}, zipfile.ZIP_DEFLATED)
+    with (
+        running_clamd(tmp_path / "clamd", antivirus.databases, port, MaxFileSize=MAX_BYTES),
+        running_worker(tmp_path / "w", settings) as worker,
+    ):
+        assert worker.scan(within)[1]["verdict"] == "clean"
 
 
 def test_what_is_encrypted_is_refused_or_not_as_the_site_decides(antivirus: Antivirus, worker: Worker, tmp_path: Path) -> None:
