@@ -23,7 +23,7 @@ LARGEST_FILE = 2**31 - 1
 """clamd scans nothing of 2 GiB and more (clamd.conf(5), MaxFileSize)."""
 
 _PROBE_NAME = re.compile(r"^MatrixPlatform\.Signatures\.(?P<published>\d+)\.(?P<digest>[0-9a-f]{32})(\.UNOFFICIAL)?$")
-_ANSWER = re.compile(r"^\d+: stream: (?:(?P<clean>OK)|(?P<found>.+) FOUND|(?P<error>.+) ERROR)$")
+_ANSWER = re.compile(r"\d+: stream: (?:(?P<clean>OK)|(?P<found>.+) FOUND|(?P<error>.+) ERROR)", re.ASCII)
 _DETAIL = re.compile(r"\([0-9a-f]{32}:\d+\)$")
 """What ExtendedDetectionInfo adds to a name."""
 _LONGEST_ANSWER = 4096
@@ -40,7 +40,7 @@ class Signatures:
 def parse_answer(engine: str, line: bytes) -> str | None:
     """The name of what clamd has found, None for OK. Raises EngineError."""
     text = line.rstrip(b"\0").decode("utf-8", "replace")
-    match = _ANSWER.match(text)
+    match = _ANSWER.fullmatch(text)
     if match and match["clean"]:
         return None
     if match and match["found"]:
