@@ -7,6 +7,7 @@ The commands are those of clamd(8); an answer within IDSESSION begins with the n
 """
 
 import asyncio
+import random
 import re
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -157,7 +158,9 @@ class Clamd:
     async def session(self) -> AsyncIterator[Session]:
         """A session with the clamd that has the fewest files of ours; with the next one if it does not answer."""
         error = EngineError(self.name, Trouble.UNREACHABLE, "no clamd answers")
-        for where in sorted((w for w, m in self._members.items() if m.healthy), key=lambda w: self._members[w].files):
+        healthy = [where for where, member in self._members.items() if member.healthy]
+        random.shuffle(healthy)  # of those with equally many any one: all workers would begin with the same
+        for where in sorted(healthy, key=lambda where: self._members[where].files):
             try:
                 files = await self._open(where)
             except EngineError as failure:
