@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -91,6 +92,7 @@ def test_a_new_signature_goes_from_the_bundle_to_a_running_clamd_without_a_resta
         with running_clamd(tmp_path / "clamd", databases, port) as clamd, running_worker(tmp_path / "worker", settings) as worker:
             assert [worker.scan(content)[1]["verdict"] for content in (EICAR, NEW)] == ["infected", "clean"]
             publish(mirror, write_bundle(tmp_path / "newer", ndb("Test.New", NEW)))
+            time.sleep(1.1)  # HTTP's times are whole seconds: freshclam fetches once more what was published in the second of its last run
             done = freshclam(tmp_path, databases, url, tmp_path / "clamd" / "clamd.conf")
             assert "Clamd successfully notified" in done.stdout, done.stdout
             wait_for(lambda: worker.scan(NEW)[1]["verdict"] == "infected", 20, "clamd to use the new signature")
