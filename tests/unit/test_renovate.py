@@ -60,6 +60,11 @@ def test_every_definition_of_a_custom_resource_is_seen() -> None:
     assert all(f"/{match['depName']}/{match['currentValue']}/" in line for match, line in zip(found, lines, strict=True))
 
 
+def test_the_content_scanner_is_seen() -> None:
+    assert [match["currentValue"] for match in seen("services/content_scanner/build")] == ["1.4.1"]
+    assert "content-scanner:v1.4.1-" in (ROOT / "services" / "content_scanner" / "Containerfile").read_text()
+
+
 def test_a_minio_that_is_newer_compares_as_newer() -> None:
     (rule,) = [rule for rule in CONFIG["packageRules"] if "versioning" in rule]
     pattern = rule["versioning"].removeprefix("regex:").replace("(?<", "(?P<")

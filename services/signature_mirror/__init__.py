@@ -1,0 +1,1 @@
+"""The mirror of ClamAV's signatures: one program fetches them, or takes them from a folder, and one serves them inside the cluster."""
