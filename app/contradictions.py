@@ -6,10 +6,11 @@ from ipaddress import ip_address, ip_network
 
 from attrs import fields
 
+from antivirus.options import UNPACKED
 from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
-from kit.quantities import Bytes, gib, tib
+from kit.quantities import Bytes, gib, mib, tib
 
 _OF_KUBERNETES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -94,6 +95,16 @@ def _sizes(site: Site) -> Iterator[OptionError]:
         )
 
 
+def _scanned_files(site: Site) -> Iterator[OptionError]:
+    """Clamd scans no file over 2 GiB, and what it unpacks is held to the same limit (clamd.conf(5), MaxFileSize)."""
+    upload = site.media.max_upload_size
+    if site.features.antivirus and upload * UNPACKED >= gib(2):
+        yield OptionError(
+            "media.max_upload_size",
+            f"{upload} is more than clamd scans with what it unpacks; give at most {mib(511)}, or take antivirus off",
+        )
+
+
 def _ports_of_calls(site: Site) -> Iterator[OptionError]:
     media, relay = site.calls.media_ports, site.calls.relay_ports
     if site.features.calls and media.overlaps(relay):
@@ -102,4 +113,11 @@ def _ports_of_calls(site: Site) -> Iterator[OptionError]:
         )
 
 
-_RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (_foreign_namespaces, _networks, _public_addresses, _sizes, _ports_of_calls)
+_RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
+    _foreign_namespaces,
+    _networks,
+    _public_addresses,
+    _sizes,
+    _scanned_files,
+    _ports_of_calls,
+)

@@ -43,6 +43,7 @@ PROFILE = Profile(
     livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(256), gib(1))),
     coturn=CoturnSize(resources=Resources(millicores(50), mib(48), mib(256)), relayed=60),
     antivirus=AntivirusSize(
+        scans=4,
         engine=Resources(millicores(50), mib(1280), gib(3)),
         scans_while_loading=False,
         engines=2,

@@ -43,6 +43,7 @@ PROFILE = Profile(
     livekit=LiveKitSize(replicas=2, resources=Resources(millicores(500), mib(512), gib(2))),
     coturn=CoturnSize(resources=Resources(millicores(100), mib(64), mib(512)), relayed=600),
     antivirus=AntivirusSize(
+        scans=6,
         engine=Resources(millicores(100), mib(1280), gib(3)),
         scans_while_loading=False,
         engines=2,

@@ -43,6 +43,7 @@ PROFILE = Profile(
     livekit=LiveKitSize(replicas=5, resources=Resources(cores(1), mib(1536), gib(6))),
     coturn=CoturnSize(resources=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
     antivirus=AntivirusSize(
+        scans=10,
         engine=Resources(millicores(250), mib(1280), gib(4)),
         scans_while_loading=True,
         engines=4,

@@ -43,6 +43,7 @@ PROFILE = Profile(
     livekit=LiveKitSize(replicas=7, resources=Resources(millicores(1500), gib(2), gib(8))),
     coturn=CoturnSize(resources=Resources(millicores(250), mib(192), gib(1)), relayed=3_000),
     antivirus=AntivirusSize(
+        scans=10,
         engine=Resources(millicores(500), mib(1280), gib(4)),
         scans_while_loading=True,
         engines=6,

@@ -43,6 +43,7 @@ PROFILE = Profile(
     livekit=LiveKitSize(replicas=3, resources=Resources(millicores(750), gib(1), gib(4))),
     coturn=CoturnSize(resources=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
     antivirus=AntivirusSize(
+        scans=10,
         engine=Resources(millicores(200), mib(1280), gib(4)),
         scans_while_loading=True,
         engines=3,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from io import StringIO
 from typing import Any
@@ -123,9 +123,28 @@ ANY_DOCUMENT = values(SITE)
 VALUES = {key: values(option.kind) for key, option in OPTIONS.items()}
 
 
+CALLS = "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/8]}\n"
+CONTRADICTIONS = {
+    "they must differ": "namespaces: {li: matrix}",
+    "the platform owns its namespaces": "namespaces: {main: kube-system}",
+    "is every address there is": "cluster: {pod_cidrs: [0.0.0.0/0]}",
+    "which no cluster can have": "cluster: {pod_cidrs: [10.0.0.0/8], service_cidrs: [10.43.0.0/16]}",
+    "is no address of a node": CALLS + "calls: {public_addresses: {192.168.0.1: 192.0.2.1}}",
+    "is no size of such a volume": "storage_sizes: {database: 512Mi}",
+    "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
+    "both are ports of one node": CALLS + "calls: {media_ports: 50000-55000}",
+}
+"""How the report on a document goes whose options are each right and that cannot be meant, with an example of each."""
+
+
+def contradicts_itself(problems: Iterable[str]) -> bool:
+    """Whether a report has one of these."""
+    return any(words in problem for problem in problems for words in CONTRADICTIONS)
+
+
 @st.composite
 def right_documents(draw: st.DrawFn) -> Document:
-    """Documents that keep the rules between options, but for values that must differ."""
+    """Documents that keep the rules of one option about another, and may have contradictions."""
     document: Document = draw(ANY_DOCUMENT)
     for key, option in OPTIONS.items():
         if (rule := option.needed_with) and at(document, key) is None and at(document, rule.key) == rule.value:

@@ -15,7 +15,9 @@ from overlays.profile import Profile
 def antivirus(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure) -> Scanning:
     """Create it, and say how Synapse has files scanned: one number is the largest file of all of them."""
     place, options, largest = Place("antivirus", site.namespaces.main), site.antivirus, site.media.max_upload_size
-    clamav = ClamAv(installation, place, ClamAvChoice(options.engines, options.signatures, profile.antivirus, largest))
+    clamav = ClamAv(
+        installation, place, ClamAvChoice(options.engines, options.signatures, options.refuse_encrypted, profile.antivirus, largest)
+    )
     checker = SpamChecker(installation, place, options)
     redis = foundation.redis
     spec = ScanWorkersSpec(options, profile.antivirus, largest, clamav.clamd, checker.token, redis.primary, redis.password.name)

@@ -6,7 +6,10 @@ from enum import StrEnum
 from attrs import frozen
 
 from kit.formats import Cidr, IcapServers, Sha256
-from kit.options import When, option
+from kit.options import option
+
+UNPACKED = 4
+"""How many times the size of the largest file may be unpacked of one."""
 
 
 class Mode(StrEnum):
@@ -55,6 +58,9 @@ class AntivirusOptions:
         "`every-node`: a clamd on each node of the cluster, which scan workers of that node ask. `replicas`: as many as the profile says, for a "
         "cluster of many or of small nodes; files then cross the network once more.",
     )
+    refuse_encrypted: bool = option(
+        True, "Whether archives and documents that only a password opens are refused, since nobody can look into them."
+    )
     signatures: Signatures = option(
         Signatures.INTERNET,
         "`internet`: a CronJob fetches them from ClamAV. `bundle`: it takes those that you put into the volume of the mirror "
@@ -63,6 +69,3 @@ class AntivirusOptions:
     allowed_files: tuple[Sha256, ...] = option((), "Files that are let through whatever an engine says, by their SHA-256: false positives.")
     icap: IcapServers = option((), "Further engines, by name, that speak ICAP. What any of them finds is malware.", otherwise="`{}`")
     icap_cidrs: tuple[Cidr, ...] = option((), "Addresses of these engines. Empty: any private or public one, on the ports of `icap`.")
-
-
-QUARANTINE = When("antivirus.mode", Mode.QUARANTINE)

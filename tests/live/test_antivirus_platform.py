@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from tests.live.antivirus import EICAR, NEW, OWN, hdb, ndb, zipped
 
 from antivirus.options import AntivirusOptions, Signatures
 from app.compiler import compile_site
 from app.settings import read_site
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
+from tests.live.antivirus import EICAR, NEW, OWN, hdb, ndb, zipped
 from tests.live.cluster import INGRESS, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.installation import PUBLIC, register

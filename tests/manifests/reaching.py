@@ -5,7 +5,6 @@ from typing import Any
 
 from app.inspection.reach import Address, Cluster, can_reach
 from app.inspection.reach.pods import Pod
-
 from kit.network import Connection, Pods
 
 POD_NETWORK = "10.42.0.0/16"

@@ -51,7 +51,8 @@ SITES = {
     "a node for each server": "object_storage: {minio: {one_server_per_node: true}}\n",
     "old signing keys": "old_signing_keys: {'ed25519:a_Old1': Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z}\n",
     "antivirus": "features: {antivirus: true}\n",
-    "antivirus without internet": "features: {antivirus: true}\nantivirus: {signatures: bundle, engines: replicas, when_unavailable: fail_open}\n",
+    "antivirus without internet": "features: {antivirus: true}\n"
+    "antivirus: {signatures: bundle, engines: replicas, refuse_encrypted: false, when_unavailable: fail_open}\n",
     "antivirus that quarantines": (
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"

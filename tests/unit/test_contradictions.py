@@ -29,6 +29,10 @@ CONTRADICTIONS = [
     ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
     ("media: {max_upload_size: 2000Ti}", "3:26: media.max_upload_size: 2000Ti in one request"),
     (
+        "features: {antivirus: true}\nmedia: {max_upload_size: 600Mi}",
+        "4:26: media.max_upload_size: 600Mi is more than clamd scans with what it unpacks; give at most 511Mi",
+    ),
+    (
         "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),

@@ -95,8 +95,8 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_move_positions(tmp_path:
 @pytest.mark.filterwarnings("error")
 def test_an_anchor_may_be_used_again() -> None:
     assert parse_site(
-        BASE + "cluster: {node_cidrs: &a [10.0.0.0/8], pod_cidrs: &a [fd00::/8], service_cidrs: *a}\n"
-    ).cluster.service_cidrs == ("fd00::/8",)
+        BASE + "cluster: {node_cidrs: &a [10.0.0.0/8], pod_cidrs: &a [fd00::/8], api_server_cidrs: *a}\n"
+    ).cluster.api_server_cidrs == ("fd00::/8",)
 
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE"])

@@ -20,20 +20,19 @@ from app.site import Features, Site
 from infrastructure.ingress.options import TlsSource
 from kit.facts import Cluster, Images
 from kit.options import Choice, Entries, Items, Kind, Text
-from tests.site_documents import BAD_TEXTS, OPTIONS, Document, documents, readable, yaml_flow
+from tests.site_documents import BAD_TEXTS, CALLS, CONTRADICTIONS, OPTIONS, Document, documents, readable, yaml_flow
 from tests.site_mistakes import BASE, MISTAKES
 
 ROOT = Path(__file__).parents[2]
-_CALLS = "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/8]}\n"
 ONLY_THE_READER_TELLS = {
-    "they must differ": "namespaces: {li: matrix}",
+    **CONTRADICTIONS,
     "has bits set beyond its prefix": "cluster: {node_cidrs: [10.0.0.1/8]}",
     "is not a network": "cluster: {node_cidrs: [10.0.0.0/33]}",
     "ports end at 65535": "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com:99999'}}",
     'has the tag "latest"': "object_storage: {minio: {image: 'quay.io/minio/minio:latest'}}",
     "ends before it begins": "backups: {schedule: 0 0 5-3 * * *}",
-    "has ports below 1024 or above 65535": _CALLS + "calls: {media_ports: 1000-2000}",
-    "is no IP address": _CALLS + "calls: {public_addresses: {10.0.0: 10.0.0.1}}",
+    "has ports below 1024 or above 65535": CALLS + "calls: {media_ports: 1000-2000}",
+    "is no IP address": CALLS + "calls: {public_addresses: {10.0.0: 10.0.0.1}}",
     "half a surrogate pair": 'ingress: {annotations: {a: "\\ud800"}}',
 }
 """What no JSON Schema can say, with an example of each."""

@@ -29,6 +29,7 @@ class ClamAvChoice:
 
     engines: Engines
     signatures: Signatures
+    refuse_encrypted: bool
     size: AntivirusSize
     max_upload: Bytes
 
@@ -45,7 +46,8 @@ class ClamAv(Component):
     def __init__(self, installation: Installation, place: Place, choice: ClamAvChoice) -> None:
         super().__init__(installation, "clamav", place)
         mirror = self._mirror(choice.signatures)
-        spec = ClamAvSpec(choice.max_upload, f"http://{mirror.address}", choice.size.scans_while_loading)
+        size = choice.size
+        spec = ClamAvSpec(f"http://{mirror.address}", choice.max_upload, size.scans, size.scans_while_loading, choice.refuse_encrypted)
         config = self.config(self.name, files(spec))
         signatures = Mount(Scratch("signatures", gib(2)), DATABASES)
         clamd = Container(
@@ -53,15 +55,15 @@ class ClamAv(Component):
             image=image("clamav"),
             command=("/bin/sh", f"{FOLDER}/start.sh"),
             ports=(CLAMD,),
-            mounts=(Mount(config, FOLDER), signatures, Mount(Scratch("tmp", gib(5)), "/tmp")),
+            mounts=(Mount(config, FOLDER), signatures, Mount(Scratch("tmp", spec.temporary), "/tmp")),
             readiness=Probe.tcp("clamd", period_seconds=5),
             liveness=Probe.command(*_LIVES, period_seconds=30, timeout_seconds=20, failures=10),
-            resources=choice.size.engine,
+            resources=size.engine,
         )
         freshclam = Container(
             name="freshclam",
             image=image("clamav"),
-            command=("freshclam", "--daemon", "--stdout", "--config-file", f"{FOLDER}/freshclam.conf"),
+            command=("/bin/sh", f"{FOLDER}/update.sh"),
             mounts=(Mount(config, FOLDER), signatures, Mount(Scratch("freshclam-tmp", gib(1)), "/tmp")),
             resources=Resources(millicores(10), mib(32), mib(256)),
         )
@@ -69,7 +71,7 @@ class ClamAv(Component):
         if choice.engines is Engines.EVERY_NODE:
             engines = self.daemon_set("daemonset.yaml", self.name, pod, part="clamd")
         else:
-            engines = self.deployment("daemonset.yaml", self.name, pod, part="clamd", replicas=choice.size.engines)
+            engines = self.deployment("daemonset.yaml", self.name, pod, part="clamd", replicas=size.engines)
         service = self.service("service.yaml", self.name, engines, {"clamd": PORT}, part="clamd", same_node=True)
         self.clamd = service.endpoint("clamd")
         self.connect(engines.pods, mirror)

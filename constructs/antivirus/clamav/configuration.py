@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from antivirus.options import UNPACKED
 from kit.files import text
 from kit.quantities import Bytes
 
@@ -14,21 +15,32 @@ STATE = "platform.hsb"
 
 @frozen
 class ClamAvSpec:
-    """`max_upload`: the largest file that Synapse takes. `mirror`: the URL of the signature mirror."""
+    """`mirror`: the URL of the signature mirror. `max_upload`: the largest file that Synapse takes. `scans`: files at once."""
 
-    max_upload: Bytes
     mirror: str
+    max_upload: Bytes
+    scans: int
     scans_while_loading: bool
+    refuse_encrypted: bool
+
+    @property
+    def temporary(self) -> Bytes:
+        """What it may have on disk: of each file that is scanned the file itself and what is unpacked of it."""
+        return self.max_upload * ((1 + UNPACKED) * self.scans)
 
 
 def files(spec: ClamAvSpec) -> dict[str, str]:
     """What the pods mount, by file name."""
-    return {"clamd.conf": _lines(_clamd(spec)), "freshclam.conf": _lines(_freshclam(spec)), "start.sh": text(__package__, "start.sh")}
+    return {
+        "clamd.conf": _lines(_clamd(spec)),
+        "freshclam.conf": _lines(_freshclam(spec)),
+        **{name: text(__package__, name) for name in ("start.sh", "update.sh")},
+    }
 
 
 def _clamd(spec: ClamAvSpec) -> list[tuple[str, object]]:
-    # What is unpacked may be larger than the file. Of a file in an archive that is larger than MaxFileSize clamd scans the beginning alone.
-    largest, unpacked = spec.max_upload.count, 4 * spec.max_upload.count
+    # Of a file in an archive that is larger than MaxFileSize clamd scans the beginning and says OK: so it is as large as MaxScanSize.
+    largest, unpacked = spec.max_upload.count, UNPACKED * spec.max_upload.count
     return [
         ("Foreground", "yes"),
         ("LogTime", "yes"),
@@ -40,12 +52,12 @@ def _clamd(spec: ClamAvSpec) -> list[tuple[str, object]]:
         ("MaxFileSize", unpacked),
         ("MaxScanSize", unpacked),
         ("MaxScanTime", 60_000),
-        ("MaxThreads", 10),
+        ("MaxThreads", spec.scans),
         ("MaxQueue", 200),
         # Otherwise it answers OK for what it has not scanned: files over a limit, and the last of too many in an archive.
         ("AlertExceedsMax", "yes"),
-        # Nobody can look into an encrypted archive: it is no clean file.
-        ("AlertEncryptedArchive", "yes"),
+        # Nobody can look into an encrypted archive or document.
+        ("AlertEncrypted", "yes" if spec.refuse_encrypted else "no"),
         ("ConcurrentDatabaseReload", "yes" if spec.scans_while_loading else "no"),
         ("SelfCheck", 600),
         ("IdleTimeout", 60),
@@ -56,15 +68,13 @@ def _clamd(spec: ClamAvSpec) -> list[tuple[str, object]]:
 
 def _freshclam(spec: ClamAvSpec) -> list[tuple[str, object]]:
     return [
-        ("Foreground", "yes"),
         ("DatabaseDirectory", DATABASES),
         ("PrivateMirror", spec.mirror),
         ("DatabaseCustomURL", f"{spec.mirror}/{STATE}"),
         ("NotifyClamd", f"{FOLDER}/clamd.conf"),
-        ("Checks", 24),
         ("ConnectTimeout", 10),
-        ("ReceiveTimeout", 120),
-        ("MaxAttempts", 3),
+        ("ReceiveTimeout", 60),
+        ("MaxAttempts", 1),
         # It would load them a second time, in as much memory as clamd's own.
         ("TestDatabases", "no"),
     ]

@@ -77,6 +77,7 @@ def _settings(spec: ScanWorkersSpec) -> dict[str, Any]:
         "token_file": "/secrets/scan-worker/token",
         "max_bytes": spec.max_upload.count,
         "clamd": {"addresses": [spec.clamd.address]},
+        "concurrency": {"scans": spec.size.scans},
         "cache": {"host": spec.redis.host, "port": spec.redis.port, "password_file": "/secrets/redis/password"},
         "allow_list_file": f"{_FOLDER}/allowed",
     }
