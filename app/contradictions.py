@@ -101,7 +101,7 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
     if site.features.antivirus and upload * UNPACKED >= gib(2):
         yield OptionError(
             "media.max_upload_size",
-            f"{upload} is more than clamd scans with what it unpacks; give at most {mib(511)}, or take antivirus off",
+            f"{upload} is more than clamd scans with what it unpacks; give at most {mib(511)}",
         )
 
 
