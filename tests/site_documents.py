@@ -86,6 +86,8 @@ GOOD_TEXTS += [
     "*/30 0-59/2 1,13 ? JAN-MAR MON-FRI",
     "A.b_c",
     "x.y/Z-1",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "icap://av.example.com:1344/scan",
 ]
 WORDS = st.from_regex(r"[a-z][a-z0-9]{2,7}", fullmatch=True)
 

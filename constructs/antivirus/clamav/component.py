@@ -21,6 +21,8 @@ _BUNDLE = f"{_SIGNATURES}/bundle"
 _EVERY_FOUR_HOURS = "17 */4 * * *"
 # Alive is also who waits for the first signatures; the answer of one who loads new ones may take a minute.
 _LIVES = ("/bin/sh", "-c", f"[ ! -e {DATABASES}/{STATE} ] || clamdscan --config-file={FOLDER}/clamd.conf --ping 3:1")
+_LOOKS = ("/bin/sh", "-c", "find /tmp/.looked -mmin -60 | grep -q .")
+"""Whether there was a look for new signatures in the last hour: every ten minutes, and one look may take long."""
 
 
 @frozen
@@ -65,6 +67,8 @@ class ClamAv(Component):
             image=image("clamav"),
             command=("/bin/sh", f"{FOLDER}/update.sh"),
             mounts=(Mount(config, FOLDER), signatures, Mount(Scratch("freshclam-tmp", gib(1)), "/tmp")),
+            readiness=Probe.command(*_LOOKS, period_seconds=60),
+            liveness=Probe.command(*_LOOKS, period_seconds=60),
             resources=Resources(millicores(10), mib(32), mib(256)),
         )
         pod = PodSpec(containers=(clamd, freshclam), grace_seconds=60)

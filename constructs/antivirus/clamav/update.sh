@@ -3,6 +3,7 @@
 set -u
 trap 'exit 0' TERM
 while :; do
+    touch /tmp/.looked
     freshclam --stdout --config-file /etc/clamav/freshclam.conf
     if [ -e /var/lib/clamav/platform.hsb ]; then pause=600; else pause=10; fi
     sleep "$pause" &

@@ -71,6 +71,20 @@ LIVES: Mapping[str, Life] = {
     # docs/01-DEPLOYMENT-GUIDE.md, "Calls": five hours for the last participant, three minutes without Redis.
     "livekit/livekit": Life(18_000, Check("GET http/", 30), Check("GET http/", 180)),
     "coturn/coturn": Life(3600, Check("GET metrics/", 30), Check("GET metrics/", 60), before_stop="sh /etc/coturn/stop.sh"),
+    # It listens when it has signatures; alive is who waits for the first. While it loads new ones it may be silent for minutes.
+    "clamav/clamd": Life(
+        60,
+        Check("connect to clamd", 15),
+        Check("sh -c [ ! -e /var/lib/clamav/platform.hsb ] || clamdscan --config-file=/etc/clamav/clamd.conf --ping 3:1", 300),
+    ),
+    "clamav/freshclam": Life(
+        60,
+        Check("sh -c find /tmp/.looked -mmin -60 | grep -q .", 180),
+        Check("sh -c find /tmp/.looked -mmin -60 | grep -q .", 180),
+    ),
+    "signature-mirror/mirror": Life(30, Check("GET http/health", 30), Check("GET http/health", 30)),
+    # A file may be scanned for a minute (MaxScanTime), and senders are slow.
+    "scan-worker/scan-worker": Life(90, Check("GET http/health", 15), Check("GET http/health", 30), before_stop="wait 5"),
     "lk-jwt-service/lk-jwt-service": Life(30, Check("GET http/healthz", 30), Check("GET http/healthz", 60)),
 }
 
