@@ -43,7 +43,7 @@ body = None if given["body"] is None else base64.b64decode(given["body"])
 headers = {"Authorization": f"Bearer {given['token']}", "Content-Type": "application/octet-stream", "X-Forwarded-For": "203.0.113.9"}
 request = urllib.request.Request(given["url"], body, headers, method=given["method"])
 try:
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=150) as answer:
         print(json.dumps([answer.status, base64.b64encode(answer.read()).decode()]))
 except urllib.error.HTTPError as error:
     print(json.dumps([error.code, base64.b64encode(error.read()).decode()]))
