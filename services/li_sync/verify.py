@@ -134,6 +134,8 @@ def verify(settings: Settings, step: Callable[[str], None]) -> Mapping[str, Any]
         found = read_subscription(li, settings.subscription.name)
         if found is None or found.slot is None:
             raise Problem(f"LI has no subscription {settings.subscription.name}: run prepare")
+        if not found.enabled:
+            raise Problem("LI's subscription is off: see what `watch` says of it")
         if found.tables_copying:
             raise Problem(f"{found.tables_copying} of {found.tables} tables are not copied yet")
         here, there = schema_version(li, LOCAL), schema_version(main)
