@@ -9,6 +9,9 @@ What it relies on, all internal to Synapse, so that a new version is held to it 
   nothing (replication/tcp/handler.py, `_process_position`).
 * A position is what main has put into `stream_positions`, never the highest row: a writer's transactions end in any order, and the position
   is where all of them have (id_generators.py). It is replicated in the order of commits, so its rows are there when it is.
+* But a writer's position is also raised to ids of *other* writers, when it hears of them. Said as it stands, LI's Synapse would take such an id
+  for done, and fetch nothing when its own writer says it: the event would never be shown. So a writer's position is said as the last id of its own
+  up to there.
 * The rows of `cache_invalidation_stream_by_instance` are sent too, as one writer's with a counter that rises: much of what /state, sliding
   sync and the admin API read is cached with no stream behind it.
 """
@@ -23,10 +26,11 @@ import psycopg
 import redis
 from attrs import define, field, frozen
 from prometheus_client import Counter, Gauge, start_http_server
+from psycopg import sql
 
-from services.li_sync.postgres import Connection, connect, rows, value
+from services.li_sync.postgres import Connection, connect, rows, table, value
 from services.li_sync.settings import Follow
-from services.li_sync.tables import Tables, synapse_tables
+from services.li_sync.tables import Stream, Tables, synapse_tables
 
 WRITER = "li-feeder"
 _LOCK = (0x4C49, 100)
@@ -38,6 +42,8 @@ _AGAIN_SECONDS = 10.0
 _AGAIN_ROWS_SECONDS = 25.0
 _PAUSE_SECONDS = 1.0
 _BATCH = 5000
+_OWN_WITHIN = 100_000
+"""How far below a writer's position its own last id is looked for. It is the next one but for what others have written at that moment."""
 
 POLLED = Gauge("li_follow_last_poll_timestamp_seconds", "When LI's database was last read")
 RECEIVERS = Gauge("li_follow_receivers", "Processes that heard the last message; 0: LI's Synapse does not follow")
@@ -58,18 +64,64 @@ class Row:
     """Unix milliseconds."""
 
 
+@frozen
+class Position:
+    """How far a writer of a stream is: its own last id, as processes speak of it (positive)."""
+
+    stream: str
+    writer: str
+    id: int
+
+
+@define
+class Positions:
+    """Reads how far every writer is."""
+
+    tables: Tables
+    at: dict[tuple[str, str], int] = field(factory=dict)
+    """What `stream_positions` had when it was read last."""
+    own: dict[tuple[str, str], int] = field(factory=dict)
+    unknown: set[str] = field(factory=set)
+
+    def read(self, database: Connection) -> list[Position]:
+        """All writers of the streams that main writes, in a steady order."""
+        for name, writer, raw in rows(database, "SELECT stream_name, instance_name, stream_id FROM public.stream_positions"):
+            stream = self.tables.streams.get(name)
+            if stream is None:
+                if name not in self.tables.local_streams:
+                    self.unknown.add(name)
+                continue
+            at, key = abs(raw), (name, writer)
+            if self.at.get(key) != at:
+                self.at[key] = at
+                low = self.own.get(key, max(0, at - _OWN_WITHIN))
+                own = value(database, _own_id(stream), {"writer": writer, "low": low, "at": at})
+                # One that has written nothing that near has long been at rest: all of its ids are done.
+                self.own[key] = int(own) if own is not None else self.own.get(key, at)
+        return [Position(self.tables.streams[name].stream, writer, own) for (name, writer), own in sorted(self.own.items())]
+
+
+def _own_id(stream: Stream) -> sql.Composed:
+    """The last id of one writer above `low`, up to `at`."""
+    form = (
+        "SELECT max(-{id}) AS id FROM {table} WHERE instance_name = %(writer)s AND {id} >= -%(at)s AND {id} < -%(low)s"
+        if stream.falling
+        else "SELECT max({id}) AS id FROM {table} WHERE instance_name = %(writer)s AND {id} > %(low)s AND {id} <= %(at)s"
+    )
+    parts = [sql.SQL(form).format(id=sql.Identifier(column), table=table("public", name)) for name, column in sorted(stream.rows.items())]
+    return sql.SQL("SELECT max(id) FROM ({}) AS of_each_table").format(sql.SQL(" UNION ALL ").join(parts))
+
+
 @define
 class Feed:
     """What has been said, and so what has yet to be."""
 
-    tables: Tables
     main_process: str
     counter: int
     """Of cache rows, under our own name. It rises over restarts, or they would be taken for old ones."""
     highest: int = 0
     said_rows: dict[int, int] = field(factory=dict)
     said_positions: dict[tuple[str, str], int] = field(factory=dict)
-    unknown: set[str] = field(factory=set)
 
     def begin(self) -> Iterator[str]:
         """What is said before anything else, and again for a process that has just begun to listen."""
@@ -86,20 +138,14 @@ class Feed:
         while len(self.said_rows) > _REMEMBERED:
             del self.said_rows[next(iter(self.said_rows))]
 
-    def positions(self, found: Sequence[tuple[str, str, int]], *, all_of_them: bool) -> Iterator[str]:
-        """The messages for positions that have changed, or for all."""
-        for name, instance, position in sorted(found):
-            stream = self.tables.streams.get(name)
-            if stream is None:
-                if name not in self.tables.local_streams:
-                    self.unknown.add(name)
-                continue
+    def positions(self, found: Sequence[Position], *, all_of_them: bool) -> Iterator[str]:
+        """The messages for positions that have changed, or for all. `found` has each writer's own last id."""
+        for position in found:
             # LI's own main process has the name of main's, and would take the message for its own.
-            key = (stream.stream, self.main_process if instance == "master" else instance)
-            # Ids of backfilled events fall, and are positive where processes speak of them.
-            if self.said_positions.get(key) != abs(position) or all_of_them:
-                self.said_positions[key] = abs(position)
-                yield f"POSITION {key[0]} {key[1]} {abs(position)} {abs(position)}"
+            key = (position.stream, self.main_process if position.writer == "master" else position.writer)
+            if self.said_positions.get(key) != position.id or all_of_them:
+                self.said_positions[key] = position.id
+                yield f"POSITION {key[0]} {key[1]} {position.id} {position.id}"
 
     def forget_rows(self, since: float | None = None) -> None:
         """Let rows be sent once more: those of the time since `since` (Unix seconds), or all. It does no harm."""
@@ -133,7 +179,7 @@ def _session(settings: Follow, stop: threading.Event) -> None:
     with (
         connect(settings.database, statement_seconds=10, read_only=True) as database,
         client,
-        client.pubsub(ignore_subscribe_messages=True) as heard,
+        client.pubsub(ignore_subscribe_messages=True) as heard,  # type: ignore[no-untyped-call]
     ):
         if not value(database, "SELECT pg_try_advisory_lock(%s, %s)", _LOCK):
             print("waits: another feeder is at work", flush=True)
@@ -141,7 +187,7 @@ def _session(settings: Follow, stop: threading.Event) -> None:
             return
         heard.subscribe(settings.server_name)
         # Microseconds of the clock: more rows a second than that there cannot be.
-        feed = Feed(synapse_tables(), settings.main_process, counter=time.time_ns() // 1000)
+        feed, writers = Feed(settings.main_process, counter=time.time_ns() // 1000), Positions(synapse_tables())
         feed.highest = value(database, "SELECT coalesce(max(stream_id), 0) FROM public.cache_invalidation_stream_by_instance")
         STARTS.inc()
         print(f"follows, from cache row {feed.highest}", flush=True)
@@ -150,7 +196,7 @@ def _session(settings: Follow, stop: threading.Event) -> None:
         while not stop.is_set():
             again = time.monotonic() - said_all > _AGAIN_SECONDS
             # Positions are read first and said last: the caches of the rows that they cover are dropped before.
-            positions = _positions(database)
+            positions = writers.read(database)
             messages = list(feed.rows(_rows(database, feed.highest)))
             messages += feed.positions(positions, all_of_them=again)
             if again:
@@ -160,18 +206,12 @@ def _session(settings: Follow, stop: threading.Event) -> None:
             if again:
                 feed.forget_rows(time.time() - _AGAIN_ROWS_SECONDS)
             POLLED.set(time.time())
-            UNKNOWN.set(len(feed.unknown))
+            UNKNOWN.set(len(writers.unknown))
             for (stream, writer), position in feed.said_positions.items():
                 POSITIONS.labels(stream, writer).set(position)
             if _asked(heard, settings.interval_seconds, stop):
                 said_all = 0.0
                 feed.forget_rows()
-
-
-def _positions(database: Connection) -> list[tuple[str, str, int]]:
-    return [
-        (str(a), str(b), int(c)) for a, b, c in rows(database, "SELECT stream_name, instance_name, stream_id FROM public.stream_positions")
-    ]
 
 
 def _rows(database: Connection, highest: int) -> list[Row]:

@@ -37,7 +37,7 @@ _RECENT = """
 """
 
 
-class Damaged(Exception):
+class Damaged(Exception):  # noqa: N818 - a state of an object
     """An object is not what its checksum says. It is not copied."""
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from attrs import define, evolve
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from services.li_sync.settings import Database, Settings
@@ -24,11 +25,11 @@ _USES_DATABASE = {*TASKS} - {"mirror_media"}
 _PATIENCE_SECONDS = 60.0
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - a state of the world
     """Something is not as it has to be. The message says what to do, and holds no secret."""
 
 
-class Busy(Exception):
+class Busy(Exception):  # noqa: N818 - an answer
     """Another run of the task, or one that excludes it, is at work."""
 
 
@@ -45,9 +46,8 @@ def connect(database: Database, *, statement_seconds: float = 600, read_only: bo
         "default_transaction_read_only": "on" if read_only else "off",
         "search_path": "public",
     }
-    return psycopg.connect(
+    parameters = make_conninfo(
         **database.parameters(),
-        autocommit=True,
         connect_timeout=5,
         application_name=APPLICATION,
         options=" ".join(f"-c {name}={value}" for name, value in limits.items()),
@@ -56,16 +56,17 @@ def connect(database: Database, *, statement_seconds: float = 600, read_only: bo
         keepalives_count=3,
         tcp_user_timeout=20_000,
     )
+    return psycopg.connect(parameters, autocommit=True)
 
 
-def rows(connection: Connection, query: str | sql.Composed, parameters: Sequence[Any] | None = None) -> list[TupleRow]:
+def rows(connection: Connection, query: str | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[TupleRow]:
     """All rows of a query, whose text is never made of anything that came from outside."""
-    return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+    return connection.execute(query, parameters).fetchall()
 
 
-def value(connection: Connection, query: str | sql.Composed, parameters: Sequence[Any] | None = None) -> Any:
+def value(connection: Connection, query: str | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Any:
     """The first column of the first row; None where there is no row."""
-    found = connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+    found = connection.execute(query, parameters).fetchone()
     return found[0] if found else None
 
 

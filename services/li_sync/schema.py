@@ -57,7 +57,7 @@ def make_schema(li: Connection, main: Connection, dump: str, tables: Tables, set
     if value(li, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"):
         raise Problem("LI's database has tables that this program has not made: give it an empty one")
     with li.transaction():
-        li.execute(dump)  # type: ignore[call-overload]
+        li.execute(dump)
         li.execute("SET LOCAL search_path = public")
         li.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(LOCAL)))
         for name in tables.local:
@@ -155,7 +155,10 @@ def set_rights(li: Connection, tables: Tables, settings: Settings) -> None:
         "GRANT CONNECT ON DATABASE {database} TO {synapse}, {follower}",
     ]
     followed = sql.SQL(", ").join(table("public", name) for name in _FOLLOWED)
+    names = {"synapse": synapse, "follower": follower, "followed": followed, "database": sql.Identifier(li.info.dbname)}
     for statement in statements:
-        li.execute(
-            sql.SQL(statement).format(synapse=synapse, follower=follower, followed=followed, database=sql.Identifier(li.info.dbname))
-        )  # type: ignore[arg-type]
+        li.execute(sql.SQL(statement).format(**names))
+    for name, column in sorted({pair for stream in tables.streams.values() for pair in stream.rows.items()}):
+        # Who wrote which id, and nothing of what.
+        columns = sql.SQL(", ").join(map(sql.Identifier, ("instance_name", column)))
+        li.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table("public", name), follower))

@@ -13,7 +13,7 @@ from cattrs import transform_error
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
 
-class InvalidSettings(Exception):
+class InvalidSettings(Exception):  # noqa: N818 - a state of the file
     """The settings file cannot be used. The message names each key that is wrong and says what to write."""
 
 
@@ -34,8 +34,8 @@ def _identifier(_: object, attribute: Any, value: str) -> None:
         )
 
 
-def _absolute(_: object, attribute: Any, value: Path | None) -> None:
-    if value is not None and not value.is_absolute():
+def _absolute(_: object, attribute: Any, value: Path) -> None:
+    if not value.is_absolute():
         raise ValueError(f"{attribute.name}: {str(value)!r} is relative; give the whole path, e.g. /run/secrets/...")
 
 
@@ -60,7 +60,7 @@ class Database:
     password_file: Path = field(validator=_absolute)
     port: int = field(default=5432, validator=_port)
     sslmode: str = field(default="verify-full", validator=validators.in_(["disable", "require", "verify-ca", "verify-full"]))
-    sslrootcert: Path | None = field(default=None, validator=_absolute)
+    sslrootcert: Path | None = field(default=None, validator=validators.optional(_absolute))
     """The certificate authority that the server's certificate is checked against, as the one who connects sees the file."""
 
     def parameters(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ class Subscription:
 
     name: str = field(default="li", validator=_identifier)
     """Also the publication's, and what names of slots begin with."""
-    sslrootcert: Path | None = field(default=None, validator=_absolute)
+    sslrootcert: Path | None = field(default=None, validator=validators.optional(_absolute))
     """The certificate authority of main's server, as LI's PostgreSQL sees the file. None: as this program sees it."""
     failover: bool = True
     """Let main's standbys have the slot too (PostgreSQL 17: sync_replication_slots), so that it survives their promotion."""
@@ -120,7 +120,7 @@ class RedisServer:
 
     host: str
     port: int = field(default=6379, validator=_port)
-    password_file: Path | None = field(default=None, validator=_absolute)
+    password_file: Path | None = field(default=None, validator=validators.optional(_absolute))
     username: str | None = None
 
     def password(self) -> str | None:
@@ -159,7 +159,7 @@ class Bucket:
     """A folder with the files `access-key` and `secret-key`."""
     region: str = "us-east-1"
     path_style: bool = True
-    ca_file: Path | None = field(default=None, validator=_absolute)
+    ca_file: Path | None = field(default=None, validator=validators.optional(_absolute))
     prefix: str = ""
 
 
@@ -288,7 +288,7 @@ def parse_settings(text: str, name: str = "settings") -> Settings:
     try:
         return _converter().structure(document, Settings)
     except Exception as error:
-        problems = "\n".join(f"  {problem}" for problem in transform_error(error, path="", format_exception=_problem))
+        problems = "\n".join("  " + problem.replace("@ .", "@ ") for problem in transform_error(error, path="", format_exception=_problem))
         raise InvalidSettings(f"{name} cannot be used:\n{problems}") from None
 
 

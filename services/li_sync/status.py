@@ -222,7 +222,7 @@ class _Collector:
 def make_site(settings: Settings) -> Flask:
     """The WSGI application. It has no route that changes anything."""
     site, observer, registry = Flask("li_sync", static_folder=None), Observer(settings), CollectorRegistry()
-    registry.register(_Collector(settings, observer))  # type: ignore[arg-type]
+    registry.register(_Collector(settings, observer))
 
     @site.get("/")
     def page() -> str:

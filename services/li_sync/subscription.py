@@ -116,7 +116,7 @@ def create(li: Connection, main: Connection, settings: Settings) -> str:
     options = "create_slot = false, slot_name = {slot}, copy_data = true, disable_on_error = true, origin = none, failover = {failover}"
     _run(
         li,
-        sql.SQL("CREATE SUBSCRIPTION {name} CONNECTION {connection} PUBLICATION {name} WITH (" + options + ")").format(  # type: ignore[arg-type]
+        sql.SQL("CREATE SUBSCRIPTION {name} CONNECTION {connection} PUBLICATION {name} WITH (" + options + ")").format(
             name=sql.Identifier(name),
             connection=sql.Literal(connection_text(settings)),
             slot=sql.Literal(slot),

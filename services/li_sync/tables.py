@@ -10,7 +10,7 @@ from attrs import frozen
 FULL, PRIMARY_KEY = "full", "primary key"
 
 
-class UnknownSchema(Exception):
+class UnknownSchema(Exception):  # noqa: N818 - a state of a database
     """A database's tables are not those that `tables.toml` was written for. The message says what to do."""
 
 
@@ -20,6 +20,10 @@ class Stream:
 
     stream: str
     sequence: str
+    rows: Mapping[str, str]
+    """Its tables, each with the column of its ids; the writer of a row stands in its column `instance_name`."""
+    falling: bool = False
+    """Whether ids are negative and fall."""
 
 
 @frozen
@@ -68,7 +72,7 @@ class Tables:
             [table for table in self.local if table in found],
             self.also_local,
             self.seeded,
-            self.streams,
+            {name: stream for name, stream in self.streams.items() if {*stream.rows} <= {*found}},
             self.local_streams,
         )
 

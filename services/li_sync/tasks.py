@@ -5,7 +5,7 @@ finds the first at work. What a run has done stands in its checkpoint.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _LONGEST_SECONDS = 7 * 24 * 3600
 log = get_task_logger(__name__)
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 - what became of a task
     """A task has failed; what of stands in its checkpoint and in the log."""
 
 
@@ -79,11 +79,11 @@ def make_app(settings: Settings) -> Celery:
         beat_schedule_filename=str(settings.state / "beat"),
     )
     for task in TASKS:
-        app.task(_body(settings, task), name=name(task))
+        app.task(name=name(task))(_body(settings, task))
     return app
 
 
-def _body(settings: Settings, task: str) -> Any:
+def _body(settings: Settings, task: str) -> Callable[[], None]:
     def body() -> None:
         try:
             facts = run_task(settings, task)

@@ -23,7 +23,10 @@ ROUNDS = 6
 
 # A plain index whose columns lead to few rows: the one with the most columns.
 _INDEX = """
-    SELECT array(SELECT a.attname FROM unnest(x.indkey::int2[]) WITH ORDINALITY k (n, o) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.n ORDER BY k.o)
+    SELECT array(
+        SELECT a.attname FROM unnest(x.indkey::int2[]) WITH ORDINALITY k (n, o)
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.n ORDER BY k.o
+    )
     FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
     WHERE c.oid = %s::regclass AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL AND m.amname = 'btree'
     ORDER BY x.indisprimary DESC, x.indisunique DESC, x.indnkeyatts DESC LIMIT 1

@@ -53,7 +53,11 @@ def postgresql_programs() -> Path:
             return Path(found)
     folder = REPOSITORY / ".tools" / "postgresql"
     run = subprocess.run(
-        [REPOSITORY / "tests/live/fetch-debian", "forky", "postgresql-18", folder], capture_output=True, text=True, timeout=_POSTGRESQL_SECONDS, check=False
+        [REPOSITORY / "tests/live/fetch-debian", "forky", "postgresql-18", folder],
+        capture_output=True,
+        text=True,
+        timeout=_POSTGRESQL_SECONDS,
+        check=False,
     )
     if run.returncode:
         pytest.skip(f"needs PostgreSQL 18: set POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
@@ -147,7 +151,20 @@ class Cluster:
         secret = self.folder.parent / "superuser"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        self.run("initdb", "-D", self.folder, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "--locale=C", "-E", "UTF8", "--no-sync")
+        self.run(
+            "initdb",
+            "-D",
+            self.folder,
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={secret}",
+            "--locale=C",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
         self.configure({"fsync": "off", "listen_addresses": f"'{LOOPBACK}'", "unix_socket_directories": "''", **settings})
 
     def configure(self, settings: Mapping[str, str]) -> None:
@@ -176,7 +193,9 @@ class Cluster:
 
     def connect(self, database: str = "synapse") -> psycopg.Connection[Any]:
         """As the superuser."""
-        return psycopg.connect(host=LOOPBACK, port=self.port, user="postgres", password=PASSWORD, dbname=database, autocommit=True, connect_timeout=5)
+        return psycopg.connect(
+            host=LOOPBACK, port=self.port, user="postgres", password=PASSWORD, dbname=database, autocommit=True, connect_timeout=5
+        )
 
     def sql(self, *statements: str, database: str = "synapse") -> list[Any]:
         """Run statements; the rows of the last."""
@@ -274,9 +293,7 @@ class Stack:
 
     def s3(self) -> Any:
         """A client that may do anything."""
-        return boto3.client(
-            "s3", endpoint_url=self.url("s3"), region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-        )
+        return boto3.client("s3", endpoint_url=self.url("s3"), region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
 
     # --- li_sync ---
 
@@ -313,7 +330,14 @@ class Stack:
         else:
             command = [python, "-m", "synapse.app.generic_worker", "-c", self.folder / "main/homeserver.yaml", "-c", folder / "worker.yaml"]
         program = self.programs[name] = self.exits.enter_context(running(command, name=name, folder=folder))
-        program.ready(lambda: _HTTP.request("GET", f"{self.url(name)}/health", timeout=2).status == 200 if accepts_connections(self.ports[name]) else False, 120)
+        program.ready(
+            lambda: (
+                _HTTP.request("GET", f"{self.url(name)}/health", timeout=2).status == 200
+                if accepts_connections(self.ports[name])
+                else False
+            ),
+            120,
+        )
         return program
 
     def register(self, name: str, *, admin: bool = False) -> User:
@@ -328,11 +352,17 @@ class Stack:
 
     def add_officer(self) -> None:
         """An account that exists on LI alone, made by the owner of LI's database."""
-        made = [synapse_python(), "-c", "import bcrypt, sys; print(bcrypt.hashpw(sys.argv[1].encode(), bcrypt.gensalt(4)).decode())", PASSWORD]
+        made = [
+            synapse_python(),
+            "-c",
+            "import bcrypt, sys; print(bcrypt.hashpw(sys.argv[1].encode(), bcrypt.gensalt(4)).decode())",
+            PASSWORD,
+        ]
         hashed = subprocess.run(made, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
         with self.li.connect() as connection:
             connection.execute(
-                "INSERT INTO public.users (name, password_hash, admin, creation_ts) VALUES (%s, %s, 1, 1)", (f"@{OFFICER}:{SERVER_NAME}", hashed)
+                "INSERT INTO public.users (name, password_hash, admin, creation_ts) VALUES (%s, %s, 1, 1)",
+                (f"@{OFFICER}:{SERVER_NAME}", hashed),
             )
 
     def officer(self) -> User:
@@ -364,14 +394,23 @@ def _homeserver(stack: Stack, name: str, database: Mapping[str, Any], redis: int
     folder = stack.folder / name
     (folder / "media").mkdir(parents=True)
     handlers = {"console": {"class": "logging.StreamHandler"}}
-    _write(folder / "log.yaml", {"version": 1, "disable_existing_loggers": False, "handlers": handlers, "root": {"level": "WARNING", "handlers": ["console"]}})
+    _write(
+        folder / "log.yaml",
+        {"version": 1, "disable_existing_loggers": False, "handlers": handlers, "root": {"level": "WARNING", "handlers": ["console"]}},
+    )
     many = {"per_second": 1000, "burst_count": 1000}
     provider = {
         "module": "s3_storage_provider.S3StorageProviderBackend",
         "store_local": name == "main",
         "store_remote": name == "main",
         "store_synchronous": True,
-        "config": {"bucket": bucket, "endpoint_url": stack.url("s3"), "region_name": "us-east-1", "access_key_id": "a", "secret_access_key": "b"},
+        "config": {
+            "bucket": bucket,
+            "endpoint_url": stack.url("s3"),
+            "region_name": "us-east-1",
+            "access_key_id": "a",
+            "secret_access_key": "b",
+        },
     }
     _write(
         folder / "homeserver.yaml",
@@ -380,7 +419,10 @@ def _homeserver(stack: Stack, name: str, database: Mapping[str, Any], redis: int
             "public_baseurl": f"{stack.url(name)}/",
             "pid_file": f"{folder}/pid",
             "listeners": _listeners(stack.ports[name], stack.ports[f"{name}:replication"]),
-            "database": {"name": "psycopg2", "args": {"host": LOOPBACK, "dbname": "synapse", "password": PASSWORD, "cp_min": 1, "cp_max": 5, **database}},
+            "database": {
+                "name": "psycopg2",
+                "args": {"host": LOOPBACK, "dbname": "synapse", "password": PASSWORD, "cp_min": 1, "cp_max": 5, **database},
+            },
             "redis": {"enabled": True, "host": LOOPBACK, "port": redis},
             "log_config": f"{folder}/log.yaml",
             "media_store_path": f"{folder}/media",
@@ -407,18 +449,32 @@ def _homeserver(stack: Stack, name: str, database: Mapping[str, Any], redis: int
 
 
 def _synapse_files(stack: Stack) -> None:
-    key = [synapse_python(), "-c", "from signedjson.key import *; import sys; write_signing_keys(sys.stdout, [generate_signing_key('a_1')])"]
+    key = [
+        synapse_python(),
+        "-c",
+        "from signedjson.key import *; import sys; write_signing_keys(sys.stdout, [generate_signing_key('a_1')])",
+    ]
     (stack.folder / "signing.key").write_text(subprocess.run(key, capture_output=True, text=True, timeout=60, check=True).stdout)
     writers = {"events": list(WRITERS), "receipts": [OTHER_STREAMS], "account_data": [OTHER_STREAMS]}
     workers = (*WRITERS, OTHER_STREAMS)
     addresses = {name: {"host": LOOPBACK, "port": stack.ports[f"{name}:replication"]} for name in ("main", *workers)}
     through = {"port": stack.service.port, "user": "synapse"}
     _homeserver(
-        stack, "main", through, stack.ports["redis-main"], MAIN_BUCKET, instance_map=addresses, stream_writers=writers, registration_shared_secret="reg"
+        stack,
+        "main",
+        through,
+        stack.ports["redis-main"],
+        MAIN_BUCKET,
+        instance_map=addresses,
+        stream_writers=writers,
+        registration_shared_secret="reg",
     )
     for name in workers:
         worker = {"worker_app": "synapse.app.generic_worker", "worker_name": name, "worker_log_config": f"{stack.folder}/main/log.yaml"}
-        _write(stack.folder / name / "worker.yaml", worker | {"worker_listeners": _listeners(stack.ports[name], stack.ports[f"{name}:replication"])})
+        _write(
+            stack.folder / name / "worker.yaml",
+            worker | {"worker_listeners": _listeners(stack.ports[name], stack.ports[f"{name}:replication"])},
+        )
     # LI's own main process is called `master`, as main's is: main's has another name here, and no writer of main has an address that answers.
     foreign = writers | {"push_rules": ["main-master"], "quarantined_media_changes": ["main-master"]}
     nowhere = {name: {"host": LOOPBACK, "port": 1} for names in foreign.values() for name in names}
@@ -450,7 +506,14 @@ def _settings(stack: Stack) -> None:
         (secrets / name).write_text(text + "\n")
 
     def database(port: int, user: str) -> dict[str, Any]:
-        return {"host": LOOPBACK, "port": port, "database": "synapse", "user": user, "password_file": f"{secrets}/password", "sslmode": "disable"}
+        return {
+            "host": LOOPBACK,
+            "port": port,
+            "database": "synapse",
+            "user": user,
+            "password_file": f"{secrets}/password",
+            "sslmode": "disable",
+        }
 
     def redis(name: str) -> dict[str, Any]:
         return {"host": LOOPBACK, "port": stack.ports[name]}
@@ -521,13 +584,44 @@ def running_stack() -> Iterator[Stack]:
             stack.programs[name] = exits.enter_context(running(command, name=name))
         moto = [synapse_python(), "-m", "moto.server", "-H", LOOPBACK, "-p", str(ports["s3"])]
         stack.programs["s3"] = exits.enter_context(running(moto, name="s3"))
-        main.make({"wal_level": "logical", "max_slot_wal_keep_size": "'192MB'", "synchronized_standby_slots": "'standby'", "max_connections": "100"})
+        main.make(
+            {
+                "wal_level": "logical",
+                "max_slot_wal_keep_size": "'192MB'",
+                "synchronized_standby_slots": "'standby'",
+                "max_connections": "100",
+            }
+        )
         main.start()
-        main.run("pg_basebackup", "-D", standby.folder, "-h", LOOPBACK, "-p", str(main.port), "-U", "postgres", "-C", "-S", "standby", "-X", "stream", "-c", "fast")
+        main.run(
+            "pg_basebackup",
+            "-D",
+            standby.folder,
+            "-h",
+            LOOPBACK,
+            "-p",
+            str(main.port),
+            "-U",
+            "postgres",
+            "-C",
+            "-S",
+            "standby",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        )
         (standby.folder / "standby.signal").touch()
-        standby_settings = {"primary_slot_name": "'standby'", "hot_standby_feedback": "on", "sync_replication_slots": "on", "synchronized_standby_slots": "''"}
+        standby_settings = {
+            "primary_slot_name": "'standby'",
+            "hot_standby_feedback": "on",
+            "sync_replication_slots": "on",
+            "synchronized_standby_slots": "''",
+        }
         quoted = PASSWORD.replace("'", "\\'")
-        conninfo = f"host={LOOPBACK} port={main.port} user=postgres dbname=postgres password='{quoted}'".replace("'", "''").replace("\\''", "\\\\''")
+        conninfo = f"host={LOOPBACK} port={main.port} user=postgres dbname=postgres password='{quoted}'".replace("'", "''").replace(
+            "\\''", "\\\\''"
+        )
         standby.configure({**standby_settings, "primary_conninfo": f"'{conninfo}'"})
         standby.start()
         li.make({"log_error_verbosity": "terse"})

@@ -81,7 +81,9 @@ def site(stack: Stack, report: Report) -> Site:
     admin = stack.register("admin", admin=True)
     rooms = []
     for number in range(8):
-        room = alice.call("POST", "/createRoom", {"preset": "private_chat", "name": f"room {number}", "invite": [f"@bob:{SERVER_NAME}"]}).ok()["room_id"]
+        room = alice.call(
+            "POST", "/createRoom", {"preset": "private_chat", "name": f"room {number}", "invite": [f"@bob:{SERVER_NAME}"]}
+        ).ok()["room_id"]
         bob.call("POST", f"/rooms/{quote(room)}/join", {}).ok()
         rooms.append(room)
     for room in rooms:
@@ -106,7 +108,10 @@ def percentiles(delays: Sequence[float]) -> str:
 
 def test_every_table_of_synapse_is_in_exactly_one_list(stack: Stack) -> None:
     tables = synapse_tables()
-    found = {name for (name,) in stack.main.sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')")}
+    found = {
+        name
+        for (name,) in stack.main.sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')")
+    }
     assert {*tables.published} | {*tables.local} == found
     assert not {*tables.published} & {*tables.local}
     version = stack.main.sql("SELECT version FROM schema_version")[0][0]
@@ -170,7 +175,9 @@ def test_the_publication_names_exactly_the_published_tables_and_each_has_an_iden
 
 def test_prepare_again_changes_nothing(site: Site) -> None:
     def state() -> list[Any]:
-        main = site.stack.main.sql("SELECT relname, relreplident, relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1")
+        main = site.stack.main.sql(
+            "SELECT relname, relreplident, relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
         slots = site.stack.main.sql("SELECT slot_name FROM pg_replication_slots ORDER BY 1")
         publication = site.stack.main.sql("SELECT * FROM pg_publication_tables ORDER BY 2, 3")
         li = site.stack.li.sql("SELECT relname, relnamespace, relreplident, relacl FROM pg_class WHERE relkind = 'r' ORDER BY 1, 2")
@@ -264,16 +271,28 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
 
     carol, bob = f"@carol:{SERVER_NAME}", f"@bob:{SERVER_NAME}"
     rooms = "/_synapse/admin/v1/rooms"
-    yield "message", lambda: remember("event", alice.send(site.rooms[0], f"m {mark}")), lambda: made.get("event") in str(get(f"/rooms/{room}/messages?dir=b&limit=9"))
+    yield (
+        "message",
+        lambda: remember("event", alice.send(site.rooms[0], f"m {mark}")),
+        lambda: made.get("event") in str(get(f"/rooms/{room}/messages?dir=b&limit=9")),
+    )
     relation = lambda: {"rel_type": "m.replace", "event_id": made["event"]}  # noqa: E731
     yield (
         "edit",
-        lambda: alice.send(site.rooms[0], "", body="* e", msgtype="m.text", **{"m.new_content": {"body": "e", "msgtype": "m.text"}, "m.relates_to": relation()}),
+        lambda: alice.send(
+            site.rooms[0],
+            "",
+            body="* e",
+            msgtype="m.text",
+            **{"m.new_content": {"body": "e", "msgtype": "m.text"}, "m.relates_to": relation()},
+        ),
         lambda: "m.replace" in str(get(f"/rooms/{room}/event/{made['event']}").get("unsigned")),
     )
     yield (
         "reaction",
-        lambda: site.bob.send(site.rooms[0], "", kind="m.reaction", **{"m.relates_to": {"rel_type": "m.annotation", "event_id": made["event"], "key": "x"}}),
+        lambda: site.bob.send(
+            site.rooms[0], "", kind="m.reaction", **{"m.relates_to": {"rel_type": "m.annotation", "event_id": made["event"], "key": "x"}}
+        ),
         lambda: len(get(f"/_matrix/client/v1/rooms/{room}/relations/{made['event']}/m.annotation").get("chunk", [])) == 1,
     )
     yield (
@@ -281,32 +300,79 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
         lambda: alice.call("PUT", f"/rooms/{room}/redact/{made['event']}/{mark}", {}).ok(),
         lambda: get(f"/rooms/{room}/event/{made['event']}").get("content") == {},
     )
-    yield "the original of what was redacted", lambda: None, lambda: f"m {mark}" in str(get(f"/_synapse/admin/v1/fetch_event/{made['event']}", officer))
-    yield "room name", lambda: alice.call("PUT", f"/rooms/{room}/state/m.room.name", {"name": mark}).ok(), lambda: get(f"/rooms/{room}/state/m.room.name").get("name") == mark
+    yield (
+        "the original of what was redacted",
+        lambda: None,
+        lambda: f"m {mark}" in str(get(f"/_synapse/admin/v1/fetch_event/{made['event']}", officer)),
+    )
+    yield (
+        "room name",
+        lambda: alice.call("PUT", f"/rooms/{room}/state/m.room.name", {"name": mark}).ok(),
+        lambda: get(f"/rooms/{room}/state/m.room.name").get("name") == mark,
+    )
     yield "room name in the admin API", lambda: None, lambda: get(f"{rooms}?search_term={mark}", officer).get("total_rooms") == 1
     yield (
         "power levels",
-        lambda: alice.call("PUT", f"/rooms/{room}/state/m.room.power_levels", {"users": {f"@alice:{SERVER_NAME}": 100, bob: int(mark[-2:])}}).ok(),
+        lambda: alice.call(
+            "PUT", f"/rooms/{room}/state/m.room.power_levels", {"users": {f"@alice:{SERVER_NAME}": 100, bob: int(mark[-2:])}}
+        ).ok(),
         lambda: get(f"/rooms/{room}/state/m.room.power_levels").get("users", {}).get(bob) == int(mark[-2:]),
     )
-    yield "invitation", lambda: alice.call("POST", f"/rooms/{room}/invite", {"user_id": carol}).ok(), lambda: "invite" in str([e for e in get(f"/rooms/{room}/members").get("chunk", []) if e["state_key"] == carol])
-    yield "join", lambda: site.carol.call("POST", f"/rooms/{room}/join", {}).ok(), lambda: carol in get(f"/rooms/{room}/joined_members").get("joined", {})
+    yield (
+        "invitation",
+        lambda: alice.call("POST", f"/rooms/{room}/invite", {"user_id": carol}).ok(),
+        lambda: "invite" in str([e for e in get(f"/rooms/{room}/members").get("chunk", []) if e["state_key"] == carol]),
+    )
+    yield (
+        "join",
+        lambda: site.carol.call("POST", f"/rooms/{room}/join", {}).ok(),
+        lambda: carol in get(f"/rooms/{room}/joined_members").get("joined", {}),
+    )
     yield "join in the admin API", lambda: None, lambda: carol in get(f"{rooms}/{room}/members", officer).get("members", [])
-    yield "kick", lambda: alice.call("POST", f"/rooms/{room}/kick", {"user_id": carol}).ok(), lambda: carol not in get(f"/rooms/{room}/joined_members").get("joined", {carol: 1})
+    yield (
+        "kick",
+        lambda: alice.call("POST", f"/rooms/{room}/kick", {"user_id": carol}).ok(),
+        lambda: carol not in get(f"/rooms/{room}/joined_members").get("joined", {carol: 1}),
+    )
     yield (
         "new room",
-        lambda: remember("room", quote(alice.call("POST", "/createRoom", {"name": f"new {mark}", "room_alias_name": f"a{mark}"}).ok()["room_id"])),
+        lambda: remember(
+            "room", quote(alice.call("POST", "/createRoom", {"name": f"new {mark}", "room_alias_name": f"a{mark}"}).ok()["room_id"])
+        ),
         lambda: made.get("room", "-") in map(quote, get("/sync?timeout=0")["rooms"]["join"]),
     )
     alias = quote(f"#a{mark}:{SERVER_NAME}")
     yield "alias", lambda: None, lambda: "room_id" in get(f"/directory/room/{alias}")
-    yield "alias deleted", lambda: alice.call("DELETE", f"/directory/room/{alias}").ok(), lambda: "room_id" not in get(f"/directory/room/{alias}")
-    yield "new user", lambda: site.stack.register(f"u{mark}"), lambda: get(f"/_synapse/admin/v2/users?user_id=u{mark}", officer).get("total") == 1
-    yield "display name", lambda: alice.call("PUT", f"/profile/@alice:{SERVER_NAME}/displayname", {"displayname": mark}).ok(), lambda: get(f"/profile/@alice:{SERVER_NAME}").get("displayname") == mark
-    yield "user locked", lambda: admin.call("PUT", f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", {"locked": True}).ok(), lambda: get(f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", officer).get("locked") is True
-    yield "user deactivated", lambda: admin.call("POST", f"/_synapse/admin/v1/deactivate/@u{mark}:{SERVER_NAME}", {"erase": True}).ok(), lambda: get(f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", officer).get("deactivated") is True
+    yield (
+        "alias deleted",
+        lambda: alice.call("DELETE", f"/directory/room/{alias}").ok(),
+        lambda: "room_id" not in get(f"/directory/room/{alias}"),
+    )
+    yield (
+        "new user",
+        lambda: site.stack.register(f"u{mark}"),
+        lambda: get(f"/_synapse/admin/v2/users?user_id=u{mark}", officer).get("total") == 1,
+    )
+    yield (
+        "display name",
+        lambda: alice.call("PUT", f"/profile/@alice:{SERVER_NAME}/displayname", {"displayname": mark}).ok(),
+        lambda: get(f"/profile/@alice:{SERVER_NAME}").get("displayname") == mark,
+    )
+    yield (
+        "user locked",
+        lambda: admin.call("PUT", f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", {"locked": True}).ok(),
+        lambda: get(f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", officer).get("locked") is True,
+    )
+    yield (
+        "user deactivated",
+        lambda: admin.call("POST", f"/_synapse/admin/v1/deactivate/@u{mark}:{SERVER_NAME}", {"erase": True}).ok(),
+        lambda: get(f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", officer).get("deactivated") is True,
+    )
     media = f"/_synapse/admin/v1/users/@alice:{SERVER_NAME}/media?limit=1000"
-    upload = lambda: remember("media", alice.call("POST", "/_matrix/media/v3/upload?filename=a.png", raw=PICTURE + mark.encode()).ok()["content_uri"].split("/")[-1])  # noqa: E731
+    upload = lambda: remember(
+        "media",
+        alice.call("POST", "/_matrix/media/v3/upload?filename=a.png", raw=PICTURE + mark.encode()).ok()["content_uri"].split("/")[-1],
+    )  # noqa: E731
     yield "upload", upload, lambda: made.get("media", "-") in str(get(media, officer))
     yield (
         "media quarantined",
@@ -317,7 +383,11 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
     yield "account data", lambda: at_streams("PUT", data, {"v": mark}), lambda: get(data).get("v") == mark
     tags = f"/user/@alice:{SERVER_NAME}/rooms/{room}/tags"
     yield "tag", lambda: at_streams("PUT", f"{tags}/u.{mark}", {"order": 0.5}), lambda: f"u.{mark}" in get(tags).get("tags", {})
-    yield "push rule", lambda: alice.call("PUT", f"/pushrules/global/content/p{mark}", {"pattern": mark, "actions": ["notify"]}).ok(), lambda: "actions" in get(f"/pushrules/global/content/p{mark}")
+    yield (
+        "push rule",
+        lambda: alice.call("PUT", f"/pushrules/global/content/p{mark}", {"pattern": mark, "actions": ["notify"]}).ok(),
+        lambda: "actions" in get(f"/pushrules/global/content/p{mark}"),
+    )
     yield (
         "receipt",
         lambda: at_streams("POST", f"/rooms/{room}/receipt/m.read/{remember('read', alice.send(site.rooms[0], 'read me'))}", {}, site.bob),
@@ -325,19 +395,45 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
     )
     yield (
         "key backup",
-        lambda: alice.call("POST", "/room_keys/version", {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": mark}}).ok(),
+        lambda: alice.call(
+            "POST", "/room_keys/version", {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": mark}}
+        ).ok(),
         lambda: mark in str(get("/room_keys/version")),
     )
-    yield "report of an event", lambda: site.bob.call("POST", f"/rooms/{room}/report/{made['read']}", {"reason": mark}).ok(), lambda: mark in str(get("/_synapse/admin/v1/event_reports", officer))
+    yield (
+        "report of an event",
+        lambda: site.bob.call("POST", f"/rooms/{room}/report/{made['read']}", {"reason": mark}).ok(),
+        lambda: mark in str(get("/_synapse/admin/v1/event_reports", officer)),
+    )
     sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0"
     lists = {"lists": {"a": {"ranges": [[0, 50]], "timeline_limit": 5, "required_state": [["m.room.name", ""]]}}}
     slid = lambda: li.call("POST", sliding, lists).ok()["rooms"]  # noqa: E731
-    yield "message in sliding sync", lambda: remember("slid", alice.send(site.rooms[0], f"s {mark}")), lambda: made.get("slid", "-") in str(slid())
-    yield "room name in sliding sync", lambda: alice.call("PUT", f"/rooms/{room}/state/m.room.name", {"name": f"s{mark}"}).ok(), lambda: slid()[site.rooms[0]].get("name") == f"s{mark}"
+    yield (
+        "message in sliding sync",
+        lambda: remember("slid", alice.send(site.rooms[0], f"s {mark}")),
+        lambda: made.get("slid", "-") in str(slid()),
+    )
+    yield (
+        "room name in sliding sync",
+        lambda: alice.call("PUT", f"/rooms/{room}/state/m.room.name", {"name": f"s{mark}"}).ok(),
+        lambda: slid()[site.rooms[0]].get("name") == f"s{mark}",
+    )
     search = {"search_categories": {"room_events": {"search_term": f"word{mark}"}}}
-    yield "search", lambda: alice.send(site.rooms[0], f"word{mark}"), lambda: li.call("POST", "/search", search).ok()["search_categories"]["room_events"]["count"] == 1
-    yield "room left", lambda: alice.call("POST", f"/rooms/{made['room']}/leave", {}).ok(), lambda: made["room"] not in map(quote, get("/sync?timeout=0")["rooms"]["join"])
-    yield "room deleted", lambda: admin.call("DELETE", f"/_synapse/admin/v2/rooms/{made['room']}", {"purge": True}).ok(), lambda: "errcode" in get(f"{rooms}/{made['room']}", officer)
+    yield (
+        "search",
+        lambda: alice.send(site.rooms[0], f"word{mark}"),
+        lambda: li.call("POST", "/search", search).ok()["search_categories"]["room_events"]["count"] == 1,
+    )
+    yield (
+        "room left",
+        lambda: alice.call("POST", f"/rooms/{made['room']}/leave", {}).ok(),
+        lambda: made["room"] not in map(quote, get("/sync?timeout=0")["rooms"]["join"]),
+    )
+    yield (
+        "room deleted",
+        lambda: admin.call("DELETE", f"/_synapse/admin/v2/rooms/{made['room']}", {"purge": True}).ok(),
+        lambda: "errcode" in get(f"{rooms}/{made['room']}", officer),
+    )
 
 
 def test_whatever_happens_on_main_is_shown_within_seconds_though_caches_are_warm(site: Site) -> None:
@@ -372,7 +468,10 @@ def sweep(site: Site) -> dict[str, Any]:
         return {name: what for name, what in document.items() if name not in names}
 
     # The officers are LI's own; so are devices, and when somebody was last seen.
-    compare("/_synapse/admin/v2/users?limit=500&deactivated=true", lambda b: sorted([without(u, "last_seen_ts") for u in b["users"] if OFFICER not in u["name"]], key=lambda u: str(u["name"])))
+    compare(
+        "/_synapse/admin/v2/users?limit=500&deactivated=true",
+        lambda b: sorted([without(u, "last_seen_ts") for u in b["users"] if OFFICER not in u["name"]], key=lambda u: str(u["name"])),
+    )
     compare("/_synapse/admin/v1/rooms?limit=500", lambda b: sorted(b["rooms"], key=lambda r: str(r["room_id"])))
     for room in [quote(room["room_id"]) for room in site.admin.call("GET", "/_synapse/admin/v1/rooms?limit=500").ok()["rooms"]]:
         base = f"/_synapse/admin/v1/rooms/{room}"
@@ -425,7 +524,10 @@ def test_an_event_that_main_finishes_late_is_not_lost(site: Site) -> None:
             threads = [send_in_background(site, sent, "slow", slow)]
             time.sleep(1)
             for number in range(3):
-                threads += [send_in_background(site, sent, f"same {number}", same), send_in_background(site, sent, f"other {number}", other)]
+                threads += [
+                    send_in_background(site, sent, f"same {number}", same),
+                    send_in_background(site, sent, f"other {number}", other),
+                ]
                 time.sleep(0.5)
             wait_for(lambda: len(sent) >= 6, 20, "events after it")
             assert "slow" not in sent
@@ -479,7 +581,13 @@ def test_media_is_in_lis_bucket_and_is_served_from_there(site: Site) -> None:
     site.stack.task("mirror_media")
     assert objects(site, LI_BUCKET) == objects(site, MAIN_BUCKET)
     for name, bytes_ in ((media, PICTURE), (large, LARGE)):
-        wait_for(lambda name=name, bytes_=bytes_: site.officer.call("GET", f"/_matrix/client/v1/media/download/{SERVER_NAME}/{name}").body == bytes_, 10, "the download")  # type: ignore[misc]
+        wait_for(
+            lambda name=name, bytes_=bytes_: (
+                site.officer.call("GET", f"/_matrix/client/v1/media/download/{SERVER_NAME}/{name}").body == bytes_
+            ),
+            10,
+            "the download",
+        )  # type: ignore[misc]
 
 
 def test_media_that_was_changed_or_lost_on_li_is_repaired_and_what_main_deletes_goes(site: Site) -> None:
@@ -532,15 +640,22 @@ def test_whatever_somebody_tries_to_write_from_li_changes_nothing_and_replicatio
     # Answered as if it were done, and never done: what LI's proxy has to refuse.
     silent: list[tuple[str, User, str, str, Any]] = [
         ("delete a room", officer, "DELETE", f"{admin}/v2/rooms/{room}", {"purge": True}),
-        ("purge a room's history", officer, "POST", f"{admin}/v1/purge_history/{room}", {"purge_up_to_ts": 2**52, "delete_local_events": True}),
+        (
+            "purge a room's history",
+            officer,
+            "POST",
+            f"{admin}/v1/purge_history/{room}",
+            {"purge_up_to_ts": 2**52, "delete_local_events": True},
+        ),
     ]
     answers = {name: user.call(method, path, body, timeout=5).status for name, user, method, path, body in attempts}
     assert {status for status in answers.values()} <= {500, 0}, answers
     assert {user.call(method, path, body, timeout=5).status for _, user, method, path, body in silent} == {200}
     assert officer.call("POST", "/_matrix/media/v3/upload", raw=b"x").status == 500
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(
-        **{**site.stack.settings.li.owner.parameters(), "user": "synapse_li"}, autocommit=True
-    ) as connection:
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+        psycopg.connect(**{**site.stack.settings.li.owner.parameters(), "user": "synapse_li"}, autocommit=True) as connection,
+    ):
         connection.execute("DELETE FROM public.events")
     with reading(li) as reader:
         reader.wait_for(list(burst(site, 2)), 20)
@@ -561,7 +676,11 @@ def test_nobody_logs_in_to_li_with_a_password_of_main(site: Site) -> None:
 
 
 def test_a_row_that_is_missing_on_li_and_one_that_differs_are_found(site: Site) -> None:
-    site.stack.li.sql("CREATE TABLE kept AS SELECT * FROM public.room_aliases", "DELETE FROM public.room_aliases", "UPDATE public.rooms SET is_public = true")
+    site.stack.li.sql(
+        "CREATE TABLE kept AS SELECT * FROM public.room_aliases",
+        "DELETE FROM public.room_aliases",
+        "UPDATE public.rooms SET is_public = true",
+    )
     said = site.stack.task("verify", code=1).stderr
     site.stack.li.sql("INSERT INTO public.room_aliases SELECT * FROM kept", "DROP TABLE kept", "UPDATE public.rooms SET is_public = false")
     assert "rooms" in said
@@ -625,16 +744,27 @@ def test_nothing_is_lost_when_lis_postgresql_is_lost(site: Site) -> None:
 @pytest.fixture(scope="module")
 def celery(site: Site) -> Iterator[Path]:
     """A worker and beat, as deployed."""
-    with running(site.stack.command("worker"), name="worker", folder=REPOSITORY), running(site.stack.command("beat"), name="beat", folder=REPOSITORY):
+    with (
+        running(site.stack.command("worker"), name="worker", folder=REPOSITORY),
+        running(site.stack.command("beat"), name="beat", folder=REPOSITORY),
+    ):
         yield site.stack.folder / "state"
 
 
 def test_beat_and_worker_run_the_tasks_on_schedule(site: Site, celery: Path) -> None:
     begin = time.time()
     for task in ("watch", "mirror_new_media", "mirror_media", "verify"):
-        wait_for(lambda task=task: site.stack.checkpoint(task)["started"] > begin and site.stack.checkpoint(task)["state"] == "succeeded", 120, task)  # type: ignore[misc]
+        wait_for(
+            lambda task=task: site.stack.checkpoint(task)["started"] > begin and site.stack.checkpoint(task)["state"] == "succeeded",
+            120,
+            task,
+        )  # type: ignore[misc]
     subprocess.run(site.stack.command("send", "refresh"), cwd=REPOSITORY, check=True, timeout=60)
-    wait_for(lambda: site.stack.checkpoint("refresh")["started"] > begin and site.stack.checkpoint("refresh")["state"] == "succeeded", 60, "refresh")
+    wait_for(
+        lambda: site.stack.checkpoint("refresh")["started"] > begin and site.stack.checkpoint("refresh")["state"] == "succeeded",
+        60,
+        "refresh",
+    )
 
 
 def test_an_upload_is_on_li_seconds_later(site: Site, celery: Path) -> None:
@@ -672,7 +802,11 @@ def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Sit
                 begun = site.stack.checkpoint(task)["runs"] if (site.stack.folder / "state" / f"{task}.json").exists() else 0
                 with running(site.stack.command("run", task), name=task, folder=REPOSITORY) as program:
                     path = site.stack.folder / "state" / f"{task}.json"
-                    wait_for(lambda: path.exists() and site.stack.checkpoint(task)["runs"] > begun or program.process.poll() is not None, 90, task)  # noqa: B023
+                    wait_for(
+                        lambda: path.exists() and site.stack.checkpoint(task)["runs"] > begun or program.process.poll() is not None,
+                        90,
+                        task,
+                    )  # noqa: B023
                     time.sleep(0.15 * attempt if task != "rebuild" else 1.5 * attempt)
                     program.kill()
                     killed[task] += site.stack.checkpoint(task)["state"] == "running"
@@ -680,7 +814,9 @@ def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Sit
                     # It was killed after the swap: sessions are the new database's.
                     break
                 sent = burst(site, 1)
-                if not site.stack.li.sql("SELECT subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE datname = 'synapse'")[0][0]:
+                if not site.stack.li.sql(
+                    "SELECT subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE datname = 'synapse'"
+                )[0][0]:
                     site.stack.task("watch")
                 reader.wait_for(sent, 60)
     assert not reader.twice
@@ -688,7 +824,11 @@ def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Sit
     found = json.loads(site.stack.task("mirror_media").stdout)
     assert found["failed"] == 0
     assert objects(site, LI_BUCKET).items() >= {**before, **new}.items()
-    assert not [name for name, _ in plan if site.stack.checkpoint(name)["runs"] and site.stack.checkpoint(name)["interruptions"] == 0 and killed[name] > 1]
+    assert not [
+        name
+        for name, _ in plan
+        if site.stack.checkpoint(name)["runs"] and site.stack.checkpoint(name)["interruptions"] == 0 and killed[name] > 1
+    ]
     site.stack.task("prepare")
     slots = site.stack.main.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'")
     site.stack.task("rebuild")
@@ -751,8 +891,12 @@ def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_a
     # Main goes on, and throws away its log when it is more than max_slot_wal_keep_size.
     missed = burst(site, 2)
     # Each message fills most of a segment's page; a checkpoint after enough of them lets the slot go.
-    site.stack.main.sql("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 250000)", "DROP TABLE filler", "CHECKPOINT")
-    site.stack.main.sql("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 100000)", "DROP TABLE filler", "CHECKPOINT")
+    site.stack.main.sql(
+        "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 250000)", "DROP TABLE filler", "CHECKPOINT"
+    )
+    site.stack.main.sql(
+        "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 100000)", "DROP TABLE filler", "CHECKPOINT"
+    )
     assert site.stack.main.sql("SELECT wal_status FROM pg_replication_slots WHERE slot_name LIKE 'li%'") == [("lost",)]
     missed |= burst(site, 1)
     wait_for(lambda: metric(site, "li_sync_slot_lost") == 1, 20, "the metric")
