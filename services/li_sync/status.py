@@ -11,14 +11,14 @@ from typing import Any
 
 import psycopg
 from attrs import define, field, frozen
-from flask import Flask, Response, jsonify, render_template_string
+from flask import Flask, Response, jsonify, render_template
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.li_sync.checkpoint import Checkpoint, Checkpoints
 from services.li_sync.postgres import TASKS, connect, tasks_at_work, value
 from services.li_sync.run import explain
-from services.li_sync.settings import Settings, read_settings
+from services.li_sync.settings import InvalidSettings, Settings, read_settings
 from services.li_sync.subscription import Slot, Subscription, read_slot, read_subscription
 
 _FRESH_SECONDS = 5.0
@@ -27,21 +27,6 @@ _SIZES = {
     "lag_bytes": "Log that LI has not confirmed",
     "safe_bytes": "What main may still write before the slot is lost",
 }
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="10"><title>LI synchronisation</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:72rem}table{border-collapse:collapse}td,th{text-align:left;padding:.3rem .8rem;
-border-bottom:1px solid #ccc;vertical-align:top}.bad{color:#a40000;font-weight:600}</style></head><body>
-<h1>LI synchronisation</h1>
-<p role="status" class="{{ '' if status.well else 'bad' }}">{{ 'LI is current.' if status.well else 'LI needs attention.' }}</p>
-{% if status.problems %}<ul>{% for problem in status.problems %}<li class="bad">{{ problem }}</li>{% endfor %}</ul>{% endif %}
-<h2>Replication</h2><table>
-{% for name, what in status.replication.items() %}<tr><th scope="row">{{ name }}</th><td>{{ what }}</td></tr>{% endfor %}</table>
-<h2>Tasks</h2><table><tr><th>task</th><th>state</th><th>last success</th><th>took</th><th>what it found</th></tr>
-{% for task in status.tasks %}<tr><th scope="row">{{ task.task }}</th><td class="{{ 'bad' if task.state in ('failed', 'interrupted') }}">{{ task.state }}
-{% if task.error %}<br>{{ task.error }}{% endif %}{% if task.step %}<br>{{ task.step }}{% endif %}</td><td>{{ task.succeeded_at or 'never' }}</td>
-<td>{{ '%.1f s' % task.seconds if task.seconds is not none else '' }}</td>
-<td>{% for name, what in task.facts.items() %}{{ name }}: {{ what }}<br>{% endfor %}</td></tr>{% endfor %}</table></body></html>"""
 
 
 @frozen
@@ -85,7 +70,7 @@ def observe(settings: Settings) -> Observation:
             problems.append("LI's subscription is off")
         elif not subscription.working:
             problems.append("LI's subscription has no worker")
-    except psycopg.Error as error:
+    except (psycopg.Error, InvalidSettings) as error:
         problems.append(f"LI's database: {explain(error)}")
     try:
         with connect(settings.main.replication, statement_seconds=5, read_only=True) as main:
@@ -95,7 +80,7 @@ def observe(settings: Settings) -> Observation:
             problems.append("main has no replication slot for LI: run rebuild")
         elif slot and slot.lost:
             problems.append("LI's replication slot on main is lost: run rebuild")
-    except psycopg.Error as error:
+    except (psycopg.Error, InvalidSettings) as error:
         problems.append(f"main's database: {explain(error)}")
     return Observation(subscription, slot, position, at_work, tuple(problems))
 
@@ -221,12 +206,16 @@ class _Collector:
 
 def make_site(settings: Settings) -> Flask:
     """The WSGI application. It has no route that changes anything."""
-    site, observer, registry = Flask("li_sync", static_folder=None), Observer(settings), CollectorRegistry()
+    site, observer, registry = (
+        Flask("li_sync", static_folder=None, template_folder=str(Path(__file__).parent)),
+        Observer(settings),
+        CollectorRegistry(),
+    )
     registry.register(_Collector(settings, observer))
 
     @site.get("/")
     def page() -> str:
-        return render_template_string(PAGE, status=status(settings, observer.observe()))
+        return render_template("status.html", status=status(settings, observer.observe()))
 
     @site.get("/api/v1/status")
     def api() -> Response:

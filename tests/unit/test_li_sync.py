@@ -10,9 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.li_sync import follow as following
 from services.li_sync import watch as watching
 from services.li_sync.checkpoint import Checkpoints
-from services.li_sync.follow import Feed, Row
+from services.li_sync.follow import Feed, Position, Positions, Row
 from services.li_sync.media import Object, _side_by_side
 from services.li_sync.postgres import TASKS, Problem
 from services.li_sync.refresh import _rolled_out
@@ -22,7 +23,14 @@ from services.li_sync.subscription import SWAPPING, Slot, Subscription
 from services.li_sync.tables import UnknownSchema, synapse_tables
 from services.li_sync.tasks import beat_schedule, make_app, queue
 
-DATABASE = {"host": "127.0.0.1", "port": 1, "database": "synapse", "user": "somebody", "password_file": "/run/secrets/password", "sslmode": "disable"}
+DATABASE = {
+    "host": "127.0.0.1",
+    "port": 1,
+    "database": "synapse",
+    "user": "somebody",
+    "password_file": "/run/secrets/password",
+    "sslmode": "disable",
+}
 BUCKET = {"endpoint": "http://minio:9000", "name": "media", "keys": "/run/secrets/keys"}
 DOCUMENT: dict[str, Any] = {
     "state": "/var/lib/li-sync",
@@ -74,9 +82,9 @@ def test_a_mistake_in_the_settings_is_named_with_what_to_write(changes: Mapping[
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(InvalidSettings) as caught:
-        settings_with(state="here", broker={"host": 1})
-    assert "state" in str(caught.value)
-    assert "1 is not a text" in str(caught.value)
+        settings_with(broker={"host": 1}, media={"source": BUCKET, "target": BUCKET | {"name": 2}})
+    assert "2 is not a text @ media.target.name" in str(caught.value)
+    assert "1 is not a text @ broker.host" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["[", "- a", "", "a: &a [*a]"])
@@ -126,7 +134,15 @@ def test_an_older_schema_may_lack_tables() -> None:
 
 def test_credentials_and_sessions_are_published_to_nobody() -> None:
     tables = synapse_tables()
-    for name in ("access_tokens", "refresh_tokens", "login_tokens", "open_id_tokens", "sessions", "ui_auth_sessions", "threepid_validation_token"):
+    for name in (
+        "access_tokens",
+        "refresh_tokens",
+        "login_tokens",
+        "open_id_tokens",
+        "sessions",
+        "ui_auth_sessions",
+        "threepid_validation_token",
+    ):
         assert name in tables.local
     assert tables.withheld_columns["users"] == ["password_hash"]
 
@@ -155,22 +171,18 @@ def test_a_checkpoint_that_is_half_a_file_is_an_error_that_names_it(tmp_path: Pa
 
 
 def feed() -> Feed:
-    return Feed(synapse_tables(), "main-master", counter=1_000)
+    return Feed("main-master", counter=1_000)
 
 
 def test_a_position_is_said_with_itself_as_the_one_before() -> None:
-    assert list(feed().positions([("events", "event-persister-0", 7)], all_of_them=False)) == ["POSITION events event-persister-0 7 7"]
+    assert list(feed().positions([Position("events", "event-persister-0", 7)], all_of_them=False)) == [
+        "POSITION events event-persister-0 7 7"
+    ]
 
 
-def test_mains_main_process_has_another_name_on_li_and_backfilled_positions_are_positive() -> None:
-    said = list(feed().positions([("push_rules_stream", "master", 3), ("backfill", "event-persister-0", -4)], all_of_them=False))
-    assert said == ["POSITION backfill event-persister-0 4 4", "POSITION push_rules main-master 3 3"]
-
-
-def test_streams_that_lis_own_synapse_writes_are_never_said_and_unknown_ones_are_counted() -> None:
-    each = feed()
-    assert not list(each.positions([("to_device", "master", 3), ("of_a_later_synapse", "master", 1)], all_of_them=True))
-    assert each.unknown == {"of_a_later_synapse"}
+def test_mains_main_process_has_another_name_on_li() -> None:
+    said = list(feed().positions([Position("push_rules", "master", 3)], all_of_them=False))
+    assert said == ["POSITION push_rules main-master 3 3"]
 
 
 @given(st.lists(st.lists(st.integers(1, 40), max_size=8), max_size=8))
@@ -184,17 +196,17 @@ def test_every_cache_row_is_said_once_in_whatever_order_it_comes_and_the_counter
     assert all(counter > 1_000 for counter in counters)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["events", "receipts"]), st.sampled_from(["a", "b"]), st.integers(1, 9)), max_size=20))
-def test_the_last_position_of_every_writer_is_said_and_none_twice_in_a_row(found: list[tuple[str, str, int]]) -> None:
+@given(st.lists(st.builds(Position, st.sampled_from(["events", "receipts"]), st.sampled_from(["a", "b"]), st.integers(1, 9)), max_size=20))
+def test_the_last_position_of_every_writer_is_said_and_none_twice_in_a_row(found: list[Position]) -> None:
     each, said = feed(), []
     for one in found:
         said += list(each.positions([one], all_of_them=False))
     last: dict[tuple[str, str], int] = {}
     expected = []
-    for stream, writer, position in found:
-        if last.get((stream, writer)) != position:
-            expected.append(f"POSITION {stream} {writer} {position} {position}")
-        last[stream, writer] = position
+    for one in found:
+        if last.get((one.stream, one.writer)) != one.id:
+            expected.append(f"POSITION {one.stream} {one.writer} {one.id} {one.id}")
+        last[one.stream, one.writer] = one.id
     assert said == expected
 
 
@@ -202,6 +214,58 @@ def test_cache_rows_are_said_as_synapse_reads_them() -> None:
     (message,) = feed().rows([Row(5, "get_user_by_id", ["@a:b"], 17)])
     assert message.startswith("RDATA caches li-feeder 1001 ")
     assert json.loads(message.split(" ", 4)[4]) == ["get_user_by_id", ["@a:b"], 17]
+
+
+class _Replica:
+    """LI's database: what `stream_positions` has, and which ids of events are whose."""
+
+    def __init__(self) -> None:
+        self.positions: list[tuple[str, str, int]] = []
+        self.ids: dict[str, list[int]] = {}
+
+    def rows(self, *_: Any) -> list[tuple[str, str, int]]:
+        return self.positions
+
+    def value(self, _: Any, __: Any, wanted: dict[str, Any]) -> int | None:
+        return max((id_ for id_ in self.ids.get(wanted["writer"], []) if wanted["low"] < id_ <= wanted["at"]), default=None)
+
+
+@pytest.fixture
+def replica(monkeypatch: pytest.MonkeyPatch) -> _Replica:
+    found = _Replica()
+    monkeypatch.setattr(following, "rows", found.rows)
+    monkeypatch.setattr(following, "value", found.value)
+    return found
+
+
+DATABASE_OF_LI: Any = None
+
+
+def test_a_writer_is_said_to_be_at_its_own_last_id_and_not_at_one_of_another_writer(replica: _Replica) -> None:
+    # b has written 417; a has heard of it, and stands there too.
+    replica.ids = {"a": [415, 416], "b": [411, 417]}
+    replica.positions = [("events", "a", 417), ("events", "b", 411)]
+    read = Positions(synapse_tables())
+    assert read.read(DATABASE_OF_LI) == [Position("events", "a", 416), Position("events", "b", 411)]
+    replica.positions = [("events", "a", 417), ("events", "b", 417)]
+    assert read.read(DATABASE_OF_LI) == [Position("events", "a", 416), Position("events", "b", 417)]
+
+
+def test_a_writer_that_has_long_been_at_rest_is_at_its_position(replica: _Replica) -> None:
+    replica.positions = [("receipts", "a", 5)]
+    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("receipts", "a", 5)]
+
+
+def test_backfilled_events_have_falling_ids_and_are_spoken_of_as_positive(replica: _Replica) -> None:
+    replica.ids, replica.positions = {"a": [4]}, [("backfill", "a", -5)]
+    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("backfill", "a", 4)]
+
+
+def test_streams_that_lis_own_synapse_writes_are_never_said_and_unknown_ones_are_counted(replica: _Replica) -> None:
+    replica.positions = [("to_device", "master", 3), ("of_a_later_synapse", "master", 1)]
+    read = Positions(synapse_tables())
+    assert not read.read(DATABASE_OF_LI)
+    assert read.unknown == {"of_a_later_synapse"}
 
 
 # --- media ---
@@ -283,7 +347,8 @@ def test_what_fails_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch,
     assert len(enabled) == watching.ATTEMPTS
 
 
-def test_what_has_worked_since_begins_to_count_anew(monkeypatch: pytest.MonkeyPatch, enabled: list[str]) -> None:
+@pytest.mark.usefixtures("enabled")
+def test_what_has_worked_since_begins_to_count_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     before = watch(monkeypatch, subscription(errors=1), watch(monkeypatch, subscription(enabled=True), {}))
     assert watch(monkeypatch, subscription(enabled=True, errors=1), before)["attempts"] == 0
 
@@ -365,3 +430,13 @@ def test_nothing_can_be_changed_by_the_status_server(method: str, tmp_path: Path
 def test_an_observation_without_problems_is_well(tmp_path: Path) -> None:
     seen = Observation(subscription(enabled=True), Slot(True, "reserved", 1, "0/1", 0, 0, True), "0/1", frozenset(), ())
     assert status(settings_with(state=str(tmp_path)), seen)["well"]
+
+
+def test_the_image_has_the_versions_that_are_tested() -> None:
+    def pins(path: str) -> dict[str, str]:
+        lines = (Path(__file__).parents[2] / path).read_text().splitlines()
+        return dict(line.split(" ")[0].split("==") for line in lines if "==" in line and not line.startswith((" ", "#")))
+
+    ours, tested = pins("services/li_sync/requirements.lock"), pins("requirements/dev.lock")
+    assert {name: tested.get(name) for name in ours} == ours
+    assert {"celery", "psycopg", "gunicorn", "boto3"} <= {*ours}
