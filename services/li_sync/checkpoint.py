@@ -10,6 +10,8 @@ from typing import Any, Literal
 import cattrs
 from attrs import evolve, field, frozen
 
+from services.li_sync.postgres import Problem
+
 State = Literal["running", "succeeded", "failed"]
 
 
@@ -44,7 +46,7 @@ class Checkpoints:
     folder: Path
 
     def read(self, task: str) -> Checkpoint | None:
-        """A task's checkpoint; None where it has never run. Raises ValueError for a file that is none."""
+        """A task's checkpoint; None where it has never run. Raises Problem for a file that is none."""
         path = self._path(task)
         try:
             text = path.read_text()
@@ -53,7 +55,7 @@ class Checkpoints:
         try:
             return cattrs.structure(json.loads(text), Checkpoint)
         except Exception as error:
-            raise ValueError(f"{path} is no checkpoint ({type(error).__name__}): move it away") from None
+            raise Problem(f"{path} is no checkpoint ({type(error).__name__}): move it away") from None
 
     def begin(self, task: str) -> Checkpoint:
         """Note that a run has begun. The caller holds the task's lock, so a run that is still noted as such was interrupted."""

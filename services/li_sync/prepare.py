@@ -41,13 +41,12 @@ def fill(
         if here != there:
             raise Problem(f"LI's schema is version {here}, main's {there}: run rebuild")
         orphans = subscription.drop_orphans(li, main, name)
-        if subscription.read_subscription(li, name) is None:
+        found = subscription.read_subscription(li, name)
+        if found is None:
             step("subscription")
             subscription.create(li, main, settings)
-        else:
-            subscription.set_connection(li, settings)
-            if subscription.read_subscription(li, name).enabled:  # type: ignore[union-attr]
-                subscription.refresh_publication(li, name)
+        elif found.working:
+            subscription.refresh_publication(li, name)
         subscription.wait_copied(li, settings, step, check)
         found = subscription.read_subscription(li, name)
         return {

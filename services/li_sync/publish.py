@@ -38,6 +38,14 @@ _USABLE_INDEXES = """
 _COLUMNS = """
     SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
+# What a role may read: a whole table, or single columns.
+_READABLE = """
+    SELECT c.relname, '' FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee = %(role)s::regrole
+    UNION ALL
+    SELECT c.relname, t.attname FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee = %(role)s::regrole
+"""
 _PUBLISHED = """
     SELECT c.relname, array(
         SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (r.prattrs) ORDER BY a.attnum
@@ -83,10 +91,14 @@ def set_identities(main: Connection, tables: Tables) -> int:
     """Give every table that is to be published its replica identity; the number of tables that had another one."""
     for name, names in tables.not_null.items():
         for column in names:
-            _briefly(main, sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL").format(table("public", name), sql.Identifier(column)))
+            if not value(
+                main, "SELECT attnotnull FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s", (f'public."{name}"', column)
+            ):
+                _briefly(main, sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL").format(table("public", name), sql.Identifier(column)))
     usable = {name for (name,) in rows(main, _USABLE_INDEXES)}
     wanted = {name: _available(name, identity, usable, tables.schema_version) for name, identity in tables.published.items()}
-    changes = [name for name, identity in wanted.items() if _identities(main)[name] != identity]
+    found = _identities(main)
+    changes = [name for name, identity in wanted.items() if found[name] != identity]
     for name in changes:
         identity = wanted[name]
         kinds = {FULL: sql.SQL("FULL"), PRIMARY_KEY: sql.SQL("DEFAULT")}
@@ -97,7 +109,8 @@ def set_identities(main: Connection, tables: Tables) -> int:
 
 def check_identities(main: Connection, names: Collection[str]) -> None:
     """Raise Problem unless every one of these tables has an identity: no other may ever be published."""
-    if missing := sorted(name for name in names if _identities(main)[name] is None):
+    found = _identities(main)
+    if missing := sorted(name for name in names if found[name] is None):
         raise Problem(f"these tables of main have no replica identity, so that they must not be published: {', '.join(missing)}")
 
 
@@ -169,6 +182,10 @@ def set_grants(main: Connection, role: str, tables: Tables) -> None:
     if not value(main, "SELECT count(*) FROM pg_roles WHERE rolname = %s AND rolreplication", (role,)):
         raise Problem(f"main has no role {role} with REPLICATION: create it")
     who = sql.Identifier(role)
+    wanted = {(name, "") for name in {*tables.published, *ALSO_READABLE} - {*tables.withheld_columns}}
+    wanted |= {(name, column) for name, withheld in tables.withheld_columns.items() for column in columns(main, name, withheld)}
+    if {*rows(main, _READABLE, {"role": role})} == wanted:
+        return
     with main.transaction():
         main.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(who))
         main.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(who))

@@ -102,7 +102,7 @@ def _swap(settings: Settings, server: Connection, serving: str, new: str, old: s
     finally:
         # Whichever it is that has this name serves on.
         with connect(settings.li.owner) as li:
-            subscription.enable(li, name)
+            subscription.enable(li, settings)
 
 
 def _rename(server: Connection, serving: str, new: str, old: str) -> None:

@@ -67,6 +67,8 @@ def make_schema(li: Connection, main: Connection, dump: str, tables: Tables, set
         for name in seeded(li, tables):
             _copy(main, li, name)
         li.execute(_take_over_positions(tables))
+        # For mirror_new_media, which asks for the newest uploads every few seconds.
+        li.execute("CREATE INDEX li_sync_local_media_repository_created ON public.local_media_repository (created_ts)")
         set_rights(li, tables, settings)
 
 

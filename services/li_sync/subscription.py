@@ -146,8 +146,10 @@ def refresh_publication(li: Connection, name: str) -> None:
     li.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION").format(sql.Identifier(name)))
 
 
-def enable(li: Connection, name: str) -> None:
-    """Let the subscription go on."""
+def enable(li: Connection, settings: Settings) -> None:
+    """Let the subscription go on, with the address and the password that the settings have."""
+    name = settings.subscription.name
+    set_connection(li, settings)
     with li.transaction():
         li.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
         li.execute(sql.SQL("COMMENT ON SUBSCRIPTION {} IS NULL").format(sql.Identifier(name)))
@@ -213,7 +215,7 @@ def wait_copied(li: Connection, settings: Settings, step: Callable[[str], None],
                     f"the copy to LI fails ({found.copy_errors} errors, {found.apply_errors} of applying): see the log of LI's PostgreSQL"
                 )
             time.sleep(min(2**attempts, 30))
-            enable(li, name)
+            enable(li, settings)
         if found.tables and not found.tables_copying:
             return
         if found.tables_copying != said:

@@ -29,7 +29,7 @@ def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
             steady = found.working and errors == before.get("errors", errors)
             return facts if steady else facts | {"attempts": before.get("attempts", 0), "conflicts": before.get("conflicts", conflicts)}
         if found.comment == SWAPPING:
-            enable(li, name)
+            enable(li, settings)
             return facts | {"enabled": True, "action": "enabled after an interrupted swap"}
         if _rose(conflicts, before.get("conflicts", 0)):
             raise Problem(
@@ -50,7 +50,7 @@ def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
             slot = read_slot(main, found.slot or "")
         if slot is None or slot.lost:
             raise Problem("main no longer keeps what LI needs (its replication slot is lost): run rebuild")
-        enable(li, name)
+        enable(li, settings)
         return facts | {
             "enabled": True,
             "attempts": attempts + 1,

@@ -40,6 +40,8 @@ PASSWORD = "a password for 'tests'"
 """Of all roles; with what SQL and connection strings have to quote."""
 WRITERS = ("event-persister-0", "event-persister-1")
 OTHER_STREAMS = "streams-0"
+LISTED = ("main", *WRITERS, OTHER_STREAMS)
+"""The processes of main."""
 OFFICER = "li-officer"
 MAIN_BUCKET, LI_BUCKET = "media", "li-media"
 _NOBODY = 65534
@@ -280,6 +282,8 @@ class Stack:
     service: Service
     ports: dict[str, int]
     settings_file: Path
+    synapse: Path | None = None
+    """A folder with another Synapse than the live environment's."""
     programs: dict[str, Program] = field(factory=dict)
 
     def url(self, name: str) -> str:
@@ -329,7 +333,8 @@ class Stack:
             command = [python, "-m", "synapse.app.homeserver", "-c", folder / "homeserver.yaml"]
         else:
             command = [python, "-m", "synapse.app.generic_worker", "-c", self.folder / "main/homeserver.yaml", "-c", folder / "worker.yaml"]
-        program = self.programs[name] = self.exits.enter_context(running(command, name=name, folder=folder))
+        environment = {"PYTHONPATH": str(self.synapse)} if self.synapse else {}
+        program = self.programs[name] = self.exits.enter_context(running(command, name=name, folder=folder, environment=environment))
         program.ready(
             lambda: (
                 _HTTP.request("GET", f"{self.url(name)}/health", timeout=2).status == 200
@@ -392,7 +397,7 @@ def _listeners(port: int, replication: int) -> list[dict[str, Any]]:
 
 def _homeserver(stack: Stack, name: str, database: Mapping[str, Any], redis: int, bucket: str, **special: Any) -> None:
     folder = stack.folder / name
-    (folder / "media").mkdir(parents=True)
+    (folder / "media").mkdir(parents=True, exist_ok=True)
     handlers = {"console": {"class": "logging.StreamHandler"}}
     _write(
         folder / "log.yaml",
@@ -475,8 +480,16 @@ def _synapse_files(stack: Stack) -> None:
             stack.folder / name / "worker.yaml",
             worker | {"worker_listeners": _listeners(stack.ports[name], stack.ports[f"{name}:replication"])},
         )
+    write_li_files(stack)
+
+
+def write_li_files(stack: Stack) -> None:
+    """The configuration of LI's Synapse."""
+    writers = {"events": list(WRITERS), "receipts": [OTHER_STREAMS], "account_data": [OTHER_STREAMS]}
     # LI's own main process is called `master`, as main's is: main's has another name here, and no writer of main has an address that answers.
-    foreign = writers | {"push_rules": ["main-master"], "quarantined_media_changes": ["main-master"]}
+    foreign = writers | {"push_rules": ["main-master"]}
+    if stack.synapse is None:
+        foreign["quarantined_media_changes"] = ["main-master"]
     nowhere = {name: {"host": LOOPBACK, "port": 1} for names in foreign.values() for name in names}
     _homeserver(
         stack,
@@ -564,8 +577,8 @@ def _roles(stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def running_stack() -> Iterator[Stack]:
-    """All but LI's Synapse and li_sync, main ready for `prepare`."""
+def running_stack(synapse: Path | None = None) -> Iterator[Stack]:
+    """All but LI's Synapse and li_sync, main ready for `prepare`. `synapse`: a folder with another Synapse than the live environment's."""
     programs, redis, names = postgresql_programs(), redis_program(), ("main", *WRITERS, OTHER_STREAMS, "synapse-li")
     wanted = ["pg-main", "pg-standby", "pg-li", "pg-service", "redis-main", "redis-li", "redis-broker", "s3", "follow", "status"]
     wanted += [part for name in names for part in (name, f"{name}:replication")]
@@ -578,7 +591,7 @@ def running_stack() -> Iterator[Stack]:
             os.chown(databases, _NOBODY, _NOBODY)
         ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
         main, standby, li = (Cluster(programs, databases / name, ports[f"pg-{name}"], exits) for name in ("main", "standby", "li"))
-        stack = Stack(folder, exits, main, standby, li, Service(ports["pg-service"], main.port), ports, folder / "li-sync.yaml")
+        stack = Stack(folder, exits, main, standby, li, Service(ports["pg-service"], main.port), ports, folder / "li-sync.yaml", synapse)
         for name in ("redis-main", "redis-li", "redis-broker"):
             command = [redis, "--port", str(ports[name]), "--bind", LOOPBACK, "--save", "", "--appendonly", "no"]
             stack.programs[name] = exits.enter_context(running(command, name=name))

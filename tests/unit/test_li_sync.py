@@ -163,7 +163,7 @@ def test_a_checkpoint_keeps_what_the_last_success_found_through_failures_and_int
 
 def test_a_checkpoint_that_is_half_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "verify.json").write_text('{"task": "ver')
-    with pytest.raises(ValueError, match=r"verify\.json is no checkpoint"):
+    with pytest.raises(Problem, match=r"verify\.json is no checkpoint"):
         Checkpoints(tmp_path).read("verify")
 
 
@@ -299,7 +299,7 @@ def enabled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The subscriptions that were enabled; main answers, and has its slot."""
     found: list[str] = []
     monkeypatch.setattr(watching, "connect", lambda *_, **__: _Connection())
-    monkeypatch.setattr(watching, "enable", lambda _, name: found.append(name))
+    monkeypatch.setattr(watching, "enable", lambda _, settings: found.append(settings.subscription.name))
     monkeypatch.setattr(watching, "reachable", lambda _: True)
     monkeypatch.setattr(watching, "read_slot", lambda *_: Slot(True, "reserved", 1, "0/1", 0, 0, True))
     return found
