@@ -1,4 +1,4 @@
-"""A main instance and its LI instance on 127.0.0.1, small and real: two PostgreSQL clusters, main's with a standby, Synapse of both, S3, Redis, Celery.
+"""A main instance and its LI instance on 127.0.0.1, small and real: PostgreSQL of both, main's with a standby, Synapse of both, S3, Redis.
 
 Main's database is reached through a port that follows the primary, as CloudNativePG's Service does.
 """
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ class Cluster:
         with self.connect(database) as connection:
             cursor = connection.cursor()
             for statement in statements:
-                cursor.execute(statement)  # type: ignore[call-overload]
+                cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
 
@@ -252,7 +252,7 @@ class User:
         except ValueError:
             return Answer(answer.status, answer.data)
 
-    def send(self, room: str, text: str, kind: str = "m.room.message", **content: Any) -> str:
+    def send(self, room: str, text: str = "", kind: str = "m.room.message", content: Mapping[str, Any] | None = None) -> str:
         """Send an event; its id."""
         body, transaction = content or {"msgtype": "m.text", "body": text}, time.time_ns()
         # As clients do: a pooled connection to a database that has restarted is noticed by the request that uses it.
@@ -316,6 +316,10 @@ class Stack:
         found: dict[str, Any] = json.loads((self.folder / "state" / f"{name}.json").read_text())
         return found
 
+    def runs(self, name: str) -> int:
+        """How often a task has begun."""
+        return int(self.checkpoint(name)["runs"]) if (self.folder / "state" / f"{name}.json").exists() else 0
+
     def start(self, name: str, *words: str) -> Program:
         """Start a program of li_sync."""
         self.programs[name] = self.exits.enter_context(running(self.command(*words), name=name, folder=REPOSITORY))
@@ -325,8 +329,8 @@ class Stack:
 
     def start_synapse(self, name: str) -> Program:
         """Start a process of Synapse and wait until it serves. LI's takes over main's positions first."""
-        python = synapse_python()
-        folder = self.folder / name
+        python, folder = synapse_python(), self.folder / name
+        command: list[str | Path]
         if name == "synapse-li":
             command = [python, REPOSITORY / "services/li_sync/synapse_start.py", "main-master", "-c", folder / "homeserver.yaml"]
         elif name == "main":

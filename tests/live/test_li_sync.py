@@ -12,20 +12,21 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 from attrs import define, field
+from psycopg.conninfo import make_conninfo
 
 from services.li_sync.media import content_key
 from services.li_sync.postgres import locked
 from services.li_sync.tables import UnknownSchema, synapse_tables
 from tests.live.li_reader import Reader, reading
 from tests.live.li_stack import LI_BUCKET, MAIN_BUCKET, OFFICER, OTHER_STREAMS, REPOSITORY, SERVER_NAME, Stack, User, running_stack
-from tests.live.processes import running, wait_for
+from tests.live.processes import Program, running, wait_for
 from tests.live.report import Report
 from tests.live.synapse_site import synapse_python
 
@@ -202,11 +203,11 @@ def test_the_password_is_in_no_log_and_no_checkpoint(site: Site) -> None:
 
 
 def test_the_replicating_role_reads_what_is_published_and_nothing_else(site: Site) -> None:
-    with psycopg.connect(**site.stack.settings.main.replication.parameters(), autocommit=True) as connection:
+    with psycopg.connect(make_conninfo(**site.stack.settings.main.replication.parameters()), autocommit=True) as connection:
         connection.execute("SELECT count(*) FROM events")
         for query in ("SELECT token FROM access_tokens", "SELECT password_hash FROM users", "UPDATE rooms SET creator = ''"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(query)  # type: ignore[call-overload]
+                connection.execute(query)
 
 
 def test_mains_standby_has_the_slot(site: Site) -> None:
@@ -259,6 +260,12 @@ def test_messages_by_two_writers_are_shown_within_a_second(site: Site) -> None:
     assert sorted(single)[int(len(single) * 0.95)] < 5 * SECOND
 
 
+def upload(user: User, content: bytes) -> str:
+    """Upload a picture; its media id."""
+    uri: str = user.call("POST", "/_matrix/media/v3/upload?filename=a.png", raw=content).ok()["content_uri"]
+    return uri.rsplit("/", 1)[1]
+
+
 def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], bool]]]:
     """What happens on main, and how LI shows it. Each is looked at before, so that caches are warm."""
     room, admin, alice, li, officer = quote(site.rooms[0]), site.admin, site.alice, site.alice_on_li, site.officer
@@ -280,24 +287,25 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
     yield (
         "message",
         lambda: remember("event", alice.send(site.rooms[0], f"m {mark}")),
-        lambda: made.get("event") in str(get(f"/rooms/{room}/messages?dir=b&limit=9")),
+        lambda: made.get("event", "-") in str(get(f"/rooms/{room}/messages?dir=b&limit=9")),
     )
-    relation = lambda: {"rel_type": "m.replace", "event_id": made["event"]}  # noqa: E731
     yield (
         "edit",
         lambda: alice.send(
             site.rooms[0],
-            "",
-            body="* e",
-            msgtype="m.text",
-            **{"m.new_content": {"body": "e", "msgtype": "m.text"}, "m.relates_to": relation()},
+            content={
+                "body": "* e",
+                "msgtype": "m.text",
+                "m.new_content": {"body": "e", "msgtype": "m.text"},
+                "m.relates_to": {"rel_type": "m.replace", "event_id": made["event"]},
+            },
         ),
         lambda: "m.replace" in str(get(f"/rooms/{room}/event/{made['event']}").get("unsigned")),
     )
     yield (
         "reaction",
         lambda: site.bob.send(
-            site.rooms[0], "", kind="m.reaction", **{"m.relates_to": {"rel_type": "m.annotation", "event_id": made["event"], "key": "x"}}
+            site.rooms[0], kind="m.reaction", content={"m.relates_to": {"rel_type": "m.annotation", "event_id": made["event"], "key": "x"}}
         ),
         lambda: len(get(f"/_matrix/client/v1/rooms/{room}/relations/{made['event']}/m.annotation").get("chunk", [])) == 1,
     )
@@ -373,11 +381,11 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
         lambda: get(f"/_synapse/admin/v2/users/@u{mark}:{SERVER_NAME}", officer).get("deactivated") is True,
     )
     media = f"/_synapse/admin/v1/users/@alice:{SERVER_NAME}/media?limit=1000"
-    upload = lambda: remember(
-        "media",
-        alice.call("POST", "/_matrix/media/v3/upload?filename=a.png", raw=PICTURE + mark.encode()).ok()["content_uri"].split("/")[-1],
-    )  # noqa: E731
-    yield "upload", upload, lambda: made.get("media", "-") in str(get(media, officer))
+    yield (
+        "upload",
+        lambda: remember("media", upload(alice, PICTURE + mark.encode())),
+        lambda: made.get("media", "-") in str(get(media, officer)),
+    )
     yield (
         "media quarantined",
         lambda: admin.call("POST", f"/_synapse/admin/v1/media/quarantine/{SERVER_NAME}/{made['media']}", {}).ok(),
@@ -411,7 +419,10 @@ def facts(site: Site) -> Iterator[tuple[str, Callable[[], Any], Callable[[], boo
     )
     sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0"
     lists = {"lists": {"a": {"ranges": [[0, 50]], "timeline_limit": 5, "required_state": [["m.room.name", ""]]}}}
-    slid = lambda: li.call("POST", sliding, lists).ok()["rooms"]  # noqa: E731
+
+    def slid() -> Any:
+        return li.call("POST", sliding, lists).ok()["rooms"]
+
     yield (
         "message in sliding sync",
         lambda: remember("slid", alice.send(site.rooms[0], f"s {mark}")),
@@ -574,8 +585,8 @@ def objects(site: Site, bucket: str) -> dict[str, bytes]:
 
 
 def test_media_is_in_lis_bucket_and_is_served_from_there(site: Site) -> None:
-    media = site.alice.call("POST", "/_matrix/media/v3/upload?filename=b.png", raw=PICTURE).ok()["content_uri"].split("/")[-1]
-    large = site.alice.call("POST", "/_matrix/media/v3/upload?filename=c.png", raw=LARGE).ok()["content_uri"].split("/")[-1]
+    media = upload(site.alice, PICTURE)
+    large = upload(site.alice, LARGE)
     wait_for(lambda: {content_key(media), content_key(large)} <= {*objects(site, MAIN_BUCKET)}, 20, "main's bucket")
     site.stack.task("mirror_new_media")
     copied = objects(site, LI_BUCKET)
@@ -584,14 +595,8 @@ def test_media_is_in_lis_bucket_and_is_served_from_there(site: Site) -> None:
     assert "-" in site.stack.s3().head_object(Bucket=MAIN_BUCKET, Key=content_key(large))["ETag"], "main's upload was not in parts"
     site.stack.task("mirror_media")
     assert objects(site, LI_BUCKET) == objects(site, MAIN_BUCKET)
-    for name, bytes_ in ((media, PICTURE), (large, LARGE)):
-        wait_for(
-            lambda name=name, bytes_=bytes_: (
-                site.officer.call("GET", f"/_matrix/client/v1/media/download/{SERVER_NAME}/{name}").body == bytes_
-            ),
-            10,
-            "the download",
-        )  # type: ignore[misc]
+    for name, content in ((media, PICTURE), (large, LARGE)):
+        assert site.officer.call("GET", f"/_matrix/client/v1/media/download/{SERVER_NAME}/{name}").body == content
 
 
 def test_media_that_was_changed_or_lost_on_li_is_repaired_and_what_main_deletes_goes(site: Site) -> None:
@@ -614,7 +619,7 @@ def test_media_that_was_changed_or_lost_on_li_is_repaired_and_what_main_deletes_
 
 
 def test_media_that_is_not_what_synapse_noted_is_an_error_and_is_not_copied(site: Site) -> None:
-    media = site.alice.call("POST", "/_matrix/media/v3/upload?filename=d.png", raw=PICTURE + b"d").ok()["content_uri"].split("/")[-1]
+    media = upload(site.alice, PICTURE + b"d")
     site.stack.s3().put_object(Bucket=MAIN_BUCKET, Key=content_key(media), Body=b"changed in main's bucket")
     wait_for(lambda: site.stack.li.sql(f"SELECT 1 FROM local_media_repository WHERE media_id = '{media}'"), 10, "the upload's row on LI")
     assert "SHA-256" in site.stack.task("mirror_new_media", code=1).stderr
@@ -657,12 +662,14 @@ def test_whatever_somebody_tries_to_write_from_li_changes_nothing_and_replicatio
         ),
     ]
     answers = {name: user.call(method, path, body, timeout=5).status for name, user, method, path, body in attempts}
-    assert {status for status in answers.values()} <= {500, 0}, answers
+    assert set(answers.values()) <= {500, 0}, answers
     assert {user.call(method, path, body, timeout=5).status for _, user, method, path, body in silent} == {200}
     assert officer.call("POST", "/_matrix/media/v3/upload", raw=b"x").status == 500
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
-        psycopg.connect(**{**site.stack.settings.li.owner.parameters(), "user": "synapse_li"}, autocommit=True) as connection,
+        psycopg.connect(
+            make_conninfo(**{**site.stack.settings.li.owner.parameters(), "user": "synapse_li"}), autocommit=True
+        ) as connection,
     ):
         connection.execute("DELETE FROM public.events")
     with reading(li) as reader:
@@ -750,39 +757,40 @@ def test_nothing_is_lost_when_lis_postgresql_is_lost(site: Site) -> None:
 
 
 @pytest.fixture
-def celery(site: Site) -> Iterator[Path]:
+def celery(site: Site) -> Iterator[None]:
     """A worker and beat, as deployed."""
     with (
         running(site.stack.command("worker"), name="worker", folder=REPOSITORY),
         running(site.stack.command("beat"), name="beat", folder=REPOSITORY),
     ):
-        yield site.stack.folder / "state"
+        yield
 
 
-def test_beat_and_worker_run_the_tasks_on_schedule(site: Site, celery: Path) -> None:
+def has_succeeded(site: Site, task: str, since: float) -> bool:
+    """Whether a run that began after that time has succeeded."""
+    found = site.stack.checkpoint(task)
+    return bool(found["started"] > since and found["state"] == "succeeded")
+
+
+@pytest.mark.usefixtures("celery")
+def test_beat_and_worker_run_the_tasks_on_schedule(site: Site) -> None:
     begin = time.time()
     for task in ("watch", "mirror_new_media", "mirror_media", "verify"):
-        wait_for(
-            lambda task=task: site.stack.checkpoint(task)["started"] > begin and site.stack.checkpoint(task)["state"] == "succeeded",
-            120,
-            task,
-        )  # type: ignore[misc]
+        wait_for(partial(has_succeeded, site, task, begin), 120, task)
     subprocess.run(site.stack.command("send", "refresh"), cwd=REPOSITORY, check=True, timeout=60)
-    wait_for(
-        lambda: site.stack.checkpoint("refresh")["started"] > begin and site.stack.checkpoint("refresh")["state"] == "succeeded",
-        60,
-        "refresh",
-    )
+    wait_for(partial(has_succeeded, site, "refresh", begin), 60, "refresh")
 
 
-def test_an_upload_is_on_li_seconds_later(site: Site, celery: Path) -> None:
+@pytest.mark.usefixtures("celery")
+def test_an_upload_is_on_li_seconds_later(site: Site) -> None:
     begin = time.time()
-    media = site.alice.call("POST", "/_matrix/media/v3/upload?filename=e.png", raw=PICTURE + b"e").ok()["content_uri"].split("/")[-1]
+    media = upload(site.alice, PICTURE + b"e")
     wait_for(lambda: content_key(media) in objects(site, LI_BUCKET), 60, "the upload on LI")
     site.say("an upload's bytes in LI's bucket", f"{time.time() - begin:.1f} s (looked for every second)")
 
 
-def test_the_subscription_goes_on_after_a_restart_of_mains_postgresql(site: Site, celery: Path) -> None:
+@pytest.mark.usefixtures("celery")
+def test_the_subscription_goes_on_after_a_restart_of_mains_postgresql(site: Site) -> None:
     def happens() -> None:
         assert site.stack.main.program
         site.stack.main.program.stop()
@@ -793,6 +801,11 @@ def test_the_subscription_goes_on_after_a_restart_of_mains_postgresql(site: Site
 
 
 # --- kill -9 ---
+
+
+def has_begun(site: Site, program: Program, task: str, before: int) -> bool:
+    """Whether a run is noted in the checkpoint, or has ended already."""
+    return site.stack.runs(task) > before or program.process.poll() is not None
 
 
 def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Site) -> None:
@@ -807,14 +820,9 @@ def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Sit
         for task, times in plan:
             # The longest that is waited grows over the attempts, so that every step is met.
             for attempt in range(times):
-                begun = site.stack.checkpoint(task)["runs"] if (site.stack.folder / "state" / f"{task}.json").exists() else 0
+                begun = site.stack.runs(task)
                 with running(site.stack.command("run", task), name=task, folder=REPOSITORY) as program:
-                    path = site.stack.folder / "state" / f"{task}.json"
-                    wait_for(
-                        lambda: path.exists() and site.stack.checkpoint(task)["runs"] > begun or program.process.poll() is not None,
-                        90,
-                        task,
-                    )  # noqa: B023
+                    wait_for(partial(has_begun, site, program, task, begun), 90, task)
                     time.sleep(0.15 * attempt if task != "rebuild" else 1.5 * attempt)
                     program.kill()
                     killed[task] += site.stack.checkpoint(task)["state"] == "running"
@@ -882,7 +890,8 @@ def test_the_status_says_that_all_is_well(site: Site, status: str) -> None:
     assert metric(site, 'li_sync_task_runs_total{task="verify"}') > 0
 
 
-def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_and_rebuild_heals_it(site: Site, status: str) -> None:
+@pytest.mark.usefixtures("status")
+def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_and_rebuild_heals_it(site: Site) -> None:
     site.stack.task("watch")
     # The same name on both sides.
     site.stack.li.sql("INSERT INTO public.blocked_rooms VALUES ('!a:b', '@c:d')")
