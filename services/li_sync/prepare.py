@@ -49,10 +49,13 @@ def fill(
             subscription.refresh_publication(li, name)
         subscription.wait_copied(li, settings, step, check)
         found = subscription.read_subscription(li, name)
-        return {
-            "schema_version": there,
-            "published_tables": len(tables.published),
-            "slot": found.slot if found else None,
-            "main_lsn": value(main, "SELECT pg_current_wal_lsn()::text"),
-            "orphaned_slots_dropped": orphans,
-        }
+    # Another connection: hours may have passed, in which main's PostgreSQL may have restarted.
+    with connect(settings.main.replication, statement_seconds=seconds, read_only=True) as main:
+        position = value(main, "SELECT pg_current_wal_lsn()::text")
+    return {
+        "schema_version": there,
+        "published_tables": len(tables.published),
+        "slot": found.slot if found else None,
+        "main_lsn": position,
+        "orphaned_slots_dropped": orphans,
+    }

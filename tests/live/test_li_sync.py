@@ -13,12 +13,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
-from attrs import define, field
+from attrs import define
 from psycopg.conninfo import make_conninfo
 
 from services.li_sync.media import content_key
@@ -51,11 +52,16 @@ class Site:
     officer: User
     reports: Report
     alice_on_li: User
-    sent: list[str] = field(factory=list)
+    unpublished: float
+    """Messages a second that main took before anything was published."""
 
     def say(self, what: str, result: str) -> None:
         """A line of the table."""
         self.reports.scenarios.append((f"LI: {what}", result))
+
+    def burst(self, count: int) -> dict[str, float]:
+        """Messages to all rooms at once; event id to when main had answered."""
+        return burst(self.alice, self.rooms, count)
 
     def log_in_again(self) -> None:
         """After LI's database was built anew, sessions are gone."""
@@ -87,14 +93,16 @@ def site(stack: Stack, report: Report) -> Site:
         ).ok()["room_id"]
         bob.call("POST", f"/rooms/{quote(room)}/join", {}).ok()
         rooms.append(room)
-    for room in rooms:
-        alice.send(room, "before LI was there")
+    # The first makes main warm.
+    burst(alice, rooms, 5)
+    begin = time.monotonic()
+    unpublished = len(burst(alice, rooms, 15)) / (time.monotonic() - begin)
     stack.task("prepare")
     stack.add_officer()
     stack.start("follow", "follow")
     stack.start_synapse("synapse-li")
     officer = stack.officer()
-    found = Site(stack, alice, bob, carol, admin, rooms, officer, report, stack.on_li("alice", officer))
+    found = Site(stack, alice, bob, carol, admin, rooms, officer, report, stack.on_li("alice", officer), unpublished)
     assert len(set(found.writers().values())) == 2, "one event persister has written all rooms"
     return found
 
@@ -102,6 +110,22 @@ def site(stack: Stack, report: Report) -> Site:
 def percentiles(delays: Sequence[float]) -> str:
     ordered = sorted(delays)
     return f"median {statistics.median(ordered):.2f} s, p95 {ordered[int(len(ordered) * 0.95)]:.2f} s, longest {ordered[-1]:.2f} s"
+
+
+def burst(writer: User, rooms: Sequence[str], count: int) -> dict[str, float]:
+    """Messages to all rooms at once, so by both event persisters; event id to when main had answered."""
+    sent: dict[str, float] = {}
+
+    def write(room: str) -> None:
+        for number in range(count):
+            sent[writer.send(room, f"{number}")] = time.time()
+
+    threads = [threading.Thread(target=write, args=(room,)) for room in rooms]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    return sent
 
 
 def subscribed(site: Site) -> bool:
@@ -226,22 +250,6 @@ def test_verify_finds_both_sides_equal(site: Site) -> None:
 # --- what people see ---
 
 
-def burst(site: Site, count: int) -> dict[str, float]:
-    """Messages to all rooms at once, so by both event persisters; event id to when main had answered."""
-    sent: dict[str, float] = {}
-
-    def write(room: str) -> None:
-        for number in range(count):
-            sent[site.alice.send(room, f"{number}")] = time.time()
-
-    threads = [threading.Thread(target=write, args=(room,)) for room in site.rooms]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    return sent
-
-
 def test_messages_by_two_writers_are_shown_within_a_second(site: Site) -> None:
     with reading(site.alice_on_li) as reader:
         one_by_one: dict[str, float] = {}
@@ -249,12 +257,17 @@ def test_messages_by_two_writers_are_shown_within_a_second(site: Site) -> None:
             one_by_one[site.alice.send(site.rooms[number % 8], f"one {number}")] = time.time()
             time.sleep(0.1)
         reader.wait_for(one_by_one, 20)
-        sent = burst(site, 25)
+        begin = time.monotonic()
+        sent = site.burst(25)
+        published = len(sent) / (time.monotonic() - begin)
         reader.wait_for(sent, 30)
     assert not reader.twice
     assert not reader.limited
     single = [reader.seen[event] - at for event, at in one_by_one.items()]
     many = [reader.seen[event] - at for event, at in sent.items()]
+    site.say(
+        "messages a second that main takes", f"{site.unpublished:.0f} before anything was published, {published:.0f} with LI following"
+    )
     site.say("20 messages, one by one", percentiles(single))
     site.say(f"{len(sent)} messages at once by two writers", percentiles(many))
     assert sorted(single)[int(len(single) * 0.95)] < 5 * SECOND
@@ -673,7 +686,7 @@ def test_whatever_somebody_tries_to_write_from_li_changes_nothing_and_replicatio
     ):
         connection.execute("DELETE FROM public.events")
     with reading(li) as reader:
-        reader.wait_for(list(burst(site, 2)), 20)
+        reader.wait_for(list(site.burst(2)), 20)
     assert site.alice.call("GET", f"/rooms/{room}/event/{event}").ok()["content"]["body"] == "to be left alone"
     assert li.call("GET", f"/rooms/{room}/event/{event}").ok()["content"]["body"] == "to be left alone"
     assert rows["users"] == site.stack.main.sql("SELECT count(*) FROM users")
@@ -716,10 +729,10 @@ def test_one_run_of_a_task_at_a_time(site: Site) -> None:
 def traffic_through(site: Site, happens: Callable[[], None], count: int = 5) -> str:
     """People write before, while and after something happens; whether LI shows all, and how long after."""
     with reading(site.alice_on_li) as reader:
-        sent = burst(site, 1)
+        sent = site.burst(1)
         happens()
         back = time.time()
-        sent |= burst(site, count)
+        sent |= site.burst(count)
         reader.wait_for(sent, 60)
     assert not reader.twice
     return f"all {len(sent)} events, the last {max(reader.seen[event] for event in sent) - back:.1f} s after it"
@@ -728,7 +741,7 @@ def traffic_through(site: Site, happens: Callable[[], None], count: int = 5) -> 
 def test_nothing_is_lost_when_the_feeder_is_killed(site: Site) -> None:
     def happens() -> None:
         site.stack.programs["follow"].kill()
-        burst(site, 2)
+        site.burst(2)
         site.stack.start("follow", "follow")
 
     site.say("feeder killed", traffic_through(site, happens))
@@ -737,7 +750,7 @@ def test_nothing_is_lost_when_the_feeder_is_killed(site: Site) -> None:
 def test_nothing_is_lost_when_lis_redis_is_lost(site: Site) -> None:
     def happens() -> None:
         site.stack.programs["redis-li"].kill()
-        burst(site, 2)
+        site.burst(2)
         command = ["redis-server", "--port", str(site.stack.ports["redis-li"]), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         site.stack.programs["redis-li"] = site.stack.exits.enter_context(running(command, name="redis-li"))
 
@@ -747,7 +760,7 @@ def test_nothing_is_lost_when_lis_redis_is_lost(site: Site) -> None:
 def test_nothing_is_lost_when_lis_postgresql_is_lost(site: Site) -> None:
     def happens() -> None:
         site.stack.li.kill()
-        burst(site, 2)
+        site.burst(2)
         site.stack.li.start()
 
     site.say("LI's PostgreSQL killed", traffic_through(site, happens))
@@ -829,7 +842,7 @@ def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Sit
                 if task == "rebuild" and site.alice_on_li.sync().status != 200:
                     # It was killed after the swap: sessions are the new database's.
                     break
-                sent = burst(site, 1)
+                sent = site.burst(1)
                 if not subscribed(site):
                     site.stack.task("watch")
                 reader.wait_for(sent, 60)
@@ -904,7 +917,7 @@ def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_a
     assert metric(site, 'li_sync_subscription_errors_total{kind="conflict"}') >= 1
     assert metric(site, 'li_sync_task_failed{task="watch"}') == 1
     # Main goes on, and throws away its log when it is more than max_slot_wal_keep_size.
-    missed = burst(site, 2)
+    missed = site.burst(2)
     # Each message fills most of a segment's page; a checkpoint after enough of them lets the slot go.
     site.stack.main.sql(
         "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 250000)", "DROP TABLE filler", "CHECKPOINT"
@@ -913,7 +926,7 @@ def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_a
         "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 100000)", "DROP TABLE filler", "CHECKPOINT"
     )
     assert site.stack.main.sql("SELECT wal_status FROM pg_replication_slots WHERE slot_name LIKE 'li%'") == [("lost",)]
-    missed |= burst(site, 1)
+    missed |= site.burst(1)
     wait_for(lambda: metric(site, "li_sync_slot_lost") == 1, 20, "the metric")
     begin = time.monotonic()
     site.stack.task("rebuild")
@@ -923,7 +936,7 @@ def test_a_conflict_stops_li_for_good_is_seen_in_the_metrics_leaves_main_alone_a
     site.log_in_again()
     assert {*missed} <= shown(site)
     with reading(site.alice_on_li) as reader:
-        reader.wait_for(list(burst(site, 1)), 20)
+        reader.wait_for(list(site.burst(1)), 20)
     site.say("conflict, and main's log thrown away", f"main went on; rebuild healed it in {took:.0f} s")
 
 
@@ -976,12 +989,20 @@ def test_nothing_is_lost_when_main_fails_over_under_traffic(site: Site) -> None:
     assert sweep(site) == {}
 
 
+def resident(program: Program) -> float:
+    """The memory of a process, in megabytes."""
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1000
+
+
 def test_a_database_of_a_later_schema_is_refused() -> None:
     with pytest.raises(UnknownSchema, match="schema version is 95"):
         synapse_tables().present(set(), 95)
 
 
 def test_the_feeder_ends_when_told(site: Site) -> None:
+    memory = {name: resident(site.stack.programs[name]) for name in ("follow", "serve", "synapse-li")}
+    site.say("memory", ", ".join(f"{name} {size:.0f} MB" for name, size in memory.items()))
     program = site.stack.programs["follow"]
     program.send(signal.SIGTERM)
     assert program.process.wait(10) == 0
