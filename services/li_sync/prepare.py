@@ -33,13 +33,12 @@ def fill(
             raise Problem("LI's PostgreSQL is older than main's: upgrade it first")
         if not is_made(li):
             step("schema of LI")
-            make_schema(li, owner, dump_schema(settings.pg_dump, settings.main.owner), tables, settings)
-        else:
-            with li.transaction():
-                set_rights(li, tables, settings)
+            make_schema(li, owner, dump_schema(settings.pg_dump, settings.main.owner), tables)
         here, there = schema_version(li, LOCAL), schema_version(owner)
         if here != there:
             raise Problem(f"LI's schema is version {here}, main's {there}: run rebuild")
+        with li.transaction():
+            set_rights(li, tables, settings)
         orphans = subscription.drop_orphans(li, main, name)
         found = subscription.read_subscription(li, name)
         if found is None:

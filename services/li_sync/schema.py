@@ -52,7 +52,7 @@ def is_made(li: Connection) -> bool:
     return value(li, "SELECT to_regnamespace(%s)", (LOCAL,)) is not None
 
 
-def make_schema(li: Connection, main: Connection, dump: str, tables: Tables, settings: Settings) -> None:
+def make_schema(li: Connection, main: Connection, dump: str, tables: Tables) -> None:
     """Make the schema in an empty database, with the rows that say how far it is. Raises Problem if it is not empty."""
     if value(li, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"):
         raise Problem("LI's database has tables that this program has not made: give it an empty one")
@@ -69,7 +69,6 @@ def make_schema(li: Connection, main: Connection, dump: str, tables: Tables, set
         li.execute(_take_over_positions(tables))
         # For mirror_new_media, which asks for the newest uploads every few seconds.
         li.execute("CREATE INDEX li_sync_local_media_repository_created ON public.local_media_repository (created_ts)")
-        set_rights(li, tables, settings)
 
 
 def seeded(li: Connection, tables: Tables) -> Collection[str]:
