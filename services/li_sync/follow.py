@@ -19,6 +19,7 @@ What it relies on, all internal to Synapse, so that a new version is held to it 
 import json
 import threading
 import time
+from collections import Counter as Counts
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -85,7 +86,9 @@ class Positions:
 
     def read(self, database: Connection) -> list[Position]:
         """All writers of the streams that main writes, in a steady order."""
-        for name, writer, raw in rows(database, "SELECT stream_name, instance_name, stream_id FROM public.stream_positions"):
+        found = rows(database, "SELECT stream_name, instance_name, stream_id FROM public.stream_positions")
+        writers = Counts(name for name, _, _ in found)
+        for name, writer, raw in found:
             stream = self.tables.streams.get(name)
             if stream is None:
                 if name not in self.tables.local_streams:
@@ -94,8 +97,9 @@ class Positions:
             at, key = abs(raw), (name, writer)
             if self.at.get(key) != at:
                 self.at[key] = at
+                # The position of a stream's only writer is its own. (Not every row says who wrote it: tags.py, `_update_revision_txn`.)
                 low = self.own.get(key, max(0, at - _OWN_WITHIN))
-                own = value(database, _own_id(stream), {"writer": writer, "low": low, "at": at})
+                own = at if writers[name] == 1 else value(database, _own_id(stream), {"writer": writer, "low": low, "at": at})
                 # One that has written nothing that near has long been at rest: all of its ids are done.
                 self.own[key] = int(own) if own is not None else self.own.get(key, at)
         return [Position(self.tables.streams[name].stream, writer, own) for (name, writer), own in sorted(self.own.items())]

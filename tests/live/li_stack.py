@@ -381,9 +381,14 @@ class Stack:
         return User(base, OFFICER, User(base, "", "").call("POST", "/login", body).ok()["access_token"])
 
     def on_li(self, name: str, officer: User) -> User:
-        """A user of main, as an officer acts on LI."""
+        """A user of main, as an officer acts on LI. Their token is given a device, without which sliding sync fails (on main as well)."""
         path = f"/_synapse/admin/v1/users/@{name}:{SERVER_NAME}/login"
-        return User(officer.base, name, officer.call("POST", path, {}).ok()["access_token"])
+        token: str = officer.call("POST", path, {}).ok()["access_token"]
+        self.li.sql(
+            f"UPDATE local.access_tokens SET device_id = 'LI' WHERE token = '{token}'",
+            f"INSERT INTO local.devices (user_id, device_id) VALUES ('@{name}:{SERVER_NAME}', 'LI') ON CONFLICT DO NOTHING",
+        )
+        return User(officer.base, name, token)
 
 
 def _write(path: Path, document: Any) -> Path:

@@ -252,13 +252,20 @@ def test_a_writer_is_said_to_be_at_its_own_last_id_and_not_at_one_of_another_wri
 
 
 def test_a_writer_that_has_long_been_at_rest_is_at_its_position(replica: _Replica) -> None:
-    replica.positions = [("receipts", "a", 5)]
-    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("receipts", "a", 5)]
+    replica.ids, replica.positions = {"b": [9]}, [("receipts", "a", 5), ("receipts", "b", 9)]
+    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("receipts", "a", 5), Position("receipts", "b", 9)]
+
+
+def test_a_streams_only_writer_is_at_its_position_though_its_rows_do_not_say_who_wrote_them(replica: _Replica) -> None:
+    read = Positions(synapse_tables())
+    for position in (5, 6):
+        replica.positions = [("account_data", "a", position)]
+        assert read.read(DATABASE_OF_LI) == [Position("account_data", "a", position)]
 
 
 def test_backfilled_events_have_falling_ids_and_are_spoken_of_as_positive(replica: _Replica) -> None:
-    replica.ids, replica.positions = {"a": [4]}, [("backfill", "a", -5)]
-    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("backfill", "a", 4)]
+    replica.ids, replica.positions = {"a": [4], "b": [5]}, [("backfill", "a", -5), ("backfill", "b", -5)]
+    assert Positions(synapse_tables()).read(DATABASE_OF_LI) == [Position("backfill", "a", 4), Position("backfill", "b", 5)]
 
 
 def test_streams_that_lis_own_synapse_writes_are_never_said_and_unknown_ones_are_counted(replica: _Replica) -> None:
