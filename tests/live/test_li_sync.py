@@ -900,7 +900,7 @@ def test_the_status_says_that_all_is_well(site: Site, status: str) -> None:
     with urllib.request.urlopen(status, timeout=20) as answer:
         assert "LI synchronisation" in answer.read().decode()
     assert metric(site, "li_sync_subscription_enabled") == 1
-    assert metric(site, 'li_sync_task_runs_total{task="verify"}') > 0
+    assert metric(site, 'li_sync_task_runs_total{task="watch"}') > 0
 
 
 @pytest.mark.usefixtures("status")
