@@ -68,7 +68,10 @@ def subject(method: str, uri: str) -> Subject | None:
     for route in ROUTES:
         if match := re.fullmatch(route.pattern, path):
             groups: Mapping[str, str | None] = match.groupdict()
-            identifier = unquote(groups.get("id") or "", errors="strict") if "id" in groups else ""
+            try:
+                identifier = unquote(groups.get("id") or "", errors="strict")
+            except UnicodeDecodeError:
+                return None
             if any(bad in identifier for bad in "/%\\?#") or any(part in (".", "..") for part in unquote(path).split("/")):
                 return None
             if not identifier.isprintable() or identifier[:1] != {"user": "@", "room": "!", "event": "$", "none": ""}[route.kind]:

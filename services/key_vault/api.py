@@ -176,7 +176,7 @@ CASES = _api("Key vault: cases", "cases", "Cases, for officers, behind the authe
 
 
 @INTAKE.post("/v1/recovery-keys", response={200: DepositOut, 201: DepositOut, **_PROBLEMS}, operation_id="deposit")
-def deposit(_: HttpRequest, offered: DepositIn) -> tuple[int, Any]:
+def deposit(request: HttpRequest, offered: DepositIn) -> tuple[int, Any]:  # noqa: ARG001  # django-ninja's signature
     """Keep a sealed key: 201 if it is new, 200 if the vault has it."""
     try:
         new = operations.deposit(service(), operations.Deposit(offered.user_id, offered.fingerprint, offered.envelope))

@@ -210,9 +210,9 @@ def _unpack(data: bytes) -> dict[str, bytes]:
             if len({member.filename for member in members}) != len(members):
                 raise BadArchiveError("it holds two files of one name")
             return {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise BadArchiveError(f"it is not a readable ZIP file: {error}") from None
-    except Exception as error:  # zlib.error, struct.error, UnicodeDecodeError and whatever else damaged files lead to
+    except BadArchiveError:
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, struct.error, UnicodeDecodeError and whatever else damaged files lead to
         raise BadArchiveError(f"it is not a readable ZIP file: {type(error).__name__}") from None
 
 

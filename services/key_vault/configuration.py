@@ -213,6 +213,7 @@ def read_signing_key(pem: bytes) -> rsa.RSAPrivateKey:
 def service() -> Service:
     """The settings of this process. Raises ConfigurationError."""
     source = read_source(os.environ)
+    read_database(source)  # Django's settings read it again; here its problems are reported with the others.
     settings = read_service(source)
     source.close()
     return settings

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterator
 
 from django.db import Error
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+disable_created_metrics()
 REGISTRY = CollectorRegistry()
 _OPERATIONS = Counter("key_vault_operations", "What officers and synapse-li's proxy asked for", ["operation", "outcome"], registry=REGISTRY)
 _DEPOSITS = Counter("key_vault_deposits", "Recovery keys that Synapse handed in", ["outcome"], registry=REGISTRY)

@@ -1,12 +1,23 @@
 """gunicorn, set up by the installation's settings. One process with threads: its metrics are whole, and a pod is small; replicas are for more."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from services.key_vault.configuration import service
+
+_LOGGER = {"handlers": ["stdout"], "level": "INFO", "propagate": False}
+_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "services.key_vault.logs.JsonFormatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "loggers": {"gunicorn.error": _LOGGER, "gunicorn.access": {**_LOGGER, "level": "WARNING"}},
+}
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # It has no types.
@@ -36,7 +47,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # It has no types.
             "control_socket_disable": True,
             "proc_name": "key-vault",
             "accesslog": None,
-            "logconfig_dict": {},
+            "logconfig_dict": _LOGGING,
             "when_ready": _announce,
         }
         for name, value in options.items():
@@ -46,7 +57,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # It has no types.
         """Make the application, in the worker."""
         from django.core.wsgi import get_wsgi_application
 
-        return get_wsgi_application()
+        application = get_wsgi_application()
+        from services.key_vault.listeners import listeners
+
+        for listener in listeners(service()).values():
+            import_module(listener.urlconf)  # What is wrong with them shows at the start, not at the first request.
+        return application
 
 
 def _announce(_: Arbiter) -> None:

@@ -74,9 +74,9 @@ def guard(_: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
         if found is None or found[0]:
             problem = "does not exist: create it" if found is None else "is the role that migrates: serve with another one"
             raise ConfigurationError(f"application_role: the role {role} {problem}; it gets SELECT and INSERT only")
-    editor.execute(FUNCTIONS)
+    editor.execute(FUNCTIONS, params=None)
     for table in TABLES:
-        editor.execute(GUARD.format(table=table))
+        editor.execute(GUARD.format(table=table), params=None)
         editor.execute(f'GRANT SELECT, INSERT ON "{table}" TO "{role}"')
     editor.execute(f'GRANT SELECT ON django_migrations TO "{role}"')
 
