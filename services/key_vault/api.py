@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from ninja import Header, NinjaAPI, Path, Schema
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
 from services.key_deposit.envelope import LONGEST_ENVELOPE
@@ -160,6 +160,10 @@ def _api(title: str, namespace: str, description: str) -> NinjaAPI:
         places = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors]
         return api.create_response(request, {"code": "invalid", "detail": "; ".join(places)[:1000]}, status=422)
 
+    @api.exception_handler(HttpError)
+    def unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
+        return api.create_response(request, {"code": "unreadable", "detail": str(error)}, status=error.status_code)
+
     @api.exception_handler(Error)
     def unavailable(request: HttpRequest, error: Error) -> HttpResponse:
         logging.getLogger("key_vault").error("the database failed", exc_info=error)
@@ -169,6 +173,8 @@ def _api(title: str, namespace: str, description: str) -> NinjaAPI:
 
 
 _PROBLEMS: dict[int, Any] = dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 429, 503), Problem)
+
+_ZIP = {"description": "The archive", "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
 
 INTAKE = _api("Key vault: intake", "intake", "Takes sealed recovery keys from Synapse. Authorization: Bearer, with the intake's token.")
 ACCESS = _api("Key vault: access", "access", "Says whether an officer may make a request to synapse-li, in the manner of auth_request.")
@@ -190,7 +196,10 @@ def deposit(request: HttpRequest, offered: DepositIn) -> tuple[int, Any]:  # noq
     return (201 if new else 200), {"stored": new}
 
 
-@ACCESS.get("/v1/access", response={204: None, **_PROBLEMS}, operation_id="check_access")
+_TOO_LONG = {"description": "A header is longer than 8190 bytes; the server says so itself"}
+
+
+@ACCESS.get("/v1/access", response={204: None, **_PROBLEMS}, operation_id="check_access", openapi_extra={"responses": {431: _TOO_LONG}})
 def check_access(
     request: HttpRequest,
     response: HttpResponse,
@@ -258,7 +267,7 @@ def release_keys(request: HttpRequest, case_id: UUID, wanted: ReleaseIn) -> Any:
     ]
 
 
-@CASES.post("/cases/{case_id}/archive/export", response={200: bytes, **_PROBLEMS}, operation_id="export_case")
+@CASES.post("/cases/{case_id}/archive/export", response=_PROBLEMS, operation_id="export_case", openapi_extra={"responses": {200: _ZIP}})
 def export_case(request: HttpRequest, case_id: UUID, why: StepIn) -> Any:
     """Get the case as one signed archive (ZIP)."""
     _check_json(request)
