@@ -88,6 +88,11 @@ class TakenStep:
     at: datetime
     reason: str
 
+    @property
+    def done(self) -> str:
+        """What was done with the case, in words: it was `approved`, say."""
+        return _done(self.step)
+
 
 @frozen
 class Order:

@@ -49,7 +49,7 @@ class Request(forms.Form):
     targets = forms.CharField(
         label="Targets",
         max_length=20_000,
-        help_text="One a line: users (@name:server) or rooms (!id). Only these are covered.",
+        help_text="One a line: users (@name:server) or rooms (!id). A user covers the rooms they are or were in, if the operator has set that up.",
         widget=forms.Textarea(attrs={"rows": "4", "spellcheck": "false"}),
     )
     acting = forms.MultipleChoiceField(

@@ -7,7 +7,7 @@ from django.db import Error
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # The library has left its types out there.
 REGISTRY = CollectorRegistry()
 _OPERATIONS = Counter("key_vault_operations", "What officers and synapse-li's proxy asked for", ["operation", "outcome"], registry=REGISTRY)
 _DEPOSITS = Counter("key_vault_deposits", "Recovery keys that Synapse handed in", ["outcome"], registry=REGISTRY)

@@ -141,7 +141,7 @@ def step(request: HttpRequest, case_id: UUID, step: str) -> HttpResponse:
         "form": form,
         "word": word,
         "meaning": meaning,
-        "danger": wanted is not Step.OPEN,
+        "danger": wanted in (Step.REJECT, Step.CLOSE),
     }
     return _page(request, "confirm", context, status=422 if form.errors else 200)
 

@@ -95,7 +95,13 @@ def running_postgresql() -> Iterator[PostgreSQL]:
         ]
         subprocess.run([*other, programs / make[0], *make[1:]], check=True, capture_output=True, timeout=120, cwd="/")
         settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": name, "fsync": "off", "max_connections": 120}
-        command = [*other, programs / "postgres", "-D", f"{name}/data", *(word for k, v in settings.items() for word in ("-c", f"{k}={v}"))]
+        command: list[str | Path] = [
+            *other,
+            programs / "postgres",
+            "-D",
+            f"{name}/data",
+            *(word for k, v in settings.items() for word in ("-c", f"{k}={v}")),
+        ]
         with running(command, name="postgresql", folder=Path("/")) as program:
             program.ready(lambda: "ready to accept connections" in program.output(), 60)
             server = PostgreSQL(port)

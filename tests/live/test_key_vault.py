@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -473,7 +474,7 @@ def test_a_case_of_others_looks_like_one_that_does_not_exist(vault: Vault, datab
         ({"AuthorisationTimespan": {"StartTime": "2026-01-01T00:00:00", "EndTime": "2026-01-02T00:00:00"}}, "invalid"),
     ],
 )
-def test_a_request_that_must_not_be_is_refused(vault: Vault, change: "dict[str, object]", code: str) -> None:
+def test_a_request_that_must_not_be_is_refused(vault: Vault, change: "dict[str, Any]", code: str) -> None:
     answer = vault.request_case(**change)
     assert (answer.status, answer.json()["code"]) == (422, code)
 
@@ -629,7 +630,7 @@ def test_an_export_is_verified_without_the_vault_and_holds_what_was_read(vault: 
     file, key = tmp_path / "case.zip", tmp_path / "key.pem"
     file.write_bytes(answer.body)
     key.write_text(site.command("public-key").stdout)
-    nothing = {"KEY_VAULT_SETTINGS": "/nowhere"}
+    nothing: dict[str, Any] = {"KEY_VAULT_SETTINGS": "/nowhere"}
     arguments = ("verify-archive", "--public-key", str(key), "--extract-envelopes", str(tmp_path / "keys"), str(file))
     done = site.command(*arguments, **nothing)
     assert f"whole: case {case_id}" in done.stdout

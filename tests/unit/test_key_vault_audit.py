@@ -93,7 +93,7 @@ def test_one_changed_byte_anywhere_is_found(entries: list[Entry], data: st.DataO
     raw[place] ^= data.draw(st.integers(1, 127))
     changed = raw.decode("utf-8", "surrogateescape")
     assume(changed != getattr(entries[which], name))
-    damaged = [*entries[:which], evolve(entries[which], **{name: changed}), *entries[which + 1 :]]
+    damaged = [*entries[:which], evolve(entries[which], **dict[str, Any]({name: changed})), *entries[which + 1 :]]
     try:
         assert not whole(damaged)
     except UnicodeEncodeError:  # PostgreSQL would not have stored it.

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -147,7 +148,7 @@ def test_whatever_is_tried_reading_needs_two_officers_who_agreed(attempts: list[
         ({"end": NOW + 91 * DAY}, "window"),
     ],
 )
-def test_a_request_that_must_not_be_is_refused(change: dict[str, object], code: str) -> None:
+def test_a_request_that_must_not_be_is_refused(change: dict[str, Any], code: str) -> None:
     with pytest.raises(RefusedError) as caught:
         check_request(evolve(CASE, **change), ANNA, EVERYBODY, "example.org", 90 * DAY)
     assert caught.value.code == code
@@ -163,7 +164,7 @@ def test_a_request_in_order_is_accepted() -> None:
 
 
 def test_a_case_can_be_read_back_from_its_entries() -> None:
-    events = [("case.requested", {"request": of_request(CASE)}, "anna")]
+    events: list[tuple[str, dict[str, Any], str]] = [("case.requested", {"request": of_request(CASE)}, "anna")]
     events += [(f"case.{one.step}", {"reason": one.reason}, one.officer) for one in OPEN.steps]
     head, documents = EMPTY, []
     for event, detail, officer in events:
