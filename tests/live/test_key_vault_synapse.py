@@ -358,10 +358,10 @@ def test_rooms_and_events_are_covered_by_the_membership_of_a_target(world: World
         room = homeserver.ask("POST", "/_matrix/client/v3/createRoom", {"preset": "public_chat"}, people[0].token).json()["room_id"]
         for other in people[1:]:
             homeserver.ask("POST", f"/_matrix/client/v3/join/{quote(room)}", {}, other.token)
-        event = homeserver.ask(
-            "PUT", f"/_matrix/client/v3/rooms/{quote(room)}/send/m.room.message/1", {"body": "x"}, people[0].token
-        ).json()
-        rooms[name] = (room, event["event_id"])
+        path = f"/_matrix/client/v3/rooms/{quote(room)}/send/m.room.message/1"
+        message = homeserver.ask("PUT", path, {"msgtype": "m.text", "body": "x"}, people[0].token)
+        assert message.status == 200, message
+        rooms[name] = (room, message.json()["event_id"])
     homeserver.ask("POST", f"/_matrix/client/v3/rooms/{quote(rooms['left'][0])}/leave", {}, mallory.token)
     homeserver.ask("POST", f"/_matrix/client/v3/rooms/{quote(rooms['invited'][0])}/invite", {"user_id": mallory.id}, alice.token)
     world.vault.open_case(targets=[mallory.id])

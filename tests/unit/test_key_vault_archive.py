@@ -183,6 +183,9 @@ def test_a_chain_that_does_not_lead_to_the_head_is_found_though_all_is_signed() 
     lines = files["chain.txt"].splitlines(keepends=True)
     with pytest.raises(BadArchiveError, match=r"head that is signed|not in the chain"):
         verify(signed_again({**files, "chain.txt": b"".join(lines[:-1])}), vault())
+    others = lines[2].split()[1]
+    with pytest.raises(BadArchiveError, match="does not lead to the head"):
+        verify(signed_again({**files, "chain.txt": files["chain.txt"].replace(others, digest(b"x").encode())}), vault())
     with pytest.raises(BadArchiveError, match="gap"):
         verify(signed_again({**files, "chain.txt": b"".join(lines[:2] + lines[3:])}), vault())
 

@@ -105,6 +105,8 @@ def test_a_case_covers_its_targets_for_its_officers_while_it_is_open() -> None:
     assert use(OPEN, target="@alice:example.org") == "not-a-target"
     assert use(OPEN, officer=BORIS) == use(OPEN, officer=CLARA) == use(OPEN, officer=DORA) == "not-on-case"
     assert use(CASE) == use(taken(CASE, Step.APPROVE)) == "case-not-open"
+    # However it came to be open before its window.
+    assert use(evolve(OPEN, start=NOW + DAY)) == "outside-window"
 
 
 def test_cases_are_seen_by_their_officers_and_by_approvers_and_auditors() -> None:

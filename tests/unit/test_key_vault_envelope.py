@@ -126,6 +126,19 @@ def test_a_header_of_another_form_is_refused(header: bytes) -> None:
         parse(".".join([encoded, *sealed().compact.split(".")[1:]]))
 
 
+def test_a_header_that_could_be_read_in_two_ways_is_refused() -> None:
+    parts = sealed().compact.split(".")
+    header = base64.urlsafe_b64decode(parts[0] + "==")
+    for other in (
+        header.replace(b",", b", ", 1),
+        header[:-1] + b',"sub":"@alice:example.org"}',
+        header.replace(b"@mallory", b"\\u0040mallory"),
+    ):
+        assert other != header
+        with pytest.raises(ValueError, match="header of another form"):
+            parse(".".join([base64.urlsafe_b64encode(other).rstrip(b"=").decode(), *parts[1:]]))
+
+
 def test_version_true_is_not_version_1() -> None:
     parts = sealed().compact.split(".")
     header = base64.urlsafe_b64decode(parts[0] + "==").replace(b'"v":1', b'"v":true')
