@@ -84,7 +84,9 @@ imports: setup ## Make imports/ anew from the CRDs that cdk8s.yaml names, or fro
 
 lock: setup ## Move every locked version to the newest that pyproject.toml and package.json allow
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
+	$(COMPILE) --constraint requirements/dev.lock --group key-vault --output-file services/key_vault/requirements.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
+	$(COMPILE) --group li-sync --constraints requirements/dev.lock --output-file services/li_sync/requirements.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
 	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
