@@ -98,7 +98,7 @@ def site_reference() -> str:
     lines = [
         "# Reference of site.yaml",
         "",
-        "<!-- Made from app/site.py by `python -m app docs`; a test keeps it current. -->",
+        "<!-- Made by `make docs` from the options in app/site.py and beside the components; a test keeps it current. -->",
         "",
         "Only `server_name` and `images.registry` must be given. An option that is left out, or null, has its default.",
         "Editors that know JSON Schema check and complete site.yaml by `site.schema.json`.",

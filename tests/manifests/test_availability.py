@@ -50,6 +50,11 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
 ]
 
 
+def test_a_deployment_with_a_volume_ends_the_old_pod_before_it_starts_a_new_one(everything: Objects) -> None:
+    change = setting("Deployment/signature-mirror", "spec.strategy", {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}})
+    assert_noticed(availability.rollout_problems, everything, change, "matrix/signature-mirror starts a pod that waits")
+
+
 @pytest.mark.parametrize(
     ("rule", "change", "mention"), MUTATIONS, ids=[f"{rule.__name__}-{mention[:20]}" for rule, _, mention in MUTATIONS]
 )

@@ -85,9 +85,16 @@ def zone_problems(objects: Objects) -> list[str]:
 
 
 def rollout_problems(objects: Objects) -> list[str]:
-    """Deployments that take a pod away before the new one is ready."""
-    return [
-        f"{title(o)} takes pods away before new ones are ready"
-        for o in of_kind(objects, "Deployment")
-        if o["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0
-    ]
+    """Deployments that take a pod away before the new one is ready, though they could do otherwise.
+
+    Where the pod has a volume that one node at a time can have, the new one could not start before the old one has gone.
+    """
+    found = []
+    for o in of_kind(objects, "Deployment"):
+        strategy, volumes = o["spec"].get("strategy", {}), o["spec"]["template"]["spec"].get("volumes", [])
+        holds_a_volume = any("persistentVolumeClaim" in volume for volume in volumes)
+        if holds_a_volume and strategy.get("type") != "Recreate":
+            found.append(f"{title(o)} starts a pod that waits for the volume of the one before it")
+        if not holds_a_volume and strategy.get("rollingUpdate", {}).get("maxUnavailable") != 0:
+            found.append(f"{title(o)} takes pods away before new ones are ready")
+    return found
