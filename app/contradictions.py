@@ -105,19 +105,10 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
         )
 
 
-def _ports_of_calls(site: Site) -> Iterator[OptionError]:
-    media, relay = site.calls.media_ports, site.calls.relay_ports
-    if site.features.calls and media.overlaps(relay):
-        yield OptionError(
-            "calls.relay_ports", f"{relay} and calls.media_ports ({media}) overlap, and both are ports of one node; move one of them"
-        )
-
-
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
     _networks,
     _public_addresses,
     _sizes,
     _scanned_files,
-    _ports_of_calls,
 )

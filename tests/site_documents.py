@@ -135,7 +135,6 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
-    "both are ports of one node": CALLS + "calls: {media_ports: 50000-55000}",
 }
 """How the report on a document goes whose options are each right and that cannot be meant, with an example of each."""
 

@@ -82,7 +82,6 @@ COMPONENTS = {
         keeps=Nothing("verdicts are in Redis, and found again"),
         stand_in=("/scan-worker:",),
     ),
-    "synapse-spam-checker": without_pods(),
     # -- the main instance
     "synapse": row(
         calls="matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",

@@ -13,9 +13,10 @@ from app.platform import assemble
 from app.settings import parse_site
 from app.site import Site
 from kit.network import PortRange
+from kit.options import OptionError
 from kit.rendering import Rendering
 from kit.secrets import Shared
-from overlays import ProfileError, profiles
+from overlays import profiles
 from tests.manifests.reaching import closed_connections, every_pod_reaches, open_ports, some_pod_reaches, stranger
 from tests.manifests.rules.objects import Objects, workloads
 from tests.manifests.rules.publication import published
@@ -128,12 +129,12 @@ def test_livekit_and_coturn_share_no_port_of_a_node(rendering: Rendering) -> Non
     ],
 )
 def test_ports_that_somebody_else_takes_are_refused(ports: str, message: str) -> None:
-    with pytest.raises(ProfileError, match=message):
+    with pytest.raises(OptionError, match=message):
         render(parse_site(f"{BASE}{NODES}calls: {{{ports}}}\n"), profiles()[1])
 
 
 def test_without_addresses_of_nodes_no_policy_is_made() -> None:
-    with pytest.raises(ProfileError, match=r"cluster\.node_cidrs: livekit runs in the network of its nodes"):
+    with pytest.raises(OptionError, match=r"cluster\.node_cidrs: livekit runs in the network of its nodes"):
         render(parse_site(BASE + "cluster: {node_cidrs: []}\n"), profiles()[0])
 
 

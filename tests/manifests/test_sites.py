@@ -13,9 +13,9 @@ from app.compiler import render
 from app.layout import base_files
 from app.settings import parse_site
 from app.site import Site
-from kit.options import Choice, Flag, Section, options_below
+from kit.options import Choice, Flag, OptionError, Section, options_below
 from kit.rendering import ObjectId
-from overlays import ProfileError, profiles
+from overlays import profiles
 from tests.kustomize import build, by_id, write
 from tests.manifests.rules import availability, budget, consistency, quotas, references, schemas, security
 from tests.manifests.rules.objects import Rule, assert_kept
@@ -168,7 +168,7 @@ def test_the_administration_is_published_to_named_addresses_only(built: dict[str
 )
 def test_who_cannot_be_told_the_addresses_does_not_publish_the_administration(choice: str, reason: str) -> None:
     site = parse_site(BASE + f"ingress: {{admin_source_ranges: [192.0.2.0/24], {choice}}}\n")
-    with pytest.raises(ProfileError, match=reason):
+    with pytest.raises(OptionError, match=reason):
         render(site, profiles()[0])
 
 

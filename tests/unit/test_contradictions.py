@@ -37,10 +37,6 @@ CONTRADICTIONS = [
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),
     (
-        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {relay_ports: 52000-53000}",
-        "5:22: calls.relay_ports: 52000-53000 and calls.media_ports (50000-54999) overlap",
-    ),
-    (
         "tls: {acme: {email: 'mailto:ops@example.com'}}",
         '3:21: tls.acme.email: "mailto:ops@example.com" is a URL; give an e-mail address, e.g. ops@',
     ),

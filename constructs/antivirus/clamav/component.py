@@ -5,7 +5,7 @@ from attrs import frozen
 from antivirus.clamav.configuration import DATABASES, FOLDER, PORT, STATE, ClamAvSpec, files
 from antivirus.options import Engines, Signatures
 from antivirus.size import AntivirusSize
-from kit.component import Component
+from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, External, Pods, Port
@@ -44,6 +44,7 @@ class ClamAv(Component):
 
     directory = "01-clamav"
     config_directory = "antivirus"
+    priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, choice: ClamAvChoice) -> None:
         super().__init__(installation, "clamav", place)
@@ -59,7 +60,7 @@ class ClamAv(Component):
             ports=(CLAMD,),
             mounts=(Mount(config, FOLDER), signatures, Mount(Scratch("tmp", spec.temporary), "/tmp")),
             readiness=Probe.tcp("clamd", period_seconds=5),
-            liveness=Probe.command(*_LIVES, period_seconds=30, timeout_seconds=20, failures=10),
+            liveness=Probe.command(*_LIVES, period_seconds=30, timeout_seconds=10, failures=10),
             resources=size.engine,
         )
         freshclam = Container(
@@ -111,6 +112,6 @@ class ClamAv(Component):
         )
         pod = PodSpec(containers=(update,), restart_policy="OnFailure", beside=servers)
         runs = [self.cron_job("freshclam-cronjob.yaml", "signature-update", pod, part="update", schedule=_EVERY_FOUR_HOURS)]
-        runs.append(self.job("freshclam-cronjob.yaml", "signature-update", pod, part="update"))
+        runs.append(self.job("freshclam-cronjob.yaml", "signature-update", pod, part="update", backoff_limit=20))
         if source is Signatures.INTERNET:
             self.connect(runs[0].pods, External("clamav", (443,), public=True))

@@ -36,5 +36,6 @@ def fleet(size: Workers, types: tuple[WorkerType, ...]) -> Fleet:
     """The workers of `types` in a size. Raises ValueError for numbers that Synapse cannot work with, and for unknown types."""
     counts = {worker.name: size.count(worker.name, worker.scaling) for worker in types}
     return Fleet(
-        topology(counts | dict(size.extra), types), {worker.name: size.ceiling(counts[worker.name]) for worker in types if worker.autoscaled}
+        topology(counts | dict(size.extra), types),
+        {worker.name: size.ceiling(counts[worker.name]) for worker in types if worker.autoscaled},
     )

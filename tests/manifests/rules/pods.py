@@ -98,8 +98,15 @@ def update_problems(objects: Objects) -> list[str]:
         "StatefulSet": {"podManagementPolicy": "Parallel"},
     }
     ways = ("strategy", "updateStrategy", "podManagementPolicy")
-    given = [(o, {way: o["spec"][way] for way in ways if way in o["spec"]}) for o in of_kind(objects, *promised)]
-    return [f"{title(o)} is updated by {way}, not by {promised[o['kind']]}" for o, way in given if way != promised[o["kind"]]]
+    found = []
+    for o in of_kind(objects, *promised):
+        given = {way: o["spec"][way] for way in ways if way in o["spec"]}
+        # One pod after the other where they share a volume that one node at a time can have.
+        shares = o["kind"] == "Deployment" and any("persistentVolumeClaim" in v for v in o["spec"]["template"]["spec"].get("volumes", []))
+        wanted = {"strategy": {"type": "Recreate"}} if shares else promised[o["kind"]]
+        if given != wanted:
+            found.append(f"{title(o)} is updated by {given}, not by {wanted}")
+    return found
 
 
 def drain_problems(objects: Objects) -> list[str]:
@@ -133,7 +140,8 @@ def _volumes(workload: Workload) -> Iterator[str]:
 
 def _mount(mount: Mapping[str, Any], volume: Mapping[str, Any]) -> Iterator[str]:
     given = "configMap" in volume or "secret" in volume
-    if bool(mount.get("readOnly")) != given:
+    # A volume that pods share may be read by one and written by another.
+    if bool(mount.get("readOnly")) != given and "persistentVolumeClaim" not in volume:
         yield f"{mount['mountPath']} is {'writable' if given else 'read-only'}"
     # Programs put there what they make of secrets.
     if mount["mountPath"].startswith("/run/") and "emptyDir" in volume and volume["emptyDir"].get("medium") != "Memory":

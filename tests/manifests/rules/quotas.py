@@ -93,7 +93,8 @@ def _demands(objects: Objects) -> Iterator[Demand]:
     for workload in workloads(objects):
         pods = NODES if workload.kind == "DaemonSet" else workload.most
         each = _sum(_pod(workload.pod, _defaults(objects, workload.namespace)), _claims(workload.spec.get("volumeClaimTemplates", [])))
-        surge = int(workload.spec["strategy"]["rollingUpdate"]["maxSurge"]) if workload.kind == "Deployment" else 0
+        # With Recreate the old pod has gone before the new one comes.
+        surge = int(workload.spec["strategy"].get("rollingUpdate", {}).get("maxSurge", 0)) if workload.kind == "Deployment" else 0
         yield Demand(str(workload), workload.namespace, pods, surge, each)
     for cluster in of_kind(objects, "Cluster"):
         spec, namespace = cluster["spec"], namespace_of(cluster)
