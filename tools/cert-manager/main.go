@@ -1,0 +1,158 @@
+// Command cert-manager is cert-manager's controller, its webhook and its CA injector in one program.
+//
+// Upstream's three programs are modules of their own that no module proxy serves; their packages are. Left out are the issuers Vault and
+// Venafi, and what needs the Gateway API: the platform uses none of them here.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	kscheme "k8s.io/client-go/kubernetes/scheme"
+	apireg "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	webhookconfig "github.com/cert-manager/cert-manager/internal/apis/config/webhook"
+	"github.com/cert-manager/cert-manager/internal/webhook"
+	cmscheme "github.com/cert-manager/cert-manager/pkg/client/clientset/versioned/scheme"
+	"github.com/cert-manager/cert-manager/pkg/controller"
+	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
+	logf "github.com/cert-manager/cert-manager/pkg/logs"
+
+	_ "github.com/cert-manager/cert-manager/pkg/controller/acmechallenges"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/acmeorders"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/ingresses"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/acme"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/issuing"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/keymanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/readiness"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/requestmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/acme"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
+)
+
+func main() {
+	namespace := flag.String("namespace", "cert-manager", "where cluster issuers and the webhook keep their secrets")
+	names := flag.String("names", "cert-manager-webhook", "DNS names of the webhook, separated by commas")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: cert-manager [flags] controller|webhook|cainjector")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	logf.InitLogs()
+	ctrl.SetLogger(logf.Log)
+	ctx, stop := signal.NotifyContext(logf.NewContext(context.Background(), logf.Log), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	var err error
+	switch flag.Arg(0) {
+	case "controller":
+		err = runController(ctx, *namespace)
+	case "webhook":
+		err = runWebhook(ctx, *namespace, strings.Split(*names, ","))
+	case "cainjector":
+		err = runInjector(ctx)
+	default:
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// runController runs every controller that the imports above have registered.
+func runController(ctx context.Context, namespace string) error {
+	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{
+		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: namespace},
+		// The defaults of upstream's flags.
+		CertificateOptions: controller.CertificateOptions{
+			CertificateRequestMinimumBackoffDuration: time.Hour,
+			CertificateRequestMaximumBackoffDuration: 32 * time.Hour,
+			CopiedAnnotationPrefixes:                 []string{"*", "-kubectl.kubernetes.io/", "-fluxcd.io/", "-argocd.argoproj.io/"},
+		},
+		SchedulerOptions:   controller.SchedulerOptions{MaxConcurrentChallenges: 60},
+		IngressShimOptions: controller.IngressShimOptions{DefaultIssuerKind: "Issuer", DefaultIssuerGroup: "cert-manager.io"},
+	})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for name, construct := range controller.Known() {
+		one, err := construct(factory)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		group.Go(func() error { return one.Run(5, ctx) })
+	}
+	informers, err := factory.Build()
+	if err != nil {
+		return err
+	}
+	informers.SharedInformerFactory.Start(ctx.Done())
+	informers.KubeSharedInformerFactory.Start(ctx.Done())
+	informers.HTTP01ResourceMetadataInformersFactory.Start(ctx.Done())
+	return group.Wait()
+}
+
+// runWebhook serves admission on 10250 and health on 6080, with a certificate of an authority that it keeps itself.
+func runWebhook(ctx context.Context, namespace string, names []string) error {
+	configuration := webhookconfig.WebhookConfiguration{SecurePort: 10250, HealthzPort: 6080, MetricsListenAddress: "0"}
+	configuration.TLSConfig.Dynamic.SecretNamespace = namespace
+	configuration.TLSConfig.Dynamic.SecretName = "cert-manager-webhook-ca"
+	configuration.TLSConfig.Dynamic.DNSNames = names
+	configuration.TLSConfig.Dynamic.LeafDuration = 7 * 24 * time.Hour
+	served, err := webhook.NewCertManagerWebhookServer(logf.FromContext(ctx), configuration)
+	if err != nil {
+		return err
+	}
+	return served.Run(ctx)
+}
+
+// runInjector puts authorities into webhooks and definitions that ask for them.
+func runInjector(ctx context.Context) error {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{kscheme.AddToScheme, cmscheme.AddToScheme, apiext.AddToScheme, apireg.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return err
+		}
+	}
+	configuration, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	manager, err := ctrl.NewManager(configuration, ctrl.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
+	if err != nil {
+		return err
+	}
+	err = cainjector.RegisterAllInjectors(ctx, manager, cainjector.SetupOptions{
+		EnableCertificatesDataSource: true,
+		EnabledReconcilersFor: map[string]bool{
+			"mutatingwebhookconfiguration":   true,
+			"validatingwebhookconfiguration": true,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return manager.Start(ctx)
+}
