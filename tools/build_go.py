@@ -7,6 +7,7 @@ where it was. A machine that has compiled nothing yet needs about 25 minutes of 
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -32,6 +33,10 @@ class GoProgram:
     package: str = "."
     """What is built: the module itself, or a package of a module that it requires."""
     binary: str = ""
+    files: tuple[str, ...] = ()
+    """Files of the module that the package belongs to, by patterns, which are kept beside the program; `{version}` is the module's."""
+    source: str = ""
+    """The module that has these files."""
 
     @property
     def module(self) -> Path:
@@ -47,7 +52,7 @@ class GoProgram:
     def stamp(self) -> str:
         """A digest of all that decides what is built."""
         files = [file for file in sorted(self.module.iterdir()) if file.suffix in (".mod", ".sum", ".go")]
-        digest = hashlib.sha256(self.package.encode())
+        digest = hashlib.sha256(json.dumps([self.package, self.files]).encode())
         for file in files:
             digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
         return digest.hexdigest()
@@ -65,10 +70,25 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram("pause"),
         GoProgram("coredns"),
         GoProgram("network-policies"),
-        GoProgram("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),
-        GoProgram("cert-manager"),
-        GoProgram("cloudnative-pg", "github.com/cloudnative-pg/cloudnative-pg/cmd/manager"),
-        GoProgram("barman-cloud", "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager"),
+        GoProgram(
+            "metrics-server",
+            "sigs.k8s.io/metrics-server/cmd/metrics-server",
+            files=("manifests/base/*.yaml",),
+            source="sigs.k8s.io/metrics-server",
+        ),
+        GoProgram("cert-manager", files=("deploy/crds/*.yaml",), source="github.com/cert-manager/cert-manager"),
+        GoProgram(
+            "cloudnative-pg",
+            "github.com/cloudnative-pg/cloudnative-pg/cmd/manager",
+            files=("releases/cnpg-{version}.yaml",),
+            source="github.com/cloudnative-pg/cloudnative-pg",
+        ),
+        GoProgram(
+            "barman-cloud",
+            "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager",
+            files=("manifest.yaml",),
+            source="github.com/cloudnative-pg/plugin-barman-cloud",
+        ),
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
@@ -96,8 +116,26 @@ def build(program: GoProgram, place: str) -> None:
     if building.returncode:
         say("")
         sys.exit(f"{program.name} could not be built:\n{listed.stderr[-2000:]}{''.join(said[-30:])}")
+    keep_files(program, environment)
     (program.path.parent / "stamp").write_text(program.stamp)
     say(f"{place} {program.name}: built in {time.monotonic() - started:.0f} s")
+
+
+def keep_files(program: GoProgram, environment: Mapping[str, str]) -> None:
+    """Copy the files of the program's module that are used beside it. Exits if there are none."""
+    if not program.files:
+        return
+    command = ["go", "mod", "download", "-json", program.source]
+    module = json.loads(subprocess.run(command, cwd=program.module, env=environment, capture_output=True, check=True).stdout)
+    target = program.path.parent / "files"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for pattern in program.files:
+        found = list(Path(module["Dir"]).glob(pattern.format(version=module["Version"].removeprefix("v"))))
+        if not found:
+            sys.exit(f"{program.source} {module['Version']} has no {pattern}")
+        for file in found:
+            shutil.copyfile(file, target / file.name)
 
 
 def say(text: str, over: bool = False) -> None:
