@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from tests.kustomize import ROOT
 from tests.live.cluster.substitutes import STAND_INS
@@ -105,6 +105,13 @@ def recipe(name: str) -> Image | None:
     if any(part in name for part in MISSING):
         return None
     raise LookupError(f"nobody has said what the image {name} is made of: see {Path(__file__).name}")
+
+
+def stamp(names: Iterable[str], programs: Mapping[str, Path]) -> str:
+    """What decides images of these names: it changes with their names, settings and contents."""
+    recipes = {name: image for name in sorted(names) if (image := recipe(name))}
+    parts = {name: [asdict(image), *(layer(part, programs).digest for part in image.layers)] for name, image in recipes.items()}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def archive(names: Iterable[str], programs: Mapping[str, Path], to: Path) -> None:
@@ -318,8 +325,3 @@ def _install_python(root: Path) -> None:
         stdout=subprocess.DEVNULL,
         timeout=900,
     )
-
-
-def layers(names: Iterable[str]) -> Iterator[str]:
-    """The layers that images of these names are made of, each once."""
-    yield from dict.fromkeys(part for name in sorted(names) if (image := recipe(name)) for part in image.layers)

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +54,39 @@ class Cluster:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.place.environment, start_new_session=True
             )
 
+    def end(self, program: str, seconds: float = 20) -> None:
+        """End a program in peace, on purpose."""
+        process = self.programs.pop(program)
+        # The started process only waits for the program, which is its child in the sandbox.
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        process.wait(seconds)
+
     def check(self) -> None:
         """Raise EndedError with the last words of a program that has ended."""
         for program, process in self.programs.items():
             if process.poll() is not None:
                 raise EndedError(f"{program} has ended:\n{(self.logs / f'{program}.log').read_text(errors='replace')[-3000:]}")
 
+    def start_containerd(self, node: int) -> None:
+        """Start the runtime of a node, and wait until it answers."""
+        folder = self.place.folder / f"n{node}"
+        (folder / "cni").mkdir(parents=True, exist_ok=True)
+        (folder / "cni" / "10-pods.conflist").write_text(json.dumps(_network(node, folder)))
+        (folder / "containerd.toml").write_text(_containerd(node, folder, self.place.programs / "usr"))
+        self.start(f"containerd-{node}", node, [self.place.programs / "usr" / "bin" / "containerd", "--config", folder / "containerd.toml"])
+        wait_until(lambda: "Server" in self._ctr(node, "version"), _READY_SECONDS, f"containerd of {name(node)} answers", pause=0.1)
+
+    def store(self, node: int) -> Path:
+        """The folder in which the runtime of a node keeps its images."""
+        return self.place.folder / f"n{node}" / "containerd"
+
     def start_node(self, node: int) -> None:
         """Start containerd, kubelet, kube-proxy and the engine of policies."""
         folder, files = self.place.folder / f"n{node}", self.authority.folder
-        (folder / "cni").mkdir(parents=True)
-        (folder / "cni" / "10-pods.conflist").write_text(json.dumps(_network(node, folder)))
-        (folder / "containerd.toml").write_text(_containerd(node, folder, self.place.programs / "usr"))
+        self.start_containerd(node)
         (folder / "kubelet.yaml").write_text(yaml.safe_dump(_kubelet(node, folder, files)))
         (folder / "proxy.yaml").write_text(yaml.safe_dump(_proxy(node, files)))
-        self.start(f"containerd-{node}", node, [self.place.programs / "usr" / "bin" / "containerd", "--config", folder / "containerd.toml"])
-        wait_until(lambda: "Server" in self._ctr(node, "version"), _READY_SECONDS, f"containerd of {name(node)} answers", pause=0.1)
         kubelet: list[str | Path] = [
             *(self.kubernetes_program, "kubelet", "--config", folder / "kubelet.yaml", "--kubeconfig", files / f"{name(node)}.kubeconfig"),
             *("--root-dir", folder / "kubelet", "--cert-dir", folder / "pki"),
@@ -102,8 +121,13 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def nodes(place: Sandbox, kubernetes_program: Path, policies_program: Path) -> Iterator[Cluster]:
-    """Start the control plane and all nodes, and wait until every kubelet has made itself known."""
+def nodes(
+    place: Sandbox, kubernetes_program: Path, policies_program: Path, give_images: Callable[[Cluster], None] = lambda _: None
+) -> Iterator[Cluster]:
+    """Start the control plane and all nodes, and wait until every kubelet has made itself known.
+
+    `give_images` is called before the nodes start, to fill their stores.
+    """
     (place.folder / "logs").mkdir()
     authority = Authority.make(place.folder / "certificates")
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
@@ -119,6 +143,7 @@ def nodes(place: Sandbox, kubernetes_program: Path, policies_program: Path) -> I
         authority.kubeconfig("admin", f"https://127.0.0.1:{port}", place.folder / "kubeconfig")
         cluster = Cluster(place, kubernetes_program, policies_program, authority, Kubernetes(place.folder / "kubeconfig"))
         _start_control_plane(cluster)
+        give_images(cluster)
         for node in NODES:
             cluster.start_node(node)
         wait_until(lambda: len(_checked(cluster)) == len(NODES), _READY_SECONDS, "all nodes are known")
