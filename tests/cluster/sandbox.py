@@ -85,14 +85,14 @@ class Sandbox:
         def work() -> socket.socket:
             return socket.create_connection((host, port), timeout=seconds)
 
-        return _inside(self.processes[node], work)
+        return inside(self.processes[node], work)
 
     def set_link(self, node: int, up: bool) -> None:
         """Plug a node's cable into the switch, or pull it out: the node itself goes on."""
         self.run(0, ["ip", "link", "set", f"switch{node}", "up" if up else "down"])
 
 
-def _inside(process: int, work: Callable[[], T]) -> T:
+def inside(process: int, work: Callable[[], T]) -> T:
     """Do something in the network of a process, in a thread of its own, which alone is moved there."""
     results: list[T] = []
     errors: list[BaseException] = []
