@@ -5,6 +5,7 @@ operator, which no module proxy serves, is stood in for by what it would make of
 """
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,18 @@ def metrics() -> list[Manifest]:
 
 
 def cert_manager() -> list[Manifest]:
-    """cert-manager: upstream's definitions, and its three programs."""
+    """cert-manager: upstream's definitions, its controller and its webhook."""
     return [*_kept("cert-manager"), *_own("cert-manager", {"VERSION": version("cert-manager", "github.com/cert-manager/cert-manager")})]
 
 
 def cloudnative_pg() -> list[Manifest]:
-    """The operator of PostgreSQL, with upstream's manifest."""
-    return _kept("cloudnative-pg")
+    """The operator of PostgreSQL, with upstream's manifest, which would have its image pulled at every start."""
+    found = _kept("cloudnative-pg")
+    for o in found:
+        if o["kind"] == "Deployment":
+            (container,) = o["spec"]["template"]["spec"]["containers"]
+            container["imagePullPolicy"] = "IfNotPresent"
+    return found
 
 
 def barman_cloud() -> list[Manifest]:
@@ -124,16 +130,28 @@ def install(api: Kubernetes) -> None:
     """Apply all of it and wait until it works: webhooks included, which refuse what comes before they serve."""
     api.apply([*dns(), *metrics(), *UNKNOWN])
     _apply_definitions(api, [*cert_manager(), *cloudnative_pg()])
-    wait_ready(api, "cert-manager", "cert-manager", "cert-manager-webhook", "cert-manager-cainjector")
+    wait_ready(api, "cert-manager", "cert-manager", "cert-manager-webhook")
+    api.apply(
+        _own("cert-manager-webhooks", {"AUTHORITY": wait_until(lambda: _authority(api), READY_SECONDS, "the webhook has an authority")})
+    )
     wait_ready(api, "cnpg-system", "cnpg-controller-manager")
-    # Its certificates are the first objects that cert-manager's webhook admits.
-    wait_until(lambda: _applied(api, barman_cloud()), READY_SECONDS, "the webhook of cert-manager admits objects", pause=2)
+    wait_until(lambda: _admitted(api), READY_SECONDS, "the webhook of cert-manager admits objects", pause=2)
+    api.apply(barman_cloud())
     wait_ready(api, "cnpg-system", "barman-cloud")
     wait_ready(api, "kube-system", "coredns", "metrics-server")
 
 
-def _applied(api: Kubernetes, objects: Sequence[Manifest]) -> bool:
-    api.apply(objects)
+def _authority(api: Kubernetes) -> str:
+    """What signs the certificate of cert-manager's webhook, in base64."""
+    secret = api.get("secret", "cert-manager-webhook-ca", "cert-manager")
+    return str(secret["data"]["ca.crt"]) if secret else ""
+
+
+def _admitted(api: Kubernetes) -> bool:
+    """Whether an Issuer would be."""
+    metadata = {"name": "asking", "namespace": "default"}
+    issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": metadata, "spec": {"selfSigned": {}}}
+    api.kubectl("apply", "--server-side", "--dry-run=server", "--filename", "-", given=json.dumps(issuer))
     return True
 
 

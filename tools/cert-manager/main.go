@@ -1,7 +1,7 @@
-// Command cert-manager is cert-manager's controller, its webhook and its CA injector in one program.
+// Command cert-manager is cert-manager's controller and its webhook in one program.
 //
-// Upstream's three programs are modules of their own that no module proxy serves; their packages are. Left out are the issuers Vault and
-// Venafi, and what needs the Gateway API: the platform uses none of them here.
+// Upstream's three programs are modules of their own that no module proxy serves; their packages are. Left out are the CA injector, the
+// issuers Vault and Venafi, and what needs the Gateway API: the platform uses none of them.
 package main
 
 import (
@@ -15,18 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	kscheme "k8s.io/client-go/kubernetes/scheme"
-	apireg "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	webhookconfig "github.com/cert-manager/cert-manager/internal/apis/config/webhook"
 	"github.com/cert-manager/cert-manager/internal/webhook"
-	cmscheme "github.com/cert-manager/cert-manager/pkg/client/clientset/versioned/scheme"
 	"github.com/cert-manager/cert-manager/pkg/controller"
-	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
 	logf "github.com/cert-manager/cert-manager/pkg/logs"
 
 	_ "github.com/cert-manager/cert-manager/pkg/controller/acmechallenges"
@@ -53,12 +45,11 @@ func main() {
 	namespace := flag.String("namespace", "cert-manager", "where cluster issuers and the webhook keep their secrets")
 	names := flag.String("names", "cert-manager-webhook", "DNS names of the webhook, separated by commas")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: cert-manager [flags] controller|webhook|cainjector")
+		fmt.Fprintln(os.Stderr, "usage: cert-manager [flags] controller|webhook")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	logf.InitLogs()
-	ctrl.SetLogger(logf.Log)
 	ctx, stop := signal.NotifyContext(logf.NewContext(context.Background(), logf.Log), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
@@ -68,8 +59,6 @@ func main() {
 		err = runController(ctx, *namespace)
 	case "webhook":
 		err = runWebhook(ctx, *namespace, strings.Split(*names, ","))
-	case "cainjector":
-		err = runInjector(ctx)
 	default:
 		flag.Usage()
 		os.Exit(2)
@@ -126,33 +115,4 @@ func runWebhook(ctx context.Context, namespace string, names []string) error {
 		return err
 	}
 	return served.Run(ctx)
-}
-
-// runInjector puts authorities into webhooks and definitions that ask for them.
-func runInjector(ctx context.Context) error {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{kscheme.AddToScheme, cmscheme.AddToScheme, apiext.AddToScheme, apireg.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return err
-		}
-	}
-	configuration, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	manager, err := ctrl.NewManager(configuration, ctrl.Options{Scheme: scheme, Metrics: server.Options{BindAddress: "0"}})
-	if err != nil {
-		return err
-	}
-	err = cainjector.RegisterAllInjectors(ctx, manager, cainjector.SetupOptions{
-		EnableCertificatesDataSource: true,
-		EnabledReconcilersFor: map[string]bool{
-			"mutatingwebhookconfiguration":   true,
-			"validatingwebhookconfiguration": true,
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return manager.Start(ctx)
 }
