@@ -17,10 +17,13 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth docs test test-fast test-live lint format minio livekit kubernetes bench imports lock clean
+# What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
+GO_PROGRAMS := kubernetes pause coredns network-policies metrics-server cert-manager cloudnative-pg barman-cloud minio livekit
+
+.PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-tools lint format programs minio livekit bench imports lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done node_modules/.done ## Make the locked environment, in .venv and node_modules
 
@@ -33,11 +36,11 @@ docs: setup ## Write the parts of docs/ and the schema that are derived from the
 test: test-fast test-live ## Run all tests, also with the real programs
 
 test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
-	$(PY) -m pytest -n auto -m "not live"
+	$(PY) -m pytest -n auto -m "not live and not cluster"
 
 test-live: setup .venv-live/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
-	$(PY) -m pytest -m live
+	$(PY) -m pytest -m "live and not cluster"
 
 lint: setup ## Check style and types
 	.venv/bin/ruff check .
@@ -48,22 +51,22 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-livekit: .tools/livekit/livekit-server ## Build LiveKit with Go, for the optional tests of calls (a few minutes)
+programs: setup ## Build with Go what optional tests and the cluster run (15 minutes on two idle cores, once)
+	$(PY) tools/build_go.py $(GO_PROGRAMS)
 
-minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the bucket program (about ten minutes)
+livekit minio: setup ## Build LiveKit, or MinIO, alone
+	$(PY) tools/build_go.py $@
 
-.tools/livekit/livekit-server:
-	tools/fetch-livekit $(@D)
+cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)
+	$(PY) -m tests.cluster
 
-.tools/minio/minio:
-	mkdir -p $(@D)
-	tools/fetch-minio $(@D)
+test-cluster: cluster-tools ## Test the platform on three nodes of Kubernetes here, and break it (as root)
+	$(PY) -m pytest tests/cluster -m cluster
 
-kubernetes: .tools/kubernetes/kubernetes ## Build a control plane of Kubernetes with Go, for the optional tests against it (about ten minutes)
-
-.tools/kubernetes/kubernetes: tools/kubernetes/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
-	mkdir -p $(@D)
-	cd tools/kubernetes && nice -n 10 go build -p 1 -trimpath -ldflags '-s -w' -o $(abspath $@) .
+cluster-tools: setup .tools/bin/kubectl
+	$(PY) -m tests.cluster --check
+	$(PY) tools/build_go.py $(GO_PROGRAMS)
+	tools/debian-program bookworm containerd .tools/debian/containerd runc containernetworking-plugins iptables
 
 bench: setup ## Time the compiler against an empty cdk8s app
 	$(PY) -m bench.synth
@@ -108,6 +111,8 @@ node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
 	touch --no-dereference $@
 
 # HAProxy 3 or newer: the system's, or else one from Debian's packages.
-.tools/haproxy/haproxy: tests/live/fetch-haproxy
+.tools/haproxy/haproxy: tools/debian-program
 	mkdir -p $(@D)
-	if haproxy -v 2>/dev/null | grep -qE 'version (3\.[2-9]|[4-9])'; then ln -sf "$$(command -v haproxy)" $@; else tests/live/fetch-haproxy $(@D); fi
+	if haproxy -v 2>/dev/null | grep -qE 'version (3\.[2-9]|[4-9])'; then ln -sf "$$(command -v haproxy)" $@; \
+	else tools/debian-program forky haproxy $(@D) && ln -sf usr/sbin/haproxy $@; fi
+	touch --no-dereference $@
