@@ -77,12 +77,11 @@ def cert_manager() -> list[Manifest]:
 
 
 def cloudnative_pg() -> list[Manifest]:
-    """The operator of PostgreSQL, with upstream's manifest, which would have its image pulled at every start."""
+    """The operator of PostgreSQL, with upstream's manifest."""
     found = _kept("cloudnative-pg")
     for o in found:
         if o["kind"] == "Deployment":
-            (container,) = o["spec"]["template"]["spec"]["containers"]
-            container["imagePullPolicy"] = "IfNotPresent"
+            _alone(o["spec"]["template"]["spec"]["containers"][0])
     return found
 
 
@@ -93,10 +92,22 @@ def barman_cloud() -> list[Manifest]:
     for o in found:
         if o["kind"] == "Deployment":
             (container,) = o["spec"]["template"]["spec"]["containers"]
-            container |= {"image": f"{_PLUGIN}:{tag}", "imagePullPolicy": "IfNotPresent"}
+            container["image"] = f"{_PLUGIN}:{tag}"
+            _alone(container)
         if o["kind"] == "Secret":
             o["data"]["SIDECAR_IMAGE"] = base64.b64encode(f"{_PLUGIN}-sidecar:{tag}".encode()).decode()
     return found
+
+
+def _alone(container: Manifest) -> None:
+    """Change an operator for a small, busy machine without a registry.
+
+    It is the only one of its kind, so it needs no election, which it would lose when the API server is slow, and end; it is not throttled;
+    and its image, which is there, is not pulled at each start.
+    """
+    container["args"] = [argument for argument in container["args"] if not argument.startswith("--leader-elect")]
+    container["resources"].get("limits", {}).pop("cpu", None)
+    container["imagePullPolicy"] = "IfNotPresent"
 
 
 def definition(api_version: str, kind: str) -> Manifest:
