@@ -20,7 +20,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-versi
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
 GO_PROGRAMS := kubernetes pause coredns network-policies metrics-server cert-manager cloudnative-pg barman-cloud minio livekit
 
-.PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-tools lint format programs minio livekit bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools lint format programs minio livekit bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ livekit minio: setup ## Build LiveKit, or MinIO, alone
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)
 	$(PY) -m tests.cluster
+
+cluster-stop: setup ## End the cluster that runs here, from another terminal
+	$(PY) -m tests.cluster --stop
 
 test-cluster: cluster-tools ## Test the platform on three nodes of Kubernetes here, and break it (as root)
 	$(PY) -m pytest tests/cluster -m cluster

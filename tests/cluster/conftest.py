@@ -1,6 +1,7 @@
 """One running cluster for all of its tests, with the platform on it, and the table of what they have shown.
 
-The tests of `test_platform.py` look at it and use it; those of `test_faults.py` break it, in the order of the file.
+The tests of `test_nodes.py` are of the cluster itself; those of `test_platform.py` look at the platform and use it; those of `test_faults.py`
+break it, in the order of the file.
 """
 
 import os
@@ -22,8 +23,12 @@ from tests.live.traffic import Traffic
 PROFILE = "100-ccu"
 CONVERGED_SECONDS = 900.0
 """Two minutes on an idle machine of two cores; fifteen when many other things happen on it."""
-ORDER = ("test_platform", "test_faults")
+ORDER = ("test_nodes", "test_platform", "test_faults")
 _REPORT = pytest.StashKey[Report]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nodes-alone", action="store_true", help="run the cluster without the images of the platform, for test_nodes.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,7 +70,8 @@ def cluster(say: Callable[[str], None], report: Report, request: pytest.FixtureR
     if lack := machine.lacks():
         pytest.skip(f"the cluster cannot run here: {lack}")
     started = time.monotonic()
-    with running_cluster(say, PROFILE) as made:
+    profiles = [] if request.config.getoption("--nodes-alone", default=False) else [PROFILE]
+    with running_cluster(say, *profiles) as made:
         report.add("three nodes with operators", f"ready after {time.monotonic() - started:.0f} s")
         yield made
         if request.session.testsfailed:

@@ -6,6 +6,7 @@ of this machine's network is touched. What is left outside are control groups, w
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import socket
@@ -27,6 +28,9 @@ QUEUE = 100
 """The packet filter's queue that the engine of policies listens to."""
 GROUP = "matrix-platform-nodes"
 """The control group of all nodes, below each controller's root."""
+LOCK = Path("/run/lock/matrix-platform-nodes")
+"""Held by the process of a running cluster: there is one per machine, because of its control groups."""
+_PREFIX = "matrix-cluster-"
 _CGROUPS = Path("/sys/fs/cgroup")
 _CLONE_NEWNET = 0x40000000
 _KEPT = {"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
@@ -115,19 +119,23 @@ def inside(process: int, work: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def sandbox(programs: Path, parent: Path | None = None) -> Iterator[Sandbox]:
+def sandbox(programs: Path, parent: Path) -> Iterator[Sandbox]:
     """Make the place for the time of a `with` block, with a folder below `parent` for all that its programs keep.
 
     However this process ends, the kernel ends everything in the place.
     """
-    remove_groups()
-    folder = Path(tempfile.mkdtemp(prefix="matrix-cluster-", dir=parent))
-    folder.chmod(0o755)
-    made = Sandbox(folder, programs)
-    own = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
-    # Whose parent has ended is a child of the first process, which must not keep it as a zombie.
-    holder = ["sh", "-euc", "trap '' CHLD; mount --make-rshared /; exec sleep infinity"]
     with contextlib.ExitStack() as open_processes:
+        open_processes.enter_context(_only_one())
+        # What a cluster has left that was ended by force.
+        remove_groups()
+        for left in parent.glob(f"{_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        folder.chmod(0o755)
+        made = Sandbox(folder, programs)
+        own = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
+        # Whose parent has ended is a child of the first process, which must not keep it as a zombie.
+        holder = ["sh", "-euc", "trap '' CHLD; mount --make-rshared /; exec sleep infinity"]
         open_processes.callback(shutil.rmtree, folder, ignore_errors=True)
         open_processes.callback(remove_groups)
         made.processes[0] = _hold(open_processes, [*own, "--propagation", "private", "--", *holder])
@@ -137,6 +145,35 @@ def sandbox(programs: Path, parent: Path | None = None) -> Iterator[Sandbox]:
             made.processes[node] = _hold(open_processes, [*enter, "unshare", "--net", "--", "sleep", "infinity"])
             _add_node(made, node)
         yield made
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold the machine's one place for a cluster. Raises RuntimeError if another has it."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"a cluster is running on this machine already: end it first (process {running() or 'unknown'})") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def running() -> int:
+    """The process that holds a running cluster, or 0."""
+    try:
+        with LOCK.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+    except OSError:
+        pass
+    return 0
 
 
 def _hold(open_processes: contextlib.ExitStack, command: Sequence[str], seconds: float = 10) -> int:
