@@ -18,9 +18,10 @@ COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-versi
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
-GO_PROGRAMS := kubernetes pause coredns network-policies metrics-server cert-manager cloudnative-pg barman-cloud minio livekit
+GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies metrics-server cert-manager cloudnative-pg barman-cloud
+GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) minio livekit
 
-.PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools lint format programs minio livekit bench imports lock clean
+.PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,9 +67,13 @@ cluster-stop: setup ## End the cluster that runs here, from another terminal
 test-cluster: cluster-tools ## Test the platform on three nodes of Kubernetes here, and break it (as root)
 	$(PY) -m pytest tests/cluster -m cluster
 
-cluster-tools: setup .tools/bin/kubectl
-	$(PY) -m tests.cluster --check
+cluster-tools: cluster-nodes
 	$(PY) tools/build_go.py $(GO_PROGRAMS)
+
+# What the nodes and the operators need, without the platform.
+cluster-nodes: setup .tools/bin/kubectl
+	$(PY) -m tests.cluster --check
+	$(PY) tools/build_go.py $(GO_PROGRAMS_OF_NODES)
 	tools/debian-program bookworm containerd .tools/debian/containerd runc containernetworking-plugins iptables
 
 bench: setup ## Time the compiler against an empty cdk8s app

@@ -37,6 +37,8 @@ class GoProgram:
     """Files of the module that the package belongs to, by patterns, which are kept beside the program; `{version}` is the module's."""
     source: str = ""
     """The module that has these files."""
+    static: bool = True
+    """Whether it needs nothing of the machine or image that it runs on. kubelet asks the C library for users, as upstream builds it."""
 
     @property
     def module(self) -> Path:
@@ -66,7 +68,7 @@ class GoProgram:
 PROGRAMS: Mapping[str, GoProgram] = {
     program.name: program
     for program in (
-        GoProgram("kubernetes"),
+        GoProgram("kubernetes", static=False),
         GoProgram("pause"),
         GoProgram("coredns"),
         GoProgram("network-policies"),
@@ -97,7 +99,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
 
 def build(program: GoProgram, place: str) -> None:
     """Build one. `place`: which of how many it is. Exits with what Go said if it fails."""
-    environment = {**os.environ, "CGO_ENABLED": "0"}
+    environment = {**os.environ, **({"CGO_ENABLED": "0"} if program.static else {})}
     listed = subprocess.run(
         ["go", "list", "-deps", program.package], cwd=program.module, env=environment, capture_output=True, text=True, check=False
     )
