@@ -18,8 +18,8 @@ COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-versi
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
-GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies metrics-server cert-manager cloudnative-pg barman-cloud
-GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) minio livekit
+GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
+GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit
 
 .PHONY: help setup synth docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit bench imports lock clean
 

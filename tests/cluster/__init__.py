@@ -39,13 +39,17 @@ def programs() -> dict[str, Path]:
 
 @contextlib.contextmanager
 def running_cluster(say: Callable[[str], None], *profiles: str, folder: Path | None = None) -> Iterator[Cluster]:
-    """Run it for the time of a `with` block, with the images of these profiles, and the operators at work. `say` is told each step."""
+    """Run it for the time of a `with` block, with the images of these profiles, and the operators at work. `say` is told each step.
+
+    Without a profile there is no metrics-server either.
+    """
+    measured = bool(profiles)
     started = time.monotonic()
 
     def step(text: str) -> None:
         say(f"{time.monotonic() - started:4.0f} s  {text}")
 
-    wanted = [*operators.everything(), *(o for profile in profiles for o in build(OVERLAYS / profile))]
+    wanted = [*operators.everything(measured), *(o for profile in profiles for o in build(OVERLAYS / profile))]
     names = images.used(wanted) | {PAUSE, CLIENT}
     with contextlib.ExitStack() as running:
         place = running.enter_context(sandbox(_PROGRAMS / "debian" / "containerd", folder or _run_folder()))
@@ -55,7 +59,7 @@ def running_cluster(say: Callable[[str], None], *profiles: str, folder: Path | N
         running.enter_context(provisioner(cluster.api, place.folder / "volumes"))
         step("installing the operators")
         platform.prepare(cluster.api)
-        operators.install(cluster.api)
+        operators.install(cluster.api, measured)
         step("the cluster is ready")
         yield cluster
 

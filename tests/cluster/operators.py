@@ -132,14 +132,14 @@ UNKNOWN = (definition("minio.min.io/v2", "Tenant"), definition("traefik.io/v1alp
 """Kinds that no program here looks after."""
 
 
-def everything() -> list[Manifest]:
-    """All of it, for the list of images."""
-    return [*dns(), *metrics(), *cert_manager(), *cloudnative_pg(), *barman_cloud()]
+def everything(measured: bool) -> list[Manifest]:
+    """All of it, for the list of images. `measured`: with metrics-server."""
+    return [*dns(), *(metrics() if measured else []), *cert_manager(), *cloudnative_pg(), *barman_cloud()]
 
 
-def install(api: Kubernetes) -> None:
+def install(api: Kubernetes, measured: bool) -> None:
     """Apply all of it and wait until it works: webhooks included, which refuse what comes before they serve."""
-    api.apply([*dns(), *metrics(), *UNKNOWN])
+    api.apply([*dns(), *(metrics() if measured else []), *UNKNOWN])
     _apply_definitions(api, [*cert_manager(), *cloudnative_pg()])
     wait_ready(api, "cert-manager", "cert-manager", "cert-manager-webhook")
     api.apply(
@@ -149,7 +149,7 @@ def install(api: Kubernetes) -> None:
     wait_until(lambda: _admitted(api), READY_SECONDS, "the webhook of cert-manager admits objects", pause=2)
     api.apply(barman_cloud())
     wait_ready(api, "cnpg-system", "barman-cloud")
-    wait_ready(api, "kube-system", "coredns", "metrics-server")
+    wait_ready(api, "kube-system", "coredns", *(["metrics-server"] if measured else []))
 
 
 def _authority(api: Kubernetes) -> str:

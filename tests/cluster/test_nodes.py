@@ -93,11 +93,6 @@ def test_pods_of_different_nodes_reach_each_other_by_the_names_of_services_unles
     report.add("a policy, by packets between nodes", "kept the stranger out and let the friend in")
 
 
-@pytest.mark.usefixtures("pods")
-def test_pods_are_measured(api: Kubernetes) -> None:
-    wait_until(lambda: "server" in api.kubectl("top", "pods", "--namespace", SPACE).output, 180, "metrics of the pods", pause=5)
-
-
 def test_every_object_is_accepted_by_the_real_webhooks_and_a_second_apply_changes_nothing(
     overlay: Overlay, api: Kubernetes, report: Report
 ) -> None:

@@ -112,13 +112,12 @@ def test_an_archive_of_images_has_all_that_its_index_names(tmp_path: Path, monke
     images.archive(names, programs, tmp_path / "images.tar")
     with tarfile.open(tmp_path / "images.tar") as file:
         present = set(file.getnames())
-        read = lambda path: json.loads((file.extractfile(path) or io.BytesIO()).read())  # noqa: E731
-        index = read("index.json")
-        assert [m["annotations"]["io.containerd.image.name"] for m in index["manifests"]] == sorted(names[:2])[::1]
+        index = _read(file, "index.json")
+        assert [m["annotations"]["io.containerd.image.name"] for m in index["manifests"]] == sorted(names[:2])
         for described in index["manifests"]:
-            manifest = read(_blob(described))
+            manifest = _read(file, _blob(described))
             assert {_blob(part) for part in (manifest["config"], *manifest["layers"])} <= present
-            assert read(_blob(manifest["config"]))["config"]["Entrypoint"] in (["/pause"], ["/coredns"])
+            assert _read(file, _blob(manifest["config"]))["config"]["Entrypoint"] in (["/pause"], ["/coredns"])
     assert images.stamp(names, programs) == images.stamp(reversed(names), programs)
     assert images.stamp(names[:1], programs) != images.stamp(names, programs)
 
@@ -131,6 +130,10 @@ def test_nodes_and_their_pods_have_addresses_that_the_site_says_they_have() -> N
 
 def _key(o: dict[str, Any]) -> tuple[str, str, str]:
     return o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]
+
+
+def _read(file: tarfile.TarFile, path: str) -> Any:
+    return json.loads((file.extractfile(path) or io.BytesIO()).read())
 
 
 def _blob(described: dict[str, Any]) -> str:
