@@ -50,7 +50,7 @@ def running_cluster(say: Callable[[str], None], *profiles: str, folder: Path | N
         say(f"{time.monotonic() - started:4.0f} s  {text}")
 
     wanted = [*operators.everything(measured), *(o for profile in profiles for o in build(OVERLAYS / profile))]
-    names = images.used(wanted) | {PAUSE, CLIENT}
+    names = images.used(wanted) | {PAUSE, CLIENT, *([operators.sidecar()] if profiles else [])}
     with contextlib.ExitStack() as running:
         place = running.enter_context(sandbox(_PROGRAMS / "debian" / "containerd", folder or _run_folder()))
         step("starting etcd and the API server, giving images to three nodes, and starting these")

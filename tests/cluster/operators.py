@@ -95,8 +95,13 @@ def barman_cloud() -> list[Manifest]:
             container["image"] = f"{_PLUGIN}:{tag}"
             _alone(container)
         if o["kind"] == "Secret":
-            o["data"]["SIDECAR_IMAGE"] = base64.b64encode(f"{_PLUGIN}-sidecar:{tag}".encode()).decode()
+            o["data"]["SIDECAR_IMAGE"] = base64.b64encode(sidecar().encode()).decode()
     return found
+
+
+def sidecar() -> str:
+    """The image that the plugin puts beside each PostgreSQL: no manifest names it as one."""
+    return f"{_PLUGIN}-sidecar:{version('barman-cloud', 'github.com/cloudnative-pg/plugin-barman-cloud')}"
 
 
 def _alone(container: Manifest) -> None:
