@@ -65,20 +65,6 @@ def test_messages_go_from_people_to_people_through_haproxy(people: Traffic, repo
     report.add("messages through HAProxy", f"{len(people.people)} people send and read")
 
 
-@pytest.mark.usefixtures("applied")
-def test_the_autoscalers_have_measurements(api: Kubernetes, report: Report) -> None:
-    def measured() -> list[str]:
-        scalers = api.objects("horizontalpodautoscalers")
-        active = [
-            o["metadata"]["name"]
-            for o in scalers
-            if any(c["type"] == "ScalingActive" and c["status"] == "True" for c in o["status"].get("conditions", ()))
-        ]
-        return active if len(active) == len(scalers) else []
-
-    report.add("autoscalers", f"{len(wait_until(measured, 180, 'every autoscaler has measurements', pause=5))} have measurements")
-
-
 @pytest.mark.usefixtures("people")
 def test_packets_between_nodes_go_where_the_policies_let_them_and_nowhere_else(overlay: Overlay, cluster: Cluster, report: Report) -> None:
     pods = running_pods(cluster)
@@ -133,6 +119,20 @@ def test_people_use_rooms_media_and_search(api: Kubernetes, cluster: Cluster, re
     failed = {name: result["failed"] for name, result in facts.items() if "failed" in result}
     assert failed == {}
     report.add("scenarios of clients", ", ".join(facts))
+
+
+@pytest.mark.usefixtures("applied")
+def test_the_autoscalers_have_measurements(api: Kubernetes, report: Report) -> None:
+    def measured() -> list[str]:
+        scalers = api.objects("horizontalpodautoscalers")
+        active = [
+            o["metadata"]["name"]
+            for o in scalers
+            if any(c["type"] == "ScalingActive" and c["status"] == "True" for c in o["status"].get("conditions", ()))
+        ]
+        return active if len(active) == len(scalers) else []
+
+    report.add("autoscalers", f"{len(wait_until(measured, 180, 'every autoscaler has measurements', pause=5))} have measurements")
 
 
 def test_nothing_that_was_accepted_is_missing(people: Traffic) -> None:
