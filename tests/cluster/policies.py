@@ -47,11 +47,13 @@ def running_pods(cluster: Cluster) -> dict[str, RunningPod]:
 
 
 def _processes() -> dict[str, int]:
-    """A process of each pod, by the pod's identity, which is part of the name of its control group."""
+    """The process that holds each pod's network, by the pod's identity, which is part of the name of its control group."""
     found: dict[str, int] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
+                if (folder / "comm").read_text() != "pause\n":
+                    continue
                 group = (folder / "cgroup").read_text()
             except OSError:
                 continue
