@@ -51,13 +51,21 @@ def postgresql(api: Kubernetes) -> dict[str, Any]:
 
 def test_nothing_is_lost_when_the_pod_of_the_postgresql_primary_is_deleted(survive: Callable[..., Fault], api: Kubernetes) -> None:
     primary = postgresql(api)["status"]["currentPrimary"]
-    survive("pod of the PostgreSQL primary deleted", lambda: api.kubectl("delete", "pod", primary, "--namespace", "matrix", "--wait=false"))
+
+    def delete() -> None:
+        api.kubectl("delete", "pod", primary, "--namespace", "matrix", seconds=300)
+        # It serves until it is gone, and only then does another take its place.
+        wait_until(lambda: postgresql(api)["status"]["currentPrimary"] != primary, 300, "another primary")
+
+    survive("pod of the PostgreSQL primary deleted", delete)
 
 
 def test_nothing_is_lost_when_main_is_deleted(survive: Callable[..., Fault], api: Kubernetes) -> None:
-    survive(
-        "pod of Synapse's main process deleted", lambda: api.kubectl("delete", "pod", "synapse-0", "--namespace", "matrix", "--wait=false")
-    )
+    def delete() -> None:
+        api.kubectl("delete", "pod", "synapse-0", "--namespace", "matrix", seconds=300)
+        api.kubectl("rollout", "status", "statefulset/synapse", "--namespace", "matrix", "--timeout=300s", seconds=330)
+
+    survive("pod of Synapse's main process deleted", delete)
 
 
 @pytest.mark.usefixtures("applied")
