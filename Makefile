@@ -17,7 +17,11 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup synth check docs test test-fast test-live lint format minio livekit content-scanner kubernetes bench imports lock clean
+# What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
+GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
+GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit
+
+.PHONY: help setup synth check docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit content-scanner bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,11 +41,11 @@ check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
 test: test-fast test-live ## Run all tests, also with the real programs
 
 test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
-	$(PY) -m pytest -n auto -m "not live"
+	$(PY) -m pytest -n auto -m "not live and not cluster"
 
 test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
-	$(PY) -m pytest -m live
+	$(PY) -m pytest -m "live and not cluster"
 
 lint: setup ## Check style and types
 	.venv/bin/ruff check .
@@ -52,16 +56,17 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-livekit: .tools/livekit/livekit-server ## Build LiveKit with Go, for the optional tests of calls (a few minutes)
+programs: setup ## Build with Go what optional tests and the cluster run (15 minutes on two idle cores, once)
+	$(PY) tools/build_go.py $(GO_PROGRAMS)
 
-minio: .tools/minio/minio ## Build MinIO with Go, for the optional tests of the bucket program (about ten minutes)
+livekit minio: setup ## Build LiveKit, or MinIO, alone
+	$(PY) tools/build_go.py $@
 
-.tools/livekit/livekit-server:
-	tools/fetch-livekit $(@D)
+cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)
+	$(PY) -m tests.cluster
 
-.tools/minio/minio:
-	mkdir -p $(@D)
-	tools/fetch-minio $(@D)
+cluster-stop: setup ## End the cluster that runs here, from another terminal
+	$(PY) -m tests.cluster --stop
 
 content-scanner: .tools/content-scanner/.done ## Build matrix-content-scanner with Rust, for the optional tests of encrypted files (about five minutes)
 
@@ -70,11 +75,17 @@ content-scanner: .tools/content-scanner/.done ## Build matrix-content-scanner wi
 	nice -n 10 services/content_scanner/build $(@D)
 	touch $@
 
-kubernetes: .tools/kubernetes/kubernetes ## Build a control plane of Kubernetes with Go, for the optional tests against it (about ten minutes)
+test-cluster: cluster-tools ## Test the platform on three nodes of Kubernetes here, and break it (as root)
+	$(PY) -m pytest tests/cluster -m cluster
 
-.tools/kubernetes/kubernetes: tools/kubernetes/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
-	mkdir -p $(@D)
-	cd tools/kubernetes && nice -n 10 go build -p 1 -trimpath -ldflags '-s -w' -o $(abspath $@) .
+cluster-tools: cluster-nodes
+	$(PY) tools/build_go.py $(GO_PROGRAMS)
+
+# What the nodes and the operators need, without the platform.
+cluster-nodes: setup .tools/bin/kubectl
+	$(PY) -m tests.cluster --check
+	$(PY) tools/build_go.py $(GO_PROGRAMS_OF_NODES)
+	tools/debian-program bookworm containerd .tools/debian/containerd runc containernetworking-plugins iptables
 
 bench: setup ## Time the compiler against an empty cdk8s app
 	$(PY) -m bench.synth
@@ -87,6 +98,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) --constraint requirements/dev.lock --group key-vault --output-file services/key_vault/requirements.lock
 	$(COMPILE) --group live --output-file requirements/live.lock
 	$(COMPILE) --group li-sync --constraints requirements/dev.lock --output-file services/li_sync/requirements.lock
+	$(COMPILE) --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
 	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
@@ -126,6 +138,8 @@ node_modules/.done: package.json package-lock.json .npmrc | .venv/.done
 	touch --no-dereference $@
 
 # HAProxy 3 or newer: the system's, or else one from Debian's packages.
-.tools/haproxy/haproxy: tests/live/fetch-haproxy
+.tools/haproxy/haproxy: tools/debian-program
 	mkdir -p $(@D)
-	if haproxy -v 2>/dev/null | grep -qE 'version (3\.[2-9]|[4-9])'; then ln -sf "$$(command -v haproxy)" $@; else tests/live/fetch-haproxy $(@D); fi
+	if haproxy -v 2>/dev/null | grep -qE 'version (3\.[2-9]|[4-9])'; then ln -sf "$$(command -v haproxy)" $@; \
+	else tools/debian-program forky haproxy $(@D) && ln -sf usr/sbin/haproxy $@; fi
+	touch --no-dereference $@

@@ -9,7 +9,7 @@ import pytest
 
 from app.__main__ import select_node
 
-LIVE = Path(__file__).parent / "live"
+LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))
 
 select_node()
 # Examples that render a platform take as long as the machine makes them take; pytest's own timeout bounds the test.
@@ -18,10 +18,11 @@ hypothesis.settings.load_profile("platform")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in `live/` carry the marker `live`, so that they can be chosen or left out."""
+    """Tests in `live/` and `cluster/` carry the marker of that name, so that they can be chosen or left out."""
     for item in items:
-        if LIVE in item.path.parents:
-            item.add_marker(pytest.mark.live)
+        for folder in (LIVE, CLUSTER):
+            if folder in item.path.parents:
+                item.add_marker(folder.name)
 
 
 @pytest.hookimpl(wrapper=True)

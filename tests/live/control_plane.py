@@ -26,7 +26,7 @@ def kubernetes_program() -> Path:
     """The program of tools/kubernetes; where it is not built, the test is skipped and says how to build it."""
     program = ROOT / ".tools" / "kubernetes" / "kubernetes"
     if not os.access(program, os.X_OK):
-        pytest.skip("needs the control plane of Kubernetes, which Go builds in about ten minutes: make kubernetes")
+        pytest.skip("needs the control plane of Kubernetes, which Go builds in about ten minutes: make programs")
     return program
 
 

@@ -51,12 +51,12 @@ def version(program: str) -> tuple[int, ...]:
 
 @pytest.fixture(scope="session")
 def haproxy() -> str:
-    """A HAProxy that is new enough: what $HAPROXY names, the machine's own, or the one that tests/live/fetch-haproxy has fetched."""
+    """A HAProxy that is new enough: what $HAPROXY names, the machine's own, or the one that `make test-live` has fetched."""
     candidates = [os.environ.get("HAPROXY"), shutil.which("haproxy"), ".tools/haproxy/haproxy"]
     for program in candidates:
         if program and Path(program).exists() and version(program) >= OLDEST:
             return program
-    pytest.skip("there is no HAProxy 3.2 or newer; `tests/live/fetch-haproxy .tools/haproxy` fetches one")
+    pytest.skip("there is no HAProxy 3.2 or newer; `make .tools/haproxy/haproxy` fetches one")
 
 
 @frozen

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from attrs import frozen
 
@@ -18,12 +19,21 @@ _BEFORE_SECONDS, _AFTER_SECONDS = 2.0, 3.0
 """Undisturbed time that a fault's window includes."""
 
 
+class Running(Protocol):
+    """A program that runs where people are."""
+
+    def output(self) -> str:
+        """What it has printed to standard output so far."""
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+
 @frozen
 class Traffic:
     """The running program."""
 
-    cluster: Cluster
-    client: Client
+    client: Running
     people: tuple[str, ...]
 
     def lines(self) -> list[Line]:
@@ -72,19 +82,21 @@ def traffic(cluster: Cluster, *names: str, rooms: int = 3, pause: float = 0.5) -
         "rooms": rooms,
         "pause": pause,
     }
-    running = Traffic(cluster, launch(cluster, "traffic", given), names)
+    client = launch(cluster, "traffic", given)
+    running = Traffic(client, names)
     try:
-        wait_for(lambda: running._count("ready") or not running.client.running(), _END_SECONDS, "the traffic to begin")
-        if not running.client.running():
-            running.client.wait(1).check()
+        wait_for(lambda: running._count("ready") or not client.running(), _END_SECONDS, "the traffic to begin")
+        if not client.running():
+            client.wait(1).check()
         yield running
     finally:
-        if running.client.running():
-            running.client.signal(signal.SIGKILL)
-            running.client.wait(10)
+        if client.running():
+            client.signal(signal.SIGKILL)
+            client.wait(10)
 
 
 def finish(running: Traffic) -> list[Line]:
     """End the traffic in peace: what is under way comes to its end, and every member is asked a last time. Returns all lines."""
+    assert isinstance(running.client, Client)
     running.client.signal(signal.SIGTERM)
     return parse(running.client.wait(2 * _END_SECONDS).check().output)

@@ -1,0 +1,87 @@
+"""What is applied: an overlay of `dist/` with the few changes that a cluster without internet and registries needs, each with its reason."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.images import MISSING
+from tests.cluster.kubernetes import Kubernetes
+from tests.cluster.operators import tenants
+from tests.cluster.sandbox import NODES, name
+from tests.kustomize import build
+
+NAMESPACES = ("matrix", "matrix-li", "matrix-rtc")
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+Manifest = Mapping[str, Any]
+
+
+class Overlay:
+    """An overlay with its changes, as a kustomization in a folder of its own. `objects`: what `kubectl kustomize` prints for it."""
+
+    def __init__(self, overlay: Path, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "added.yaml").write_text(yaml.safe_dump_all([*_given_by_people(), *tenants(build(overlay))]))
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            # A kustomization names other ones by relative paths alone.
+            "resources": [str(_relative(overlay, folder)), "added.yaml"],
+            "patches": [{"target": target, "patch": yaml.safe_dump(patch)} for target, patch in _changes(build(overlay))],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        self.folder = folder
+        self.objects = build(folder)
+
+    def apply(self, api: Kubernetes, seconds: float = 300) -> tuple[str, ...]:
+        """Apply it as the deployment guide says. Returns the API server's warnings."""
+        return api.kubectl("apply", "--server-side", "--kustomize", self.folder, seconds=seconds).warnings
+
+    def difference(self, api: Kubernetes) -> str:
+        """What applying it would change."""
+        return api.kubectl("diff", "--server-side", "--kustomize", self.folder, codes=(0, 1), seconds=300).output
+
+    def workloads(self) -> list[Manifest]:
+        """What its pods come from, as far as these are rendered."""
+        return [o for o in self.objects if o["kind"] in (*_WORKLOADS, "Job")]
+
+
+def prepare(api: Kubernetes) -> None:
+    """What an administrator does before: labels of the nodes for calls."""
+    for node in NODES:
+        api.kubectl("label", "node", name(node), "matrix-platform/livekit=true", "matrix-platform/coturn=true", "--overwrite")
+
+
+def _relative(target: Path, start: Path) -> Path:
+    up, rest = start.resolve(), target.resolve()
+    common = next(parent for parent in (up, *up.parents) if rest.is_relative_to(parent))
+    return Path(*[".."] * len(up.relative_to(common).parts)) / rest.relative_to(common)
+
+
+def _given_by_people() -> list[Manifest]:
+    """The Secrets that only a site's operator can give."""
+    data = {"fcm-example-app.json": base64.b64encode(b"{}").decode()}
+    return [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": "matrix"}, "data": data}]
+
+
+def _changes(objects: list[dict[str, Any]]) -> list[tuple[dict[str, str], list[dict[str, Any]]]]:
+    """JSON patches, and what they are for."""
+    own: list[dict[str, Any]] = [{"op": "remove", "path": "/spec/acme"}, {"op": "add", "path": "/spec/selfSigned", "value": {}}]
+    # No certificate authority reaches this cluster to see that a name is ours.
+    changes: list[tuple[dict[str, str], list[dict[str, Any]]]] = [({"kind": "Issuer"}, own)]
+    for o in objects:
+        if o["kind"] not in _WORKLOADS:
+            continue
+        target = {"kind": o["kind"], "name": o["metadata"]["name"], "namespace": o["metadata"]["namespace"]}
+        for index, container in enumerate(o["spec"]["template"]["spec"]["containers"]):
+            if any(part in container["image"] for part in MISSING):
+                changes.append((target, [{"op": "add", "path": "/spec/replicas", "value": 0}]))
+            if "/coturn:" in container["image"]:
+                # Debian builds coturn without the metrics by which it is probed.
+                probes = [f"/spec/template/spec/containers/{index}/{probe}" for probe in ("readinessProbe", "livenessProbe")]
+                patch: list[dict[str, Any]] = [{"op": "remove", "path": f"{probe}/httpGet"} for probe in probes]
+                patch += [{"op": "add", "path": f"{probe}/tcpSocket", "value": {"port": "turn"}} for probe in probes]
+                changes.append((target, patch))
+    return changes

@@ -1,0 +1,3 @@
+module matrix-platform/tools/pause
+
+go 1.25.0
