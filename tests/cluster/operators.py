@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from app.reach.operators import derived
+from app.inspection.reach.operators import derived
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.nodes import DNS_ADDRESS
 from tests.kustomize import ROOT

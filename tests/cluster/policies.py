@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from app.reach import Pod, can_reach, read_cluster
+from app.inspection.reach import Pod, can_reach, read_cluster
 from tests.cluster.nodes import Cluster
 from tests.cluster.sandbox import inside
 
