@@ -123,7 +123,7 @@ def test_an_archive_of_images_has_all_that_its_index_names(tmp_path: Path, monke
 
 
 def test_nodes_and_their_pods_have_addresses_that_the_site_says_they_have() -> None:
-    site = yaml.safe_load((ROOT / "site.yaml").read_text())["cluster"]
+    site = yaml.safe_load((ROOT / "tests" / "site.yaml").read_text())["cluster"]
     assert site["node_cidrs"] == [f"{address(1).rpartition('.')[0]}.0/24"]
     assert site["service_cidrs"] == [SERVICES]
 

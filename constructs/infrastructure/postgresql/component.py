@@ -1,27 +1,10 @@
 """PostgreSQL by CloudNativePG: a primary and its standbys, no acknowledged commit lost, archived for recovery to any point in time."""
 
+from typing import Any
+
 from attrs import frozen
 
 from imports import cnpg
-from imports.barmancloud import (
-    ObjectStore,
-    ObjectStoreSpec,
-    ObjectStoreSpecConfiguration,
-    ObjectStoreSpecConfigurationData,
-    ObjectStoreSpecConfigurationDataCompression,
-    ObjectStoreSpecConfigurationEndpointCa,
-    ObjectStoreSpecConfigurationS3Credentials,
-    ObjectStoreSpecConfigurationS3CredentialsAccessKeyId,
-    ObjectStoreSpecConfigurationS3CredentialsRegion,
-    ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey,
-    ObjectStoreSpecConfigurationWal,
-    ObjectStoreSpecConfigurationWalCompression,
-    ObjectStoreSpecInstanceSidecarConfiguration,
-    ObjectStoreSpecInstanceSidecarConfigurationEnv,
-    ObjectStoreSpecInstanceSidecarConfigurationResources,
-    ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits,
-    ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests,
-)
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.operators import CLOUDNATIVE_PG, INSTANCE_STATUS
 from infrastructure.postgresql.options import BackupOptions
@@ -31,6 +14,7 @@ from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
+from kit.objects import CustomResource, data
 from kit.place import Place
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Fixed, RandomText, Recipe, SecretSpec
@@ -43,6 +27,13 @@ METRICS = Port("metrics", 9187)
 BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
 SIDECAR = Resources(millicores(20), mib(64), mib(512))
 """The plugin's sidecar in each instance: it archives WAL and takes base backups."""
+
+
+class ObjectStore(CustomResource):
+    """Where the barman-cloud plugin keeps backups and the write-ahead log: small enough to be data, which rules hold field by field."""
+
+    resource_version = "barmancloud.cnpg.io/v1"
+    resource_kind = "ObjectStore"
 
 
 @frozen
@@ -223,40 +214,36 @@ class PostgresCluster(Component):
         )
 
 
-def _object_store(name: str, spec: PostgresSpec) -> ObjectStoreSpec:
-    bucket = spec.bucket
-    keys = bucket.credentials
-    return ObjectStoreSpec(
-        retention_policy=spec.backups.retention,
-        configuration=ObjectStoreSpecConfiguration(
-            destination_path=f"s3://{bucket.name}/{name}",
-            endpoint_url=bucket.endpoint,
-            endpoint_ca=ObjectStoreSpecConfigurationEndpointCa(name=bucket.authority.secret, key=bucket.authority.key)
-            if bucket.authority
-            else None,
-            s3_credentials=ObjectStoreSpecConfigurationS3Credentials(
-                access_key_id=ObjectStoreSpecConfigurationS3CredentialsAccessKeyId(name=keys.secret, key=keys.access_key),
-                secret_access_key=ObjectStoreSpecConfigurationS3CredentialsSecretAccessKey(name=keys.secret, key=keys.secret_key),
-                region=ObjectStoreSpecConfigurationS3CredentialsRegion(name=keys.secret, key=keys.region),
-            ),
-            wal=ObjectStoreSpecConfigurationWal(compression=ObjectStoreSpecConfigurationWalCompression.GZIP, max_parallel=4),
-            data=ObjectStoreSpecConfigurationData(compression=ObjectStoreSpecConfigurationDataCompression.GZIP, jobs=2),
-        ),
-        instance_sidecar_configuration=ObjectStoreSpecInstanceSidecarConfiguration(
-            # Stores other than AWS refuse the checksums that newer boto3 adds by default.
-            env=[
-                ObjectStoreSpecInstanceSidecarConfigurationEnv(name=variable, value="when_required")
-                for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
-            ],
-            resources=ObjectStoreSpecInstanceSidecarConfigurationResources(
-                requests={
-                    "cpu": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.cpu)),
-                    "memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesRequests.from_string(str(SIDECAR.memory)),
-                },
-                limits={"memory": ObjectStoreSpecInstanceSidecarConfigurationResourcesLimits.from_string(str(SIDECAR.memory_limit))},
-            ),
-        ),
+def _object_store(name: str, spec: PostgresSpec) -> dict[str, Any]:
+    bucket, keys = spec.bucket, spec.bucket.credentials
+
+    def key(of: str) -> dict[str, str]:
+        return {"name": keys.secret, "key": of}
+
+    configuration: dict[str, Any] = {
+        "destinationPath": f"s3://{bucket.name}/{name}",
+        "endpointURL": bucket.endpoint,
+        "s3Credentials": {"accessKeyId": key(keys.access_key), "region": key(keys.region), "secretAccessKey": key(keys.secret_key)},
+        "data": {"compression": "gzip", "jobs": 2},
+        "wal": {"compression": "gzip", "maxParallel": 4},
+    }
+    if bucket.authority:
+        configuration["endpointCA"] = {"name": bucket.authority.secret, "key": bucket.authority.key}
+    sidecar = {
+        # Stores other than AWS refuse the checksums that newer boto3 adds by default.
+        "env": [
+            {"name": variable, "value": "when_required"}
+            for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+        ],
+        "resources": {
+            "requests": {"cpu": str(SIDECAR.cpu), "memory": str(SIDECAR.memory)},
+            "limits": {"memory": str(SIDECAR.memory_limit)},
+        },
+    }
+    store: dict[str, Any] = data(
+        {"configuration": configuration, "instanceSidecarConfiguration": sidecar, "retentionPolicy": spec.backups.retention}
     )
+    return store
 
 
 def _scheduled_backup(name: str, backups: BackupOptions) -> cnpg.ScheduledBackupSpec:
