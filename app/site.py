@@ -22,7 +22,7 @@ from main_instance.calls.options import CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
 from main_instance.sygnal.options import PushOptions
-from main_instance.synapse.options import FederationOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 
 
 @frozen(kw_only=True)
@@ -107,6 +107,7 @@ class Site:
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
     registration: RegistrationOptions = section(RegistrationOptions)
+    homeserver: HomeserverOptions = section(HomeserverOptions)
     authentication_service: AuthenticationServiceOptions = section(
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)
     )

@@ -93,6 +93,7 @@ def _homeserver(
         size=profile.synapse,
         media=site.media,
         registration=site.registration,
+        options=site.homeserver,
         federation=site.federation if site.features.federation else None,
         old_signing_keys=site.old_signing_keys,
         turn=turn.uris if turn else (),

@@ -50,6 +50,9 @@ SITES = {
     "another place for DNS": "cluster: {dns: {namespace: openshift-dns, cidrs: []}}\n",
     "a node for each server": "object_storage: {minio: {one_server_per_node: true}}\n",
     "old signing keys": "old_signing_keys: {'ed25519:a_Old1': Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z}\n",
+    "a quiet homeserver": (
+        "homeserver: {presence: false, search_all_users: false, push_message_content: true, redaction_retention: 1d, message_lifetime: 2y}\n"
+    ),
     "antivirus": "features: {antivirus: true}\n",
     "antivirus without internet": "features: {antivirus: true}\n"
     "antivirus: {signatures: bundle, engines: replicas, refuse_encrypted: false, when_unavailable: fail_open}\n",

@@ -117,6 +117,8 @@ class HomeserverSpec:
     """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
+    url_previews: bool = False
+    """Whether it fetches the pages that messages link to."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     """Further top-level options of Synapse. Those that this module writes are refused."""
     paths: Paths = Paths()
@@ -151,7 +153,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.
-        "url_preview_enabled": options.url_previews,
+        "url_preview_enabled": spec.url_previews,
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
         **RATE_LIMITS,
@@ -162,7 +164,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         config["experimental_features"] = features
     if options.message_lifetime:
         config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": options.message_lifetime}}
-    if options.url_previews:
+    if spec.url_previews:
         config["url_preview_ip_range_blacklist"] = list(PRIVATE_NETWORKS)
     if spec.turn:
         config |= {

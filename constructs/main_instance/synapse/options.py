@@ -46,6 +46,5 @@ class HomeserverOptions:
     push_message_content: bool = option(
         False, "Whether push notifications carry the text of unencrypted messages to the push gateways of Apple and Google."
     )
-    redaction_retention: MediaAge | None = option("7d", "How long the original of a redacted message is kept.")
+    redaction_retention: MediaAge = option("7d", "How long the original of a message is kept that somebody has taken back.")
     message_lifetime: MediaAge | None = option(None, "Age at which messages are deleted.", otherwise="kept for ever")
-    url_previews: bool = option(False, "Whether the homeserver fetches the pages that messages link to, for a preview.")
