@@ -15,7 +15,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     """Create every component of one installation and wire it: each is given the endpoints that it may call, and no more."""
     installation = Installation(app, profile.name, site.facts)
     foundation = infrastructure(installation, site, profile)
-    scanning = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
-    main_instance(installation, site, profile, foundation, scanning)
+    scanners = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
+    main_instance(installation, site, profile, foundation, scanners)
     edge(installation, site)
     return installation

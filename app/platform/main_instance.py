@@ -1,5 +1,7 @@
 """The homeserver that everybody uses: Synapse behind HAProxy, the client for the browser, calls, push, and login by OAuth 2.0."""
 
+from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentScanner
+from app.platform.antivirus import Antivirus
 from app.platform.infrastructure import Infrastructure
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
@@ -18,15 +20,17 @@ from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.sygnal.component import Sygnal
-from main_instance.synapse.component import Authentication, Scanning, Synapse, SynapseSpec
+from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
 
-def main_instance(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, scanning: Scanning | None) -> None:
-    """Create it, with the features of the site. `scanning`: how files are scanned."""
+def main_instance(
+    installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, antivirus: Antivirus | None
+) -> None:
+    """Create it, with the features of the site. `antivirus`: what scans its files."""
     place, calls_place = Place("main-instance", site.namespaces.main), Place("main-instance", site.namespaces.rtc)
     features, doors = site.features, entrances(installation, Place("main-instance", site.namespaces.main))
     authentication = (
@@ -34,6 +38,7 @@ def main_instance(installation: Installation, site: Site, profile: Profile, foun
     )
     workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
     profile.check_connections(workers.processes)
+    scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
     synapse = Synapse(
@@ -47,16 +52,21 @@ def main_instance(installation: Installation, site: Site, profile: Profile, foun
             redis_secret=foundation.redis.password.name,
             authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
             turn_secret=turn.shared_secret if turn else None,
-            scanning=scanning,
+            scanning=antivirus.scanning if antivirus else None,
         ),
     )
+    beside = [*([_login(authentication)] if authentication else []), *([_content_scanner(scanner)] if scanner else [])]
     HAProxy(
         installation,
         place,
         ProxySpec(
-            routing=_routing(site, workers, synapse, authentication),
+            routing=_routing(site, workers, synapse, tuple(beside)),
             size=profile.haproxy,
-            backends=(synapse.http, synapse.health, *((authentication.http, authentication.health) if authentication else ())),
+            backends=(
+                *(synapse.http, synapse.health),
+                *((authentication.http, authentication.health) if authentication else ()),
+                *((scanner.http,) if scanner else ()),
+            ),
             server_name=site.domain_host if site.well_known.publish else None,
             administration=_administration(site),
         ),
@@ -104,13 +114,13 @@ def _homeserver(
     )
 
 
-def _routing(site: Site, workers: Fleet, synapse: Synapse, authentication: AuthenticationService | None) -> HAProxySpec:
+def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
     return HAProxySpec(
         pools=pools(workers, synapse.domain),
         main=f"{synapse.address(MAIN)}.",
         max_upload=site.media.max_upload_size,
         trusted_proxies=site.ingress.trusted_proxies,
-        upstreams=(_login(authentication),) if authentication else (),
+        upstreams=beside,
         ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
         federation=site.features.federation,
         well_known=_well_known(site) if site.well_known.publish else None,
@@ -156,6 +166,11 @@ def _login(authentication: AuthenticationService) -> Upstream:
     http, health = authentication.http, authentication.health
     # Twenty passwords that are being checked at once fit into one replica's memory, and there are as many replicas as proxies.
     return Upstream(authentication.name, LOGIN_ROUTES, f"{http.host}.", http.port, health.port, max_connections=20)
+
+
+def _content_scanner(scanner: ContentScanner) -> Upstream:
+    http = scanner.http
+    return Upstream(scanner.name, ROUTES, f"{http.host}.", http.port, http.port, max_connections=AT_ONCE, health_path=ALIVE)
 
 
 def _coturn(installation: Installation, place: Place, site: Site, profile: Profile) -> Coturn:

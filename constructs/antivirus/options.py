@@ -66,6 +66,11 @@ class AntivirusOptions:
         "`internet`: a CronJob fetches them from ClamAV. `bundle`: it takes those that you put into the volume of the mirror "
         "(docs/06-AIR-GAPPED-SETUP.md).",
     )
+    encrypted: bool = option(
+        False,
+        "Whether files of encrypted rooms are scanned as they are downloaded, for clients that ask for it. Their client hands over the key of the "
+        "file: whoever runs the platform could then read it. The key of a file, never those of messages.",
+    )
     allowed_files: tuple[Sha256, ...] = option((), "Files that are let through whatever an engine says, by their SHA-256: false positives.")
     icap: IcapServers = option((), "Further engines, by name, that speak ICAP. What any of them finds is malware.", otherwise="`{}`")
     icap_cidrs: tuple[Cidr, ...] = option((), "Addresses of these engines. Empty: any private or public one, on the ports of `icap`.")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from antivirus.content_scanner.configuration import settings
 from tests.live.antivirus import ROOT, TOKEN
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
 
@@ -77,13 +78,10 @@ def running_scanner(folder: Path, homeserver: str, scan_worker: str) -> Iterator
     (folder / "token").write_text(TOKEN)
     (folder / "key").write_text(base64.b64encode(os.urandom(32)).decode())
     (port,) = free_ports(1)
-    config = {
+    config = settings(homeserver) | {
         "web": {"host": LOOPBACK, "port": port},
         "scan": {"script": str(ROOT / "services" / "content_scanner" / "scan.py"), "temp_directory": str(folder / "tmp")},
-        "download": {"base_homeserver_url": homeserver},
         "crypto": {"request_secret_path": str(folder / "key")},
-        # Nothing is kept here, neither verdicts, which the scan workers keep with the signatures that they belong to, nor content.
-        "result_cache": {"exit_codes_to_ignore": [0, 1, 2], "max_size": 1, "ttl": "1s", "max_file_size": "1"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     environment = {"SCAN_WORKER_URL": scan_worker, "SCAN_WORKER_TOKEN_FILE": str(folder / "token"), "SCAN_WORKER_SECONDS": "30"}

@@ -82,6 +82,12 @@ COMPONENTS = {
         keeps=Nothing("verdicts are in Redis, and found again"),
         stand_in=("/scan-worker:",),
     ),
+    "content-scanner": row(
+        calls="haproxy scan-worker",
+        metrics=Nothing("the program has none"),
+        keeps=Nothing("files are in memory while they are scanned"),
+        stand_in=("/content-scanner:",),
+    ),
     # -- the main instance
     "synapse": row(
         calls="matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
@@ -91,7 +97,7 @@ COMPONENTS = {
         stand_in=("/synapse:",),
     ),
     "haproxy": row(
-        calls="matrix-authentication-service synapse",
+        calls="content-scanner matrix-authentication-service synapse",
         publishes="matrix admin well_known",
         metrics=("8405 /metrics",),
         keeps=Nothing("sessions find their worker by a hash"),

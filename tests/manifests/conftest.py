@@ -47,7 +47,7 @@ def full_site(site: Site) -> Site:
     )
     cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
     ingress = evolve(site.ingress, admin_source_ranges=("192.0.2.0/24",))
-    return evolve(site, features=features, cluster=cluster, push=push, ingress=ingress)
+    return evolve(site, antivirus=evolve(site.antivirus, encrypted=True), features=features, cluster=cluster, push=push, ingress=ingress)
 
 
 @pytest.fixture(scope="session")

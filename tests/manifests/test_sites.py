@@ -57,7 +57,7 @@ SITES = {
     "antivirus without internet": "features: {antivirus: true}\n"
     "antivirus: {signatures: bundle, engines: replicas, refuse_encrypted: false, when_unavailable: fail_open}\n",
     "antivirus that quarantines": (
-        "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
+        "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",

@@ -92,8 +92,8 @@ def pools(workers: Fleet, domain: str) -> tuple[Pool, ...]:
 class Upstream:
     """A service beside Synapse that serves some of the paths of Synapse's host: one address, behind which its pods share the requests.
 
-    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `/health` on `health_port`. `max_connections`: concurrent requests
-    that the proxy sends to it; more wait in the proxy's queue.
+    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `health_path` on `health_port`. `max_connections`: concurrent
+    requests that the proxy sends to it; more wait in the proxy's queue.
     """
 
     name: str = field(validator=matches_re("[a-z][-a-z0-9]*"))
@@ -102,6 +102,7 @@ class Upstream:
     port: int = field(validator=_PORT)
     health_port: int = field(validator=_PORT)
     max_connections: int = field(default=500, validator=ge(1))
+    health_path: str = "/health"
 
 
 @frozen
@@ -183,6 +184,8 @@ class _Backend:
     servers: tuple[_Server, ...]
     health_port: int | None = None
     """None: that of Synapse."""
+    health_path: str | None = None
+    """None: `/health`."""
 
 
 def configuration(spec: HAProxySpec) -> dict[str, str]:
@@ -296,7 +299,8 @@ def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
 
 def _upstream(upstream: Upstream) -> _Backend:
     server = _Server(f"{upstream.name}-0", upstream.domain, upstream.port)
-    return _Backend(upstream.name, _BALANCE[Balance.NONE], upstream.max_connections, 60, 180, (server,), upstream.health_port)
+    path = None if upstream.health_path == "/health" else upstream.health_path
+    return _Backend(upstream.name, _BALANCE[Balance.NONE], upstream.max_connections, 60, 180, (server,), upstream.health_port, path)
 
 
 def _backend(pool: Pool, port: int) -> _Backend:

@@ -50,6 +50,8 @@ def _valkey() -> Image:
 IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "/synapse:": lambda: _with_services(_python(".venv-live", heavy=True)),
     "/scan-worker:": lambda: _with_services(_python(".venv-scan-worker")),
+    # The live tests of the content scanner run it by itself, where it has been built: tests/live/test_content_scanner.py.
+    "/content-scanner:": lambda: None,
     "clamav/clamav:": lambda: Image(path=("/usr/sbin",)),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,

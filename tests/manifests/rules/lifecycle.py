@@ -85,6 +85,12 @@ LIVES: Mapping[str, Life] = {
     "signature-mirror/mirror": Life(30, Check("GET http/health", 30), Check("GET http/health", 30)),
     # A file may be scanned for a minute (MaxScanTime), and senders are slow.
     "scan-worker/scan-worker": Life(90, Check("GET http/health", 15), Check("GET http/health", 30), before_stop="wait 5"),
+    "content-scanner/content-scanner": Life(
+        90,
+        Check("GET http/_matrix/media_proxy/unstable/public_key", 15),
+        Check("GET http/_matrix/media_proxy/unstable/public_key", 30),
+        before_stop="wait 5",
+    ),
     "lk-jwt-service/lk-jwt-service": Life(30, Check("GET http/healthz", 30), Check("GET http/healthz", 60)),
 }
 

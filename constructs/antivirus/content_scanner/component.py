@@ -1,0 +1,72 @@
+"""The content scanner: files of encrypted rooms, scanned as they are downloaded, with the key that the client hands over."""
+
+from attrs import frozen
+
+from antivirus.content_scanner.configuration import FILES, HTTP, SECRETS, settings
+from kit.component import Component, Priority
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint
+from kit.place import Place
+from kit.pods import Container, Mount, PodSpec, Probe, Scratch, SecretFiles
+from kit.quantities import Resources, gib, mib, millicores
+from kit.secrets import Change, Composed, RandomText, SecretSpec
+from kit.text import yaml_text
+from main_instance.synapse.worker_type import Route
+
+ROUTES = (Route("^/_matrix/media_proxy/unstable/"),)
+"""What it serves on Synapse's host."""
+ALIVE = "/_matrix/media_proxy/unstable/public_key"
+"""It has no path for probes; this one needs nothing but the program itself."""
+AT_ONCE = 4
+"""Requests that the proxy gives to it: it holds each file several times in memory."""
+REPLICAS = 2
+_FOLDER = "/etc/content-scanner"
+NEW_KEY = Change("Clients fetch the new public half; what they have sealed with the old one fails once.", "Restart `content-scanner`.")
+
+
+@frozen
+class ContentScannerSpec:
+    """`token`: the Secret with the scan workers' token. `homeserver`: where files are downloaded, with the client's own access token."""
+
+    scan_worker: Endpoint
+    token: SecretSpec
+    homeserver: Endpoint
+
+
+class ContentScanner(Component):
+    """Equal replicas with one key: a file that is scanned lies decrypted in memory, and nothing of it is kept."""
+
+    directory = "04-content-scanner"
+    priority = Priority.MESSAGING
+
+    def __init__(self, installation: Installation, place: Place, spec: ContentScannerSpec) -> None:
+        super().__init__(installation, "content-scanner", place)
+        # 32 bytes in base64: of 43 digits the last has two bits that must be zero.
+        key = SecretSpec(self.name, self.namespace, {"random": RandomText(42), "key": Composed("{random}A=")})
+        self.secret(key, {"random": NEW_KEY})
+        config = self.config(f"{self.name}-config", {"config.yaml": yaml_text(settings(f"http://{spec.homeserver.address}"))})
+        container = Container(
+            name=self.name,
+            image=image("content-scanner"),
+            ports=(HTTP,),
+            mounts=(
+                Mount(config, _FOLDER),
+                Mount(SecretFiles(self.name, items=(("key", "key"),)), SECRETS),
+                Mount(SecretFiles(spec.token.name, items=(("token", "token"),)), "/secrets/scan-worker"),
+                Mount(Scratch("scan", gib(1), in_memory=True), FILES),
+            ),
+            env={
+                "SCAN_WORKER_URL": f"http://{spec.scan_worker.address}",
+                "SCAN_WORKER_TOKEN_FILE": "/secrets/scan-worker/token",
+            },
+            readiness=Probe.http(ALIVE, "http", period_seconds=5),
+            liveness=Probe.http(ALIVE, "http", timeout_seconds=5),
+            linger_seconds=5,
+            # Files are in memory several times, those in `scan` too.
+            resources=Resources(millicores(30), mib(192), gib(2)),
+        )
+        pod = PodSpec(containers=(container,), grace_seconds=90)
+        scanners = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=REPLICAS)
+        self.http = self.service("service.yaml", self.name, scanners, {"http": HTTP.number}).endpoint("http")
+        self.connect(self.pods, spec.scan_worker, spec.homeserver)
