@@ -9,7 +9,7 @@ from kit.installation import Installation
 from kit.network import Endpoint
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, Scratch, SecretFiles
-from kit.quantities import Resources, gib, mib, millicores
+from kit.quantities import Bytes, Resources, mib, millicores
 from kit.secrets import Change, Composed, RandomText, SecretSpec
 from kit.text import yaml_text
 from main_instance.synapse.worker_type import Route
@@ -18,9 +18,11 @@ ROUTES = (Route("^/_matrix/media_proxy/unstable/"),)
 """What it serves on Synapse's host."""
 ALIVE = "/_matrix/media_proxy/unstable/public_key"
 """It has no path for probes; this one needs nothing but the program itself."""
-AT_ONCE = 4
-"""Requests that the proxy gives to it: it holds each file several times in memory."""
+AT_ONCE = 2
+"""Requests that each proxy gives to it at once."""
 REPLICAS = 2
+_TOGETHER, _COPIES = 2 * AT_ONCE, 5
+"""Requests that meet in one replica, and how often it holds a file in memory: up to four times itself, and in `scan`."""
 _FOLDER = "/etc/content-scanner"
 NEW_KEY = Change("Clients fetch the new public half; what they have sealed with the old one fails once.", "Restart `content-scanner`.")
 
@@ -32,6 +34,7 @@ class ContentScannerSpec:
     scan_worker: Endpoint
     token: SecretSpec
     homeserver: Endpoint
+    max_upload: Bytes
 
 
 class ContentScanner(Component):
@@ -54,7 +57,7 @@ class ContentScanner(Component):
                 Mount(config, _FOLDER),
                 Mount(SecretFiles(self.name, items=(("key", "key"),)), SECRETS),
                 Mount(SecretFiles(spec.token.name, items=(("token", "token"),)), "/secrets/scan-worker"),
-                Mount(Scratch("scan", gib(1), in_memory=True), FILES),
+                Mount(Scratch("scan", mib(64) + spec.max_upload * _TOGETHER, in_memory=True), FILES),
             ),
             env={
                 "SCAN_WORKER_URL": f"http://{spec.scan_worker.address}",
@@ -63,8 +66,7 @@ class ContentScanner(Component):
             readiness=Probe.http(ALIVE, "http", period_seconds=5),
             liveness=Probe.http(ALIVE, "http", timeout_seconds=5),
             linger_seconds=5,
-            # Files are in memory several times, those in `scan` too.
-            resources=Resources(millicores(30), mib(192), gib(2)),
+            resources=Resources(millicores(30), mib(192), mib(256) + spec.max_upload * (_TOGETHER * _COPIES)),
         )
         pod = PodSpec(containers=(container,), grace_seconds=90)
         scanners = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=REPLICAS)
