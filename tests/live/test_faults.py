@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.live.cluster import Cluster
+from tests.live.installation import messaging
 from tests.live.report import Fault, Report
 from tests.live.traffic import Traffic, finish, traffic
 from tests.live.traffic_log import lost, twice
@@ -31,8 +32,8 @@ def survive(people: Traffic, report: Report, cluster: Cluster) -> Callable[[str,
         report.faults.append(found)
         assert found.lost == 0, lost(people.lines())
         assert found.twice == 0, twice(people.lines())
-        # The next fault finds the platform whole.
-        cluster.wait_ready(READY_SECONDS)
+        # The next fault finds what messages need whole.
+        cluster.wait_ready(READY_SECONDS, *messaging(cluster))
         return found
 
     return run
