@@ -14,11 +14,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from attrs import frozen
 
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
+from tests.live.programs import installed, made, redis_program
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-live-tests"
@@ -33,10 +33,7 @@ NEW = b"a string that no signature knows at first: 27ab9e11"
 
 def services_python() -> str:
     """The Python with what the image of the scan worker has; without it, skip the test and say why."""
-    python = ROOT / ".venv-scan-worker" / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"{python} is missing: `make test-live` makes it")
-    return str(python)
+    return made(ROOT / ".venv-scan-worker" / "bin" / "python")
 
 
 def ndb(name: str, text: bytes) -> str:
@@ -91,14 +88,6 @@ def publish(mirror: Path, bundle: Path) -> str:
     return done.stdout
 
 
-def program(name: str) -> str:
-    """The path of a program; without it, skip the test and say why."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
-    if path is None:
-        pytest.skip(f"{name} is not installed: tools/install-debian-packages does it")
-    return path
-
-
 CLAMD = {
     "Foreground": "yes",
     "LogTime": "yes",
@@ -127,7 +116,7 @@ def running_clamd(folder: Path, databases: Path, port: int, **settings: object) 
     own = {"TCPSocket": port, "TCPAddr": LOOPBACK, "DatabaseDirectory": databases, "TemporaryDirectory": folder / "tmp"}
     text = "".join(f"{key} {value}\n" for key, value in {**CLAMD, **own, **settings}.items())
     (folder / "clamd.conf").write_text(text)
-    with running([program("clamd"), "--config-file", folder / "clamd.conf"], name="clamd") as clamd:
+    with running([installed("clamd"), "--config-file", folder / "clamd.conf"], name="clamd") as clamd:
         clamd.ready(lambda: accepts_connections(port) or True, 30)
         yield clamd
 
@@ -135,7 +124,7 @@ def running_clamd(folder: Path, databases: Path, port: int, **settings: object) 
 @contextmanager
 def running_redis(port: int, password: str) -> Iterator[Program]:
     """A Redis with a password."""
-    server = shutil.which("valkey-server") or program("redis-server")
+    server = redis_program()
     command = [server, "--port", str(port), "--bind", LOOPBACK, "--save", "", "--requirepass", password]
     with running(command, name="redis") as redis:
         redis.ready(lambda: accepts_connections(port) or True, 20)

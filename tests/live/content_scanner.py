@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from cryptography.hazmat.primitives import hashes, padding, serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from antivirus.content_scanner.configuration import settings
 from tests.live.antivirus import ROOT, TOKEN
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
+from tests.live.programs import chosen
 
 
 def unpadded(data: bytes, urlsafe: bool = False) -> str:
@@ -61,14 +61,10 @@ def sealed(body: dict[str, Any], public_key: str) -> dict[str, Any]:
 
 def scanner_python() -> str:
     """The Python that has matrix-content-scanner; without one, skip the test and say how to get it."""
-    if given := os.environ.get("CONTENT_SCANNER_PYTHON"):
-        return given
-    python = ROOT / ".tools" / "content-scanner" / "bin" / "python"
-    if not (python.parents[1] / ".done").exists():
-        pytest.skip(
-            "needs matrix-content-scanner, which Rust builds in five minutes or more: make content-scanner; or set CONTENT_SCANNER_PYTHON"
-        )
-    return str(python)
+    folder = ROOT / ".tools" / "content-scanner"
+    built = [folder / "bin" / "python"] if (folder / ".done").exists() else []
+    get = "matrix-content-scanner, which Rust builds in five minutes or more: make content-scanner"
+    return chosen("CONTENT_SCANNER_PYTHON", built, get)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import ssl
 import subprocess
 import urllib.request
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from attrs import frozen
 from cryptography.hazmat.primitives import serialization
@@ -18,16 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.kustomize import ROOT, kubectl
 from tests.live.processes import LOOPBACK, Program, free_ports, running
+from tests.live.programs import chosen
 
 _TOKEN = "administrator-of-the-test"
 
 
 def kubernetes_program() -> Path:
     """The program of tools/kubernetes; where it is not built, the test is skipped and says how to build it."""
-    program = ROOT / ".tools" / "kubernetes" / "kubernetes"
-    if not os.access(program, os.X_OK):
-        pytest.skip("needs the control plane of Kubernetes, which Go builds in about ten minutes: make programs")
-    return program
+    built = [ROOT / ".tools" / "kubernetes" / "kubernetes"]
+    return Path(chosen("KUBERNETES", built, "the control plane of Kubernetes, which Go builds in about ten minutes: make programs"))
 
 
 @frozen

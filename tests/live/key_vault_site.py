@@ -5,24 +5,21 @@ import http.client
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 import yaml
 from attrs import field, frozen
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from services.key_deposit.envelope import AuthorityKey, authority_key, seal
-from tests.live.cluster.substitutes import postgresql_programs
+from tests.live.postgresql import running_postgresql
 from tests.live.processes import LOOPBACK, Program, free_ports, running
 
 ROOT = Path(__file__).parents[2]
@@ -69,44 +66,13 @@ class PostgreSQL:
 
 
 @contextlib.contextmanager
-def running_postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL for the time of a block. It refuses to be root."""
-    programs, port = postgresql_programs(), free_ports(1)[0]
-    if not (programs / "initdb").exists():
-        pytest.skip("needs PostgreSQL: see tools/debian-packages.txt")
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
-        password = Path(name, "password")
-        password.write_text("password-of-postgres")
-        other = []
-        if os.getuid() == 0:
-            shutil.chown(name, "postgres", "postgres")
-            shutil.chown(password, "postgres", "postgres")
-            other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        make = [
-            "initdb",
-            "-D",
-            f"{name}/data",
-            "-U",
-            "postgres",
-            f"--pwfile={password}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--no-sync",
-        ]
-        subprocess.run([*other, programs / make[0], *make[1:]], check=True, capture_output=True, timeout=120, cwd="/")
-        settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": name, "fsync": "off", "max_connections": 120}
-        command: list[str | Path] = [
-            *other,
-            programs / "postgres",
-            "-D",
-            f"{name}/data",
-            *(word for k, v in settings.items() for word in ("-c", f"{k}={v}")),
-        ]
-        with running(command, name="postgresql", folder=Path("/")) as program:
-            program.ready(lambda: "ready to accept connections" in program.output(), 60)
-            server = PostgreSQL(port)
-            server.make_database()
-            yield server
+def running_database() -> Iterator[PostgreSQL]:
+    """A PostgreSQL with the vault's roles and its empty database."""
+    (port,) = free_ports(1)
+    with running_postgresql(port, "postgres", "password-of-postgres", max_connections=120):
+        server = PostgreSQL(port)
+        server.make_database()
+        yield server
 
 
 @frozen

@@ -9,7 +9,6 @@ import hmac
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +31,7 @@ from attrs import define, field, frozen
 
 from services.li_sync.settings import Settings, parse_settings
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import redis_program
 from tests.live.synapse_site import synapse_python
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,14 +64,6 @@ def postgresql_programs() -> Path:
     if run.returncode:
         pytest.skip(f"needs PostgreSQL 18: set POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
     return folder / "root/usr/lib/postgresql/18/bin"
-
-
-def redis_program() -> str:
-    """Valkey, or Redis, which has the same protocol. Skips the test without."""
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    if not found:
-        pytest.skip("needs the package valkey-server or redis-server")
-    return found
 
 
 @define

@@ -2,16 +2,15 @@
 
 import contextlib
 import http.client
-import os
 import shutil
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pytest
 from attrs import frozen
 
 from tests.live.processes import LOOPBACK, Program, free_ports, running
+from tests.live.programs import chosen
 
 ROOT_USER, ROOT_PASSWORD = "root", "root-password-of-the-test"
 
@@ -44,10 +43,8 @@ class Minio:
 
 def minio_program() -> Path:
     """The server: `$MINIO`, `.tools/minio/minio` or `minio` on the path. Skips the test, saying how to get it, where there is none."""
-    for found in (os.environ.get("MINIO"), str(_REPOSITORY / ".tools" / "minio" / "minio"), shutil.which("minio")):
-        if found and os.access(found, os.X_OK):
-            return Path(found)
-    pytest.skip("needs MinIO: set MINIO to its path, or have Go build it in about ten minutes: make minio")
+    others = [_REPOSITORY / ".tools" / "minio" / "minio", shutil.which("minio")]
+    return Path(chosen("MINIO", others, "MinIO, which Go builds in about ten minutes: make minio"))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import yaml
 from attrs import frozen
 
@@ -28,15 +27,14 @@ from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
 from overlays import Profile, profiles
+from tests.live.programs import made
 
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
 
 
 def synapse_python() -> str:
     """Find the Python that has Synapse; without one, skip the test and say why."""
-    if not SYNAPSE_PYTHON.exists():
-        pytest.skip(f"{SYNAPSE_PYTHON} is missing: `make test-live` makes it")
-    return str(SYNAPSE_PYTHON)
+    return made(SYNAPSE_PYTHON)
 
 
 def homeserver_spec(folder: Path) -> HomeserverSpec:

@@ -7,14 +7,9 @@ service asks Synapse (crates/matrix-synapse/src/modern.rs of its release 1.22.0)
 import http.client
 import http.server
 import json
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,7 +21,9 @@ from kit.network import Port
 from main_instance.synapse.configuration import homeserver_config, main_config, worker_config
 from main_instance.synapse.workers import MAS_HELPER, worker_types
 from tests.live import synapse_site
+from tests.live.postgresql import running_postgresql
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
+from tests.live.programs import redis_program
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 
 pytestmark = pytest.mark.live
@@ -138,34 +135,9 @@ class Homeserver:
         return ask(self.main, method, f"/_matrix/client/v3/{path}", body, token)
 
 
-@contextmanager
-def postgresql(port: int) -> Iterator[None]:
-    """A PostgreSQL for the time of a block. It refuses to be root."""
-    initdb, postgres = shutil.which("initdb"), shutil.which("postgres")
-    if not (initdb and postgres):
-        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
-        if not folders:
-            pytest.skip("needs PostgreSQL: see tools/debian-packages.txt")
-        initdb, postgres = str(folders[-1] / "initdb"), str(folders[-1] / "postgres")
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
-        other = []
-        if os.getuid() == 0:
-            shutil.chown(name, "postgres", "postgres")
-            other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        make = [*other, initdb, "-D", f"{name}/data", "-U", "synapse", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, timeout=60, cwd="/")
-        settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": name, "fsync": "off"}
-        command = [*other, postgres, "-D", f"{name}/data", *(word for key, value in settings.items() for word in ("-c", f"{key}={value}"))]
-        with running(command, name="postgresql", folder=Path("/")) as program:
-            program.ready(lambda: "ready to accept connections" in program.output(), 30)
-            yield
-
-
 @pytest.fixture(scope="module")
 def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
-    python, redis = synapse_python(), shutil.which("redis-server") or shutil.which("valkey-server")
-    if redis is None:
-        pytest.skip("needs redis-server or valkey-server: see tools/debian-packages.txt")
+    python, redis = synapse_python(), redis_program()
     folder = tmp_path_factory.mktemp("synapse")
     main, replication, helper, database, cache = free_ports(5)
     service = Service("not-so-secret-authentication")
@@ -189,7 +161,7 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]
         }
         for name, config in files.items():
             (folder / name).write_text(yaml.safe_dump(config))
-        stack.enter_context(postgresql(database))
+        stack.enter_context(running_postgresql(database, "synapse"))
         stack.enter_context(running([redis, "--port", str(cache), "--bind", LOOPBACK, "--save", ""], name="redis"))
         for module, file, port in (("homeserver", "one-main.yaml", main), ("generic_worker", "one-helper.yaml", helper)):
             command = [python, "-m", f"synapse.app.{module}", "--no-secrets-in-config", "-c", str(folder / file)]

@@ -1,7 +1,6 @@
 """The bucket program against a real MinIO: what it makes, what it leaves, and what each user can then do."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from minio.credentials.providers import StaticProvider
 from infrastructure.object_storage.policies import BACKUPS, LOGS, MEDIA, MEDIA_READER, BucketUser, ProvisionedBucket, Provisioning, Storage
 from tests.live.minio_server import ROOT_PASSWORD, ROOT_USER, Minio, minio_process, minio_program, running_minio
 from tests.live.processes import free_ports
+from tests.live.programs import installed
 
 # Building MinIO, where it is not there yet, takes minutes.
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(1200)]
@@ -347,8 +347,7 @@ def test_a_tenant_that_starts_later_is_waited_for(program: Path, tmp_path: Path)
 
 
 def test_a_private_authority_is_trusted_and_a_foreign_one_is_not(program: Path, tmp_path: Path) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl to make a certificate")
+    installed("openssl")
     (certificates := tmp_path / "certificates").mkdir()
     for name, key in {"public": "private", "foreign": "foreign"}.items():
         command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN={name}"

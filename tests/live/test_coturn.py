@@ -11,7 +11,6 @@ import hmac
 import itertools
 import os
 import re
-import shutil
 import signal
 import ssl
 import subprocess
@@ -32,6 +31,7 @@ from app.compiler import render
 from app.settings import parse_site
 from overlays import profiles
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import installed
 
 pytestmark = pytest.mark.live
 
@@ -61,9 +61,7 @@ class Programs:
 
 @pytest.fixture(scope="module")
 def programs() -> Programs:
-    server, client = os.environ.get("COTURN") or shutil.which("turnserver"), shutil.which("turnutils_uclient")
-    if not (server and client):
-        pytest.skip("needs turnserver and turnutils_uclient: see tools/debian-packages.txt")
+    server, client = os.environ.get("COTURN") or installed("turnserver"), installed("turnutils_uclient")
     version = subprocess.run([server, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
     return Programs(server, tuple(map(int, version.split()[0].split("."))), client)
 

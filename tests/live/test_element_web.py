@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
@@ -17,6 +16,7 @@ from main_instance.element_web.configuration import FOLDER, PORT, ElementWebSpec
 from main_instance.element_web.options import ElementOptions
 from main_instance.synapse.options import RegistrationOptions
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import installed
 
 pytestmark = pytest.mark.live
 
@@ -80,9 +80,7 @@ class Web:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    program = shutil.which("nginx")
-    if program is None:
-        pytest.skip("there is no nginx; tools/install-debian-packages installs it")
+    program = installed("nginx")
     root, (port,) = tmp_path_factory.mktemp("element-web"), free_ports(1)
     for name, text in BUILD.items():
         path = root / "app" / name

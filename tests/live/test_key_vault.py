@@ -31,7 +31,7 @@ from tests.live.key_vault_site import (
     Vault,
     VaultSite,
     case_request,
-    running_postgresql,
+    running_database,
     serving,
     write_site,
 )
@@ -46,7 +46,7 @@ LISTENERS = ("intake", "officer", "access", "metrics")
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgreSQL]:
-    with running_postgresql() as server:
+    with running_database() as server:
         yield server
 
 
@@ -657,7 +657,7 @@ def test_who_may_not_see_a_case_cannot_export_it(vault: Vault) -> None:
 
 
 def test_without_its_database_the_vault_lives_is_not_ready_and_recovers(tmp_path: Path) -> None:
-    with running_postgresql() as database:
+    with running_database() as database:
         site = write_site(tmp_path, database)
         site.command("migrate", user=OWNER)
         with serving(site) as vault:

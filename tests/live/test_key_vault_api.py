@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.key_vault_site import CLARA, OWNER, PUBLIC_HOST, Vault, running_postgresql, serving, write_site
+from tests.live.key_vault_site import CLARA, OWNER, PUBLIC_HOST, Vault, running_database, serving, write_site
 from tests.live.processes import LOOPBACK
 
 pytestmark = pytest.mark.live
@@ -21,7 +21,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    with running_postgresql() as database:
+    with running_database() as database:
         site = write_site(tmp_path_factory.mktemp("key-vault"), database, deposits_per_day=1000)
         site.command("migrate", user=OWNER)
         with serving(site) as vault:

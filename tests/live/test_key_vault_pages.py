@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,11 +25,12 @@ from tests.live.key_vault_site import (
     PUBLIC_HOST,
     SERVER_NAME,
     Vault,
-    running_postgresql,
+    running_database,
     serving,
     write_site,
 )
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
+from tests.live.programs import installed
 
 pytestmark = pytest.mark.live
 
@@ -110,9 +110,7 @@ def write_certificate(folder: Path) -> None:
 
 @contextlib.contextmanager
 def authenticating_proxy(folder: Path, vault: Vault, port: int) -> Iterator[Program]:
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(nginx).exists():
-        pytest.skip("needs nginx: see tools/debian-packages.txt")
+    nginx = installed("nginx")
     write_certificate(folder)
     people = [officer["id"] for officer in OFFICERS] + ["eve@authority.example"]
     (folder / "passwords").write_text("".join(f"{one}:{{PLAIN}}{PASSWORD}\n" for one in people))
@@ -136,11 +134,9 @@ def authenticating_proxy(folder: Path, vault: Vault, port: int) -> Iterator[Prog
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium: see tools/debian-packages.txt")
+    chromium = installed("chromium")
     folder, proxy, port = tmp_path_factory.mktemp("key-vault"), tmp_path_factory.mktemp("proxy"), free_ports(1)[0]
-    with running_postgresql() as database:
+    with running_database() as database:
         site = write_site(folder, database)
         site.command("migrate", user=OWNER)
         with serving(site) as vault, authenticating_proxy(proxy, vault, port), sync_playwright() as playwright:

@@ -30,7 +30,7 @@ from tests.live.key_vault_site import (
     PostgreSQL,
     Vault,
     VaultSite,
-    running_postgresql,
+    running_database,
     serving,
     write_site,
 )
@@ -170,7 +170,7 @@ def running_synapse(folder: Path, site: VaultSite, postgresql: PostgreSQL | None
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("key-vault")
-    with running_postgresql() as database:
+    with running_database() as database:
         with database.connect(database="postgres") as connection:
             connection.execute("CREATE ROLE synapse LOGIN PASSWORD 'password-of-synapse'")
             connection.execute("CREATE ROLE key_vault_reader LOGIN PASSWORD 'password-of-key_vault_reader'")

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from attrs import frozen
 
-from tests.live.key_vault_site import ANNA, OWNER, SERVER_NAME, PostgreSQL, VaultSite, running_postgresql, serving, write_site
+from tests.live.key_vault_site import ANNA, OWNER, SERVER_NAME, PostgreSQL, VaultSite, running_database, serving, write_site
 from tests.live.processes import wait_for
 
 pytestmark = pytest.mark.live
@@ -48,7 +48,7 @@ class Used:
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
     folder = tmp_path_factory.mktemp("tampering")
-    with running_postgresql() as database:
+    with running_database() as database:
         site = write_site(folder, database)
         site.command("migrate", user=OWNER)
         with serving(site) as vault:

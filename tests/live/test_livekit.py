@@ -41,6 +41,7 @@ from kit.images import image
 from kit.rendering import Rendering
 from overlays import profiles
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import chosen, haproxy_program
 from tests.manifests.rules.objects import workloads
 
 # Building LiveKit, where it is not there yet, takes minutes.
@@ -65,10 +66,8 @@ def rendering() -> Rendering:
 
 @pytest.fixture(scope="module")
 def livekit() -> str:
-    for found in (os.environ.get("LIVEKIT"), str(_REPOSITORY / ".tools" / "livekit" / "livekit-server"), shutil.which("livekit-server")):
-        if found and os.access(found, os.X_OK):
-            return found
-    pytest.skip("needs LiveKit: set LIVEKIT to its path, or have Go build it in a few minutes: make livekit")
+    others = [_REPOSITORY / ".tools" / "livekit" / "livekit-server", shutil.which("livekit-server")]
+    return chosen("LIVEKIT", others, "LiveKit, which Go builds in a few minutes: make livekit")
 
 
 # -- Redis
@@ -111,14 +110,6 @@ listen redis
     server first 127.0.0.1:{first}
     server second 127.0.0.1:{second}
 """
-
-
-def haproxy_program() -> Path:
-    """The HAProxy that `make test-live` fetches."""
-    program = _REPOSITORY / ".tools" / "haproxy" / "haproxy"
-    if not program.exists():
-        pytest.skip(f"{program} is missing: `make test-live` fetches it")
-    return program
 
 
 @contextlib.contextmanager
@@ -281,8 +272,6 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(livekit: str, rendering: Rendering, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    if not shutil.which("redis-server"):
-        pytest.skip("needs redis-server: see tools/debian-packages.txt")
     folder = tmp_path_factory.mktemp("calls")
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_set(folder))
@@ -366,9 +355,7 @@ def test_before_a_stop_it_waits_for_the_last_participant(livekit: str, rendering
 
 
 def test_one_hears_what_another_says_though_they_signal_by_different_nodes(nodes: Nodes, rendering: Rendering) -> None:
-    python = os.environ.get("LIVEKIT_SDK")
-    if not python:
-        pytest.skip("needs LiveKit's SDK: set LIVEKIT_SDK to a Python that has PyPI's livekit")
+    python = chosen("LIVEKIT_SDK", [], "a Python that has PyPI's livekit")
     nodes.both[0].call("CreateRoom", {"name": "talk"})
     grants = {"roomJoin": True, "room": "talk", "canPublish": True, "canSubscribe": True}
     people = [(f"ws://{LOOPBACK}:{node.port}", token(grants, name)) for node, name in zip(nodes.both, ("a", "b"), strict=True)]
@@ -484,10 +471,7 @@ class Authorisation:
 
 
 def authorisation_program() -> str:
-    program = os.environ.get("LK_JWT_SERVICE") or shutil.which("lk-jwt-service")
-    if not program:
-        pytest.skip("needs lk-jwt-service: set LK_JWT_SERVICE to its path")
-    return program
+    return chosen("LK_JWT_SERVICE", [shutil.which("lk-jwt-service")], "lk-jwt-service, which no package has")
 
 
 @contextlib.contextmanager

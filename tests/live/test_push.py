@@ -29,6 +29,7 @@ from main_instance.sygnal.options import Apns, PushOptions
 from main_instance.synapse.configuration import homeserver_config, main_config
 from main_instance.synapse.workers import WORKER_TYPES
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
+from tests.live.programs import chosen
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 
 pytestmark = pytest.mark.live
@@ -160,9 +161,7 @@ def test_what_a_message_says_stays_at_home(homeserver: Homeserver) -> None:
 @pytest.fixture(scope="module")
 def sygnal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """The ports of a real Sygnal with our configuration and keys that no service knows: for notifications, and for metrics."""
-    python = os.environ.get("SYGNAL_PYTHON") or shutil.which("sygnal")
-    if not python:
-        pytest.skip("no package registry has Sygnal; set SYGNAL_PYTHON to a Python that can import it")
+    python = chosen("SYGNAL_PYTHON", [shutil.which("sygnal")], "a Python that can import Sygnal, which no package registry has")
     folder, (port, metrics_port) = tmp_path_factory.mktemp("sygnal"), free_ports(2)
     write_keys(folder)
     text = yaml.safe_dump(sygnal_config(PUSH))

@@ -7,7 +7,6 @@ in place of DNS a `getent` of the test gives all names the address 127.0.0.1.
 import contextlib
 import http.client
 import os
-import re
 import shutil
 import signal
 import socket
@@ -26,6 +25,7 @@ from attrs import define, field, frozen
 from infrastructure.redis.configuration import Member, RedisSpec, proxy_files, server_files
 from kit.quantities import mib
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
+from tests.live.programs import haproxy_program, installed, redis_program
 
 pytestmark = pytest.mark.live
 
@@ -47,22 +47,16 @@ class Programs:
     server: str
     cli: str
     haproxy: str
-    haproxy_version: tuple[int, ...]
     hands_over: bool
     """Whether Sentinel can make a primary hand over without losing a write (Valkey 9)."""
 
 
 @pytest.fixture(scope="module")
 def programs() -> Programs:
-    tools = {name: shutil.which(name) for name in ("valkey-server", "valkey-cli", "redis-server", "redis-cli")}
-    haproxy = os.environ.get("HAPROXY") or next(filter(os.path.exists, [".tools/haproxy/haproxy"]), None) or shutil.which("haproxy")
-    server, cli = (tools["valkey-server"], tools["valkey-cli"]) if tools["valkey-server"] else (tools["redis-server"], tools["redis-cli"])
-    if not (server and cli and haproxy):
-        pytest.skip("needs valkey-server and valkey-cli (or redis-server and redis-cli) and haproxy: see tools/debian-packages.txt")
-    printed = subprocess.run([haproxy, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
-    version = tuple(map(int, re.findall(r"\d+", printed.split()[2])[:2]))
+    server = redis_program()
+    cli = installed(Path(server).name.replace("-server", "-cli"))
     major = subprocess.run([server, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
-    return Programs(server, cli, haproxy, version, hands_over="alkey" in major and "v=9" in major)
+    return Programs(server, cli, haproxy_program(), hands_over="alkey" in major and "v=9" in major)
 
 
 class RefusedError(Exception):
@@ -303,8 +297,7 @@ class Set:
 
         HAProxy before 3.1 takes a server for up until its first check has failed, and has no word against it.
         """
-        text = text.replace("bind * -::*", f"bind {LOOPBACK}").replace("bind :", f"bind {LOOPBACK}:")
-        return text if self.programs.haproxy_version >= (3, 1) else text.replace(" init-state down", "")
+        return text.replace("bind * -::*", f"bind {LOOPBACK}").replace("bind :", f"bind {LOOPBACK}:")
 
     def password(self, password: str) -> None:
         (self.folder / "password").write_text(password + "\n")

@@ -4,9 +4,7 @@ import base64
 import http.client
 import itertools
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +26,7 @@ from main_instance.haproxy.configuration import HAProxySpec, Pool, Ports, config
 from main_instance.synapse.worker_type import Route, Scaling, When, WorkerType
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import haproxy_program
 from tests.live.regular_expressions import examples
 from tests.live.stubs import Pods
 
@@ -39,24 +38,12 @@ INGRESS = "127.66.0.1"
 """The address of the only proxy whose X-Forwarded-For is believed."""
 MAX_UPLOAD = mib(1)
 LOGINS_PER_MINUTE = 20
-OLDEST = (3, 2)
 """The oldest HAProxy that the configuration is written for."""
-
-
-def version(program: str) -> tuple[int, ...]:
-    """The version of a HAProxy, e.g. (3, 2, 26)."""
-    printed = subprocess.run([program, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
-    return tuple(map(int, re.findall(r"\d+", printed.split()[2])[:3]))
 
 
 @pytest.fixture(scope="session")
 def haproxy() -> str:
-    """A HAProxy that is new enough: what $HAPROXY names, the machine's own, or the one that `make test-live` has fetched."""
-    candidates = [os.environ.get("HAPROXY"), shutil.which("haproxy"), ".tools/haproxy/haproxy"]
-    for program in candidates:
-        if program and Path(program).exists() and version(program) >= OLDEST:
-            return program
-    pytest.skip("there is no HAProxy 3.2 or newer; `make .tools/haproxy/haproxy` fetches one")
+    return haproxy_program()
 
 
 @frozen

@@ -17,7 +17,6 @@ from tests.live.antivirus import (
     Antivirus,
     load,
     ndb,
-    program,
     publish,
     reload,
     running_antivirus,
@@ -27,6 +26,7 @@ from tests.live.antivirus import (
     write_bundle,
 )
 from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
+from tests.live.programs import installed
 
 pytestmark = pytest.mark.live
 
@@ -78,7 +78,7 @@ def running_c_icap(folder: Path, clamd_port: int, after: str = "60M") -> Iterato
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     (folder / "c-icap.conf").write_text(C_ICAP.format(folder=folder, host=LOOPBACK, port=port, clamd=clamd_port, after=after))
-    with running([program("c-icap"), "-N", "-f", folder / "c-icap.conf"], name="c-icap") as server:
+    with running([installed("c-icap"), "-N", "-f", folder / "c-icap.conf"], name="c-icap") as server:
         server.ready(lambda: accepts_connections(port) or True, 30)
         yield f"icap://{LOOPBACK}:{port}/srv_clamav"
 

@@ -47,6 +47,7 @@ from services.secrets import generate as generator
 from services.secrets.kubernetes import Api
 from tests.live.kubernetes_stub import TOKEN, Cluster, Fault, make_certificates, serving
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
+from tests.live.programs import installed
 from tests.live.synapse_site import SYNAPSE_PYTHON, synapse_python
 
 pytestmark = pytest.mark.live
@@ -685,9 +686,7 @@ print(json.dumps({
 
 
 def test_an_rsa_key_that_it_makes_is_one_for_openssl(pod: Pod) -> None:
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("openssl is not installed")
+    openssl = installed("openssl")
     assert pod.run([SecretSpec("mas", "matrix", {"rsa.pem": RsaPrivateKey(2048)})]).code == DONE
     pem = pod.cluster.values("matrix", "mas")["rsa.pem"]
     done = subprocess.run([openssl, "rsa", "-check", "-noout"], input=pem, capture_output=True, check=False, timeout=20)
@@ -734,7 +733,7 @@ def go_template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]
     """Go's text/template, which is what External Secrets composes keys with (its engine v2)."""
     go = shutil.which("go")
     if not go:
-        pytest.skip("go is not installed")
+        pytest.skip("needs Go: its package, or a toolchain of your own")
     folder = tmp_path_factory.mktemp("go")
     (folder / "main.go").write_text(GO_TEMPLATE)
     environment = {**os.environ, "GOFLAGS": "-buildvcs=false", "GO111MODULE": "off"}

@@ -21,7 +21,6 @@ from tests.live.antivirus import (
     OWN,
     ROOT,
     ndb,
-    program,
     publish,
     running_clamd,
     running_mirror,
@@ -31,6 +30,7 @@ from tests.live.antivirus import (
     write_bundle,
 )
 from tests.live.processes import LOOPBACK, free_ports, wait_for
+from tests.live.programs import installed
 
 pytestmark = pytest.mark.live
 
@@ -56,7 +56,7 @@ def freshclam(
         *([f"NotifyClamd {clamd}"] if clamd else []),
     ]
     (folder / "freshclam.conf").write_text("\n".join(lines) + "\n")
-    command = [program("freshclam"), "--config-file", str(folder / "freshclam.conf"), "--stdout"]
+    command = [installed("freshclam"), "--config-file", str(folder / "freshclam.conf"), "--stdout"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from app.inspection.reach.operators import derived
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
+from tests.live.programs import postgresql_programs
 
 Manifest = Mapping[str, Any]
 
@@ -182,13 +183,6 @@ if [ ! -f /data/pgdata/PG_VERSION ]; then
 fi
 exec postgres -D /data/pgdata -c config_file=/etc/postgresql/postgresql.conf -c hba_file=/etc/postgresql/pg_hba.conf
 """
-
-
-@cache
-def postgresql_programs() -> Path:
-    """The folder of the newest PostgreSQL: Debian keeps it off the PATH."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
-    return folders[-1] if folders else Path(shutil.which("postgres") or "/usr/bin/postgres").parent
 
 
 def _databases(cluster: Manifest, objects: Sequence[Manifest]) -> list[tuple[str, str, str]]:

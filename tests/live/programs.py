@@ -1,0 +1,52 @@
+"""Where the programs of the live tests are. Without one, the test is skipped and says how to get it."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.kustomize import ROOT
+
+
+def installed(*names: str) -> str:
+    """The path of the first of these programs, which Debian's packages have; some of them in folders for root alone."""
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for name in names:
+        if found := shutil.which(name, path=folders):
+            return found
+    pytest.skip(f"needs {' or '.join(names)}: tools/install-debian-packages")
+
+
+def chosen(variable: str, others: Iterable[str | Path | None], get: str) -> str:
+    """The program that an environment variable names, or the first of the others that can be run. `get`: what it is, and how to have it."""
+    for found in (os.environ.get(variable), *others):
+        if found and os.access(found, os.X_OK):
+            return str(found)
+    pytest.skip(f"needs {get}; or set {variable}")
+
+
+def made(program: Path) -> str:
+    """A program of this repository's own environments."""
+    if not program.exists():
+        pytest.skip(f"needs {program}: make test-live")
+    return str(program)
+
+
+def redis_program() -> str:
+    """Valkey, or Redis, which has the same protocol."""
+    return installed("valkey-server", "redis-server")
+
+
+def haproxy_program() -> str:
+    """HAProxy 3.2 or newer: the machine's own is no link there if it is older."""
+    return chosen("HAPROXY", [ROOT / ".tools" / "haproxy" / "haproxy"], "HAProxy 3.2: make .tools/haproxy/haproxy")
+
+
+@cache
+def postgresql_programs() -> Path:
+    """The folder of the newest PostgreSQL's programs, which Debian keeps off the PATH."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    return folders[-1] if folders else Path(installed("postgres")).parent
