@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from attrs import asdict
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from ninja import Header, NinjaAPI, Path, Schema
@@ -13,9 +14,9 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringCon
 
 from services.key_deposit.envelope import LONGEST_ENVELOPE
 from services.key_vault import metrics, operations
-from services.key_vault.cases import Case, Officer, Order, RefusedError, Step
+from services.key_vault.cases import Case, Order, RefusedError, Step
 from services.key_vault.configuration import service
-from services.key_vault.listeners import claimed_officer, known_officer
+from services.key_vault.listeners import acting_officer, claimed_officer, known_officer
 
 VERSION = "1.0.0"
 
@@ -216,7 +217,7 @@ def check_access(
 @CASES.get("/cases", response={200: list[CaseOut], **_PROBLEMS}, operation_id="list_cases")
 def list_cases(request: HttpRequest) -> Any:
     """The cases that the officer may see, newest first."""
-    cases, now = operations.cases_for(_officer(request))
+    cases, now = operations.cases_for(acting_officer(request))
     return [_shown(case, now) for case in cases]
 
 
@@ -233,21 +234,21 @@ def request_case(request: HttpRequest, wanted: CaseIn) -> Any:
         manual_information=wanted.order.AuthorisationManualInformation,
     )
     span = wanted.AuthorisationTimespan
-    case = operations.request_case(service(), _officer(request), order, wanted.targets, wanted.acting, span.StartTime, span.EndTime)
+    case = operations.request_case(service(), acting_officer(request), order, wanted.targets, wanted.acting, span.StartTime, span.EndTime)
     return 201, _shown(case, case.requested_at)
 
 
 @CASES.get("/cases/{case_id}", response={200: CaseOut, **_PROBLEMS}, operation_id="get_case")
 def get_case(request: HttpRequest, case_id: UUID) -> Any:
     """One case."""
-    return _shown(*operations.case_for(_officer(request), case_id))
+    return _shown(*operations.case_for(acting_officer(request), case_id))
 
 
 @CASES.post("/cases/{case_id}/{step}", response={200: CaseOut, **_PROBLEMS}, operation_id="take_step")
 def take_step(request: HttpRequest, case_id: UUID, step: Annotated[Step, Path()], why: StepIn) -> Any:
     """Approve, reject, open or close a case."""
     _check_json(request)
-    case = operations.take_step(_officer(request), case_id, step, why.reason)
+    case = operations.take_step(acting_officer(request), case_id, step, why.reason)
     return _shown(case, case.steps[-1].at)
 
 
@@ -263,7 +264,7 @@ def release_keys(request: HttpRequest, case_id: UUID, wanted: ReleaseIn) -> Any:
             sha256=one.sha256,
             envelope=one.compact,
         )
-        for one in operations.release(_officer(request), case_id, wanted.target)
+        for one in operations.release(acting_officer(request), case_id, wanted.target)
     ]
 
 
@@ -271,17 +272,10 @@ def release_keys(request: HttpRequest, case_id: UUID, wanted: ReleaseIn) -> Any:
 def export_case(request: HttpRequest, case_id: UUID, why: StepIn) -> Any:
     """Get the case as one signed archive (ZIP)."""
     _check_json(request)
-    archive = operations.export(service(), _officer(request), case_id, why.reason)
+    archive = operations.export(service(), acting_officer(request), case_id, why.reason)
     return HttpResponse(
         archive, content_type="application/zip", headers={"Content-Disposition": f'attachment; filename="case-{case_id}.zip"'}
     )
-
-
-def _officer(request: HttpRequest) -> Officer:
-    officer = known_officer(request)
-    if officer is None:  # The middleware lets nobody else through.
-        raise RefusedError("unknown-officer", "You are not an officer of this vault.")
-    return officer
 
 
 def _check_json(request: HttpRequest) -> None:
@@ -294,12 +288,7 @@ def _shown(case: Case, now: datetime) -> CaseOut:
     return CaseOut(
         id=case.id,
         status=case.status(now),
-        reference=case.order.reference,
-        legal_type=case.order.legal_type,
-        legal_entity=case.order.legal_entity,
-        manual_information=case.order.manual_information,
-        document_name=case.order.document_name,
-        document_sha256=case.order.document_sha256,
+        **asdict(case.order),
         targets=list(case.targets),
         acting=list(case.acting),
         start=case.start,

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 
 from services.key_vault import logs, metrics, operations
-from services.key_vault.cases import Officer
+from services.key_vault.cases import Officer, RefusedError
 from services.key_vault.configuration import Service, service
 
 PROXY_TOKEN_HEADER = "X-Key-Vault-Proxy-Token"  # a header's name
@@ -70,6 +70,14 @@ def claimed_officer(request: HttpRequest) -> str:
 def known_officer(request: HttpRequest) -> Officer | None:
     """Whoever asks, if the vault knows them. The request came by a trusted hop: the middleware lets no other through."""
     return service().officers.get(claimed_officer(request))
+
+
+def acting_officer(request: HttpRequest) -> Officer:
+    """Whoever asks. Raises RefusedError if the vault does not know them; the middleware lets nobody else through."""
+    officer = known_officer(request)
+    if officer is None:
+        raise RefusedError("unknown-officer", "You are not an officer of this vault.")
+    return officer
 
 
 class Listeners:

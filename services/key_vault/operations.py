@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, fields, frozen
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -257,12 +257,7 @@ def _append_step(case: Case, taken: TakenStep) -> Case:
 def _store(case: Case) -> None:
     StoredCase.objects.create(
         id=case.id,
-        reference=case.order.reference,
-        legal_type=case.order.legal_type,
-        legal_entity=case.order.legal_entity,
-        document_name=case.order.document_name,
-        document_sha256=case.order.document_sha256,
-        manual_information=case.order.manual_information,
+        **asdict(case.order),
         targets=list(case.targets),
         acting=list(case.acting),
         start=case.start,
@@ -275,9 +270,7 @@ def _store(case: Case) -> None:
 def loaded(stored: StoredCase) -> Case:
     """A case as it is stored, with the steps that were taken."""
     steps = [TakenStep(Step(s.step), s.officer, s.at, s.reason) for s in stored.steps.all()]
-    order = Order(
-        stored.reference, stored.legal_type, stored.legal_entity, stored.document_name, stored.document_sha256, stored.manual_information
-    )
+    order = Order(**{field.name: getattr(stored, field.name) for field in fields(Order)})
     return Case(
         id=stored.id,
         order=order,

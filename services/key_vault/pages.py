@@ -16,7 +16,7 @@ from services.key_vault import ledger, operations
 from services.key_vault.cases import LIVE, Case, Officer, RefusedError, Role, Status, Step, check_step
 from services.key_vault.configuration import service
 from services.key_vault.forms import Reason, Request, Target
-from services.key_vault.listeners import known_officer
+from services.key_vault.listeners import acting_officer, known_officer
 
 _STYLE = Path(__file__).parent / "static" / "style.css"
 _WORDS = {
@@ -46,7 +46,7 @@ def _guarded(view: View) -> View:
 @_guarded
 def cases(request: HttpRequest) -> HttpResponse:
     """All cases that the officer may see: first those that wait for them."""
-    officer = _officer(request)
+    officer = acting_officer(request)
     seen, now = operations.cases_for(officer)
     groups: dict[str, list[dict[str, Any]]] = {"Waiting for you": [], "Under way": [], "Ended": []}
     for one in seen:
@@ -62,7 +62,7 @@ def cases(request: HttpRequest) -> HttpResponse:
 @_guarded
 def new_case(request: HttpRequest) -> HttpResponse:
     """Request a case."""
-    officer = _officer(request)
+    officer = acting_officer(request)
     if request.method != "POST":
         _, now = operations.cases_for(officer)
         start = now.replace(second=0, microsecond=0)
@@ -84,7 +84,7 @@ def new_case(request: HttpRequest) -> HttpResponse:
 @_guarded
 def case(request: HttpRequest, case_id: UUID) -> HttpResponse:
     """One case: where it stands, what it covers, what can be done."""
-    officer = _officer(request)
+    officer = acting_officer(request)
     shown, now = operations.case_for(officer, case_id)
     may_act = officer.id in shown.acting and shown.status(now) is Status.OPEN and now >= shown.start
     context = {
@@ -105,7 +105,7 @@ def case(request: HttpRequest, case_id: UUID) -> HttpResponse:
 @_guarded
 def log(request: HttpRequest, case_id: UUID) -> HttpResponse:
     """What was done and read under a case."""
-    shown, _ = operations.case_for(_officer(request), case_id)
+    shown, _ = operations.case_for(acting_officer(request), case_id)
     entries = [(entry, entry.document()) for entry in reversed(ledger.of_case(case_id)[-1000:])]
     lines = [
         {
@@ -127,7 +127,7 @@ def step(request: HttpRequest, case_id: UUID, step: str) -> HttpResponse:
     """Take a step: first what it means is said, then it is taken."""
     if step not in {one.value for one in _WORDS}:
         return not_found(request)
-    officer, wanted = _officer(request), Step(step)
+    officer, wanted = acting_officer(request), Step(step)
     word, meaning = _WORDS[wanted]
     form = Reason(request.POST) if request.method == "POST" else Reason()
     if request.method == "POST" and form.is_valid():
@@ -153,7 +153,7 @@ def release(request: HttpRequest, case_id: UUID) -> HttpResponse:
     form = Target(request.POST)
     if not form.is_valid():
         raise RefusedError("not-a-target", "Name a target of the case.")
-    envelopes = operations.release(_officer(request), case_id, form.cleaned_data["target"])
+    envelopes = operations.release(acting_officer(request), case_id, form.cleaned_data["target"])
     return _page(request, "released", {"case_id": case_id, "target": form.cleaned_data["target"], "envelopes": envelopes})
 
 
@@ -161,7 +161,7 @@ def release(request: HttpRequest, case_id: UUID) -> HttpResponse:
 @_guarded
 def export(request: HttpRequest, case_id: UUID) -> HttpResponse:
     """Hand out the case as one signed archive."""
-    officer = _officer(request)
+    officer = acting_officer(request)
     form = Reason(request.POST) if request.method == "POST" else Reason()
     if request.method == "POST" and form.is_valid():
         archive = operations.export(service(), officer, case_id, form.cleaned_data["reason"])
@@ -198,13 +198,6 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     return render(request, f"key_vault/{name}.html", {"officer": known_officer(request), **context}, status=status)
-
-
-def _officer(request: HttpRequest) -> Officer:
-    officer = known_officer(request)
-    if officer is None:  # The middleware lets nobody else through.
-        raise RefusedError("unknown-officer", "You are not an officer of this vault.")
-    return officer
 
 
 def _to_case(case_id: UUID) -> HttpResponse:

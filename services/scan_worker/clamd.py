@@ -187,7 +187,6 @@ class _Files:
 
     def __init__(self, name: str, connection: Connection, state: str | None) -> None:
         self._name, self._connection, self._state, self._begun = name, connection, state, False
-        self._broken: EngineError | None = None
 
     def _begin(self) -> bytes:
         begun, self._begun = self._begun, True
@@ -195,28 +194,16 @@ class _Files:
 
     async def send(self, data: bytes) -> None:
         """Hand over bytes. After clamd has hung up nothing more is sent; its answer says why."""
-        if data and not self._broken:
-            try:
-                await self._connection.write(self._begin() + chunk(data))
-            except EngineError as error:
-                if error.trouble is Trouble.TIMEOUT:
-                    raise
-                self._broken = error
+        if data:
+            await self._connection.offer(self._begin() + chunk(data))
 
     async def finish(self) -> Finding:
         """Say that this was all, and wait for the answer."""
-        if not self._broken:
-            try:
-                await self._connection.write(self._begin() + END)
-            except EngineError as error:
-                self._broken = error
-        try:
-            found = parse_answer(self._name, await self._connection.read_until(b"\0"))
-        except EngineError as error:
-            raise self._broken or error if error.trouble is Trouble.UNREACHABLE else error from None
-        if self._broken:
+        await self._connection.offer(self._begin() + END)
+        found = parse_answer(self._name, await self._connection.answer_until(b"\0"))
+        if self._connection.hung_up:
             # An answer to a file that was not all there.
-            raise self._broken
+            raise self._connection.hung_up
         return Finding(self._name, found, self._state)
 
     def close(self) -> None:

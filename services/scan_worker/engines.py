@@ -56,6 +56,7 @@ class Connection:
 
     def __init__(self, engine: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
         self._engine, self._reader, self._writer, self._seconds = engine, reader, writer, seconds
+        self._hung_up: EngineError | None = None
 
     @classmethod
     async def open(cls, engine: str, host: str, port: int, connect_seconds: float, reply_seconds: float, limit: int) -> "Connection":
@@ -81,6 +82,28 @@ class Connection:
             raise EngineError(self._engine, Trouble.TIMEOUT, "sending") from None
         except OSError as error:
             raise EngineError(self._engine, Trouble.UNREACHABLE, type(error).__name__) from None
+
+    async def offer(self, data: bytes) -> None:
+        """Send bytes of a file. An engine may answer and hang up before it has all: then nothing more is sent. Raises EngineError for a wait."""
+        if data and not self._hung_up:
+            try:
+                await self.write(data)
+            except EngineError as error:
+                if error.trouble is Trouble.TIMEOUT:
+                    raise
+                self._hung_up = error
+
+    @property
+    def hung_up(self) -> EngineError | None:
+        """Why not all that was offered could be sent."""
+        return self._hung_up
+
+    async def answer_until(self, separator: bytes) -> bytes:
+        """The same as `read_until`; without an answer of one who has hung up, why that was. Raises EngineError."""
+        try:
+            return await self.read_until(separator)
+        except EngineError as error:
+            raise self._hung_up or error if error.trouble is Trouble.UNREACHABLE else error from None
 
     async def read_until(self, separator: bytes, seconds: float | None = None) -> bytes:
         """Bytes up to and with the separator. Raises EngineError."""

@@ -169,34 +169,21 @@ class _File:
 
     def __init__(self, name: str, connection: Connection) -> None:
         self._name, self._connection = name, connection
-        self._broken: EngineError | None = None
 
     async def send(self, data: bytes) -> None:
         """Hand over bytes. A server may answer and hang up before it has all of the file: then its answer counts."""
-        if data and not self._broken:
-            await self._write(b"%x\r\n" % len(data) + data + b"\r\n")
-
-    async def _write(self, data: bytes) -> None:
-        try:
-            await self._connection.write(data)
-        except EngineError as error:
-            if error.trouble is Trouble.TIMEOUT:
-                raise
-            self._broken = error
+        if data:
+            await self._connection.offer(b"%x\r\n" % len(data) + data + b"\r\n")
 
     async def finish(self) -> Finding:
         """Say that this was all, and read the answer."""
-        if not self._broken:
-            await self._write(b"0\r\n\r\n")
-        try:
-            answer = parse_head(self._name, await self._connection.read_until(b"\r\n\r\n"))
-            inner = None
-            if answer.status == 200 and "res-hdr" in answer.headers.get("encapsulated", ""):
-                inner = parse_head(self._name, await self._connection.read_until(b"\r\n\r\n"), "HTTP")
-        except EngineError as error:
-            raise self._broken or error if error.trouble is Trouble.UNREACHABLE else error from None
+        await self._connection.offer(b"0\r\n\r\n")
+        answer = parse_head(self._name, await self._connection.answer_until(b"\r\n\r\n"))
+        inner = None
+        if answer.status == 200 and "res-hdr" in answer.headers.get("encapsulated", ""):
+            inner = parse_head(self._name, await self._connection.answer_until(b"\r\n\r\n"), "HTTP")
         finding = judge(self._name, answer, inner)
-        if self._broken and finding.signature is None:
+        if self._connection.hung_up and finding.signature is None:
             # It did not wait for all of the file: so it has not looked at all of it.
-            raise self._broken
+            raise self._connection.hung_up
         return finding

@@ -15,6 +15,7 @@ import yaml
 from app.inspection.reach.operators import derived
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.nodes import DNS_ADDRESS
+from tests.definitions import definition
 from tests.kustomize import ROOT
 
 Manifest = dict[str, Any]
@@ -113,24 +114,6 @@ def _alone(container: Manifest) -> None:
     container["args"] = [argument for argument in container["args"] if not argument.startswith("--leader-elect")]
     container["resources"].get("limits", {}).pop("cpu", None)
     container["imagePullPolicy"] = "IfNotPresent"
-
-
-def definition(api_version: str, kind: str) -> Manifest:
-    """A CustomResourceDefinition that accepts every object of a kind."""
-    group, name = api_version.split("/")
-    plural = kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "s")
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "plural": plural},
-            "scope": "Cluster" if kind.startswith("Cluster") and group == "cert-manager.io" else "Namespaced",
-            "versions": [{"name": name, "served": True, "storage": True, "schema": schema}],
-        },
-    }
 
 
 UNKNOWN = (definition("minio.min.io/v2", "Tenant"), definition("traefik.io/v1alpha1", "Middleware"))

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from app.inspection.reach import Pod, can_reach, read_cluster
 from tests.cluster.nodes import Cluster
-from tests.cluster.sandbox import inside
+from tests.namespaces import inside, network_of
 
 Connection = tuple[str, str, int]
 """Source and target, as `namespace/name`, and the port."""
@@ -71,7 +71,7 @@ def arrivals(pods: Mapping[str, RunningPod], asked: Sequence[Connection], second
         def open_all(count: int = len(mine)) -> list[socket.socket]:
             return [socket.socket() for _ in range(count)]
 
-        sockets = inside(pods[source].process, open_all)
+        sockets = inside(network_of(pods[source].process), open_all)
         found |= _answered(dict(zip(sockets, mine, strict=True)), pods, seconds)
     return found
 

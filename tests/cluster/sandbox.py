@@ -5,22 +5,19 @@ of this machine's network is touched. What is left outside are control groups, w
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from attrs import field, frozen
 
-T = TypeVar("T")
+from tests.namespaces import inside, network_of
 
 NODES = (1, 2, 3)
 PODS, SERVICES = "10.42.0.0/16", "10.43.0.0/16"
@@ -32,7 +29,6 @@ LOCK = Path("/run/lock/matrix-platform-nodes")
 """Held by the process of a running cluster: there is one per machine, because of its control groups."""
 _PREFIX = "matrix-cluster-"
 _CGROUPS = Path("/sys/fs/cgroup")
-_CLONE_NEWNET = 0x40000000
 _KEPT = {"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 """What kubelet would set on the machine itself: it is shown these values instead, and leaves the machine's own alone."""
 
@@ -89,33 +85,11 @@ class Sandbox:
         def work() -> socket.socket:
             return socket.create_connection((host, port), timeout=seconds)
 
-        return inside(self.processes[node], work)
+        return inside(network_of(self.processes[node]), work)
 
     def set_link(self, node: int, up: bool) -> None:
         """Plug a node's cable into the switch, or pull it out: the node itself goes on."""
         self.run(0, ["ip", "link", "set", f"switch{node}", "up" if up else "down"])
-
-
-def inside(process: int, work: Callable[[], T]) -> T:
-    """Do something in the network of a process, in a thread of its own, which alone is moved there."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            with Path(f"/proc/{process}/ns/net").open() as handle:
-                if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), _CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            results.append(work())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 @contextlib.contextmanager

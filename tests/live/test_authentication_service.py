@@ -7,7 +7,6 @@ service asks Synapse (crates/matrix-synapse/src/modern.rs of its release 1.22.0)
 import http.client
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -24,6 +23,7 @@ from tests.live import synapse_site
 from tests.live.postgresql import running_postgresql
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import redis_program
+from tests.live.servers import HttpHandler, serving
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 
 pytestmark = pytest.mark.live
@@ -61,38 +61,21 @@ class Service:
     def listening(self) -> Iterator[None]:
         service = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(HttpHandler):
             def do_GET(self) -> None:
                 known = self.path == "/.well-known/openid-configuration"
                 metadata = {"issuer": ISSUER, "account_management_uri": f"{ISSUER}account/", "token_endpoint": f"{ISSUER}oauth2/token"}
-                self._answer(200 if known else 404, metadata if known else {})
+                self.answer_json(200 if known else 404, metadata if known else {})
 
             def do_POST(self) -> None:
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 if self.path == "/oauth2/introspect":
-                    self._answer(*service.introspect(self.headers["Authorization"], form["token"][0]))
+                    self.answer_json(*service.introspect(self.headers["Authorization"], form["token"][0]))
                 else:
-                    self._answer(404, {})
+                    self.answer_json(404, {})
 
-            def _answer(self, status: int, body: dict[str, Any]) -> None:
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer((LOOPBACK, self.port), Handler)
-        self.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
+        with serving(Handler, port=self.port) as self.port:
             yield
-        finally:
-            server.shutdown()
-            server.server_close()
 
 
 @frozen

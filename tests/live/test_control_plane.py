@@ -17,6 +17,7 @@ import pytest
 from app.compiler import compile_site
 from app.settings import read_site
 from overlays import profiles
+from tests.definitions import definition
 from tests.kustomize import ROOT, build, write
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.processes import LOOPBACK, wait_for
@@ -33,24 +34,6 @@ NODE = {
     "kind": "Node",
     "metadata": {"name": "node", "labels": {"kubernetes.io/hostname": "node", "matrix-platform/coturn": "true"}},
 }
-
-
-def definition(api_version: str, kind: str) -> dict[str, Any]:
-    """A CustomResourceDefinition that accepts every object of a kind."""
-    group, version = api_version.split("/")
-    plural = kind.lower().removesuffix("y") + ("ies" if kind.endswith("y") else "s")
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "plural": plural},
-            "scope": "Cluster" if kind.startswith("Cluster") and group == "cert-manager.io" else "Namespaced",
-            "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
-        },
-    }
 
 
 @pytest.fixture(scope="module")

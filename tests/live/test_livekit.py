@@ -16,13 +16,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +40,7 @@ from kit.rendering import Rendering
 from overlays import profiles
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import chosen, haproxy_program
+from tests.live.servers import HttpHandler, serving
 from tests.manifests.rules.objects import workloads
 
 # Building LiveKit, where it is not there yet, takes minutes.
@@ -229,7 +228,7 @@ def livekit_node(
         yield node
 
 
-class Webhooks(BaseHTTPRequestHandler):
+class Webhooks(HttpHandler):
     """Takes note of what LiveKit says."""
 
     heard: list[tuple[str, str]] = []  # noqa: RUF012 - shared by all instances: one for each request
@@ -239,27 +238,7 @@ class Webhooks(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         claims = self.headers["Authorization"].split(".")[1]
         self.heard.append((body["event"], json.loads(base64.urlsafe_b64decode(claims + "==="))["iss"]))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@contextlib.contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Answer on a free port, which is yielded."""
-    server = ThreadingHTTPServer((LOOPBACK, 0), handler)
-    if context:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+        self.answer(200)
 
 
 @frozen
@@ -418,7 +397,7 @@ def certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-class Homeserver(BaseHTTPRequestHandler):
+class Homeserver(HttpHandler):
     """Says who has a token, and takes note of delayed events."""
 
     asked: list[str] = []  # noqa: RUF012 - shared by all instances
@@ -427,24 +406,12 @@ class Homeserver(BaseHTTPRequestHandler):
         """The federation's /openid/userinfo."""
         self.asked.append(self.path)
         known = self.path == "/_matrix/federation/v1/openid/userinfo?access_token=good"
-        self.answer(200 if known else 401, {"sub": f"@alice:{self.headers['Host']}"} if known else {"errcode": "M_UNKNOWN_TOKEN"})
+        self.answer_json(200 if known else 401, {"sub": f"@alice:{self.headers['Host']}"} if known else {"errcode": "M_UNKNOWN_TOKEN"})
 
     def do_POST(self) -> None:
         """What becomes of a delayed event."""
         self.asked.append(self.path)
-        self.answer(200, {})
-
-    def answer(self, status: int, body: object) -> None:
-        """As JSON."""
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
+        self.answer_json(200, {})
 
 
 @frozen
@@ -483,7 +450,7 @@ def authorisation(
     (container,) = next(w for w in workloads([dict(o) for o in rendering.manifests()]) if w.name == "lk-jwt-service").containers
     environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
     node, port = node or nodes.both[0], port or free_ports(1)[0]
-    with serving(Homeserver, certificate(folder)) as secure, serving(Homeserver) as plain:
+    with serving(Homeserver, context=certificate(folder)) as secure, serving(Homeserver) as plain:
         name = f"{LOOPBACK}:{secure}"
         (folder / "key").write_text(KEY)
         (folder / "secret").write_text(SECRET)

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from main_instance.synapse.configuration import homeserver_config, main_config
 from main_instance.synapse.workers import WORKER_TYPES
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import chosen
+from tests.live.servers import HttpHandler, serving
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
 
 pytestmark = pytest.mark.live
@@ -119,23 +119,13 @@ def gateway(address: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A stand-in for Sygnal: the URL of it, and the notifications that it has taken."""
     taken: list[dict[str, Any]] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that http.server asks for
+    class Handler(HttpHandler):
+        def do_POST(self) -> None:
             taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["notification"] | {"path": self.path})
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"rejected": []}')
+            self.answer(200, b'{"rejected": []}')
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1" if address == TOLD else address, 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{address}:{server.server_address[1]}{PATH}", taken
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler, LOOPBACK if address == TOLD else address) as port:
+        yield f"http://{address}:{port}{PATH}", taken
 
 
 def test_a_message_is_announced_at_an_address_that_synapse_is_told_and_at_no_other_private_one(homeserver: Homeserver) -> None:

@@ -4,13 +4,13 @@ import hashlib
 import http.client
 import os
 import socket
-import threading
+import socketserver
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,7 @@ from tests.live.antivirus import (
     zipped,
 )
 from tests.live.processes import LOOPBACK, free_ports, wait_for
+from tests.live.servers import serving
 
 pytestmark = pytest.mark.live
 
@@ -246,31 +247,19 @@ def test_when_one_of_two_clamd_dies_every_file_is_still_scanned(antivirus: Antiv
 @contextmanager
 def garbage_clamd(answer: bytes, probe: bytes | None = None) -> Iterator[int]:
     """A server that answers the probe with `probe`, and all else with `answer`."""
-    with socket.create_server((LOOPBACK, 0)) as server:
 
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+    class Garbage(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.rfile.read(len(b"zIDSESSION\0"))
+                for text in (answer if probe is None else probe, answer):
+                    self.rfile.read(len(b"zINSTREAM\0"))
+                    while length := int.from_bytes(self.rfile.read(4), "big"):
+                        self.rfile.read(length)
+                    self.wfile.write(text)
 
-        def talk(connection: socket.socket) -> None:
-            with connection, closing(connection.makefile("rb")) as stream:
-                try:
-                    answers = [answer if probe is None else probe, answer]
-                    stream.read(len(b"zIDSESSION\0"))
-                    for text in answers:
-                        stream.read(len(b"zINSTREAM\0"))
-                        while length := int.from_bytes(stream.read(4), "big"):
-                            stream.read(length)
-                        connection.sendall(text)
-                except OSError:
-                    return
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
+    with serving(Garbage) as port:
+        yield port
 
 
 PROBE_FOUND = b"1: stream: MatrixPlatform.Signatures.0." + b"0" * 32 + b".UNOFFICIAL FOUND\0"

@@ -2,10 +2,9 @@
 
 import hashlib
 import os
-import socket
-import threading
+import socketserver
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from tests.live.antivirus import (
 )
 from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import installed
+from tests.live.servers import serving
 
 pytestmark = pytest.mark.live
 
@@ -155,33 +155,22 @@ def test_verdicts_are_kept_under_the_servers_istag(other: Antivirus, tmp_path: P
 @contextmanager
 def stub_icap(answer: bytes) -> Iterator[str]:
     """A server with good options that answers every file with `answer`."""
-    with socket.create_server((LOOPBACK, 0)) as server:
 
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
+    class Icap(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                method = self.rfile.readline().partition(b" ")[0]
+                while self.rfile.readline().strip():
+                    pass
+                if method == b"OPTIONS":
+                    self.wfile.write(b'ICAP/1.0 200 OK\r\nISTag: "one"\r\nMethods: RESPMOD\r\nEncapsulated: null-body=0\r\n\r\n')
                     return
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+                while self.rfile.readline() not in (b"0\r\n", b""):
+                    pass
+                self.wfile.write(answer)
 
-        def talk(connection: socket.socket) -> None:
-            with connection, closing(connection.makefile("rb")) as stream:
-                try:
-                    method = stream.readline().split()[0]
-                    while stream.readline().strip():
-                        pass
-                    if method == b"OPTIONS":
-                        connection.sendall(b'ICAP/1.0 200 OK\r\nISTag: "one"\r\nMethods: RESPMOD\r\nEncapsulated: null-body=0\r\n\r\n')
-                        return
-                    while stream.readline() != b"0\r\n":
-                        pass
-                    connection.sendall(answer)
-                except (OSError, IndexError):
-                    return
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"icap://{LOOPBACK}:{server.getsockname()[1]}/av"
+    with serving(Icap) as port:
+        yield f"icap://{LOOPBACK}:{port}/av"
 
 
 PAGE = b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=45\r\n%s\r\nHTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n0\r\n\r\n"

@@ -1,7 +1,6 @@
 """The signature mirror with real freshclam and clamd, and cvdupdate with stand-ins for ClamAV's DNS and servers."""
 
 import hashlib
-import http.server
 import json
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from tests.live.antivirus import (
 )
 from tests.live.processes import LOOPBACK, free_ports, wait_for
 from tests.live.programs import installed
+from tests.live.servers import HttpHandler, serving
 
 pytestmark = pytest.mark.live
 
@@ -166,25 +166,14 @@ def clamav_servers(files: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]
     """A web server with databases: its address, and the paths that were asked for."""
     asked: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name that http.server asks for
+    class Handler(HttpHandler):
+        def do_GET(self) -> None:
             asked.append(self.path)
             content = files.get(self.path.partition("?")[0])
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
+            self.answer(404 if content is None else 200, content or b"")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{LOOPBACK}:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as port:
+        yield f"http://{LOOPBACK}:{port}", asked
 
 
 def update(mirror: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

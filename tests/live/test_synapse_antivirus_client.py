@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import http.server
 import json
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 from services.synapse_antivirus.client import NoVerdictError, Reason, Verdict, quarantine, verdict_of
 from services.synapse_antivirus.configuration import Quarantine, Settings
 from tests.live.processes import LOOPBACK
+from tests.live.servers import HttpHandler, serving
 
 pytestmark = pytest.mark.live
 
@@ -30,7 +30,7 @@ def scan_worker(answer: Callable[[str, str, int], Reply]) -> Iterator[tuple[str,
     """A server that answers method, path and body's size; its address, and what it was asked."""
     asked: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(HttpHandler):
         protocol_version = "HTTP/1.1"
 
         def _reply(self) -> None:
@@ -40,30 +40,17 @@ def scan_worker(answer: Callable[[str, str, int], Reply]) -> Iterator[tuple[str,
                 answer(self.command, self.path, size) if self.headers["Authorization"] == f"Bearer {TOKEN}" else (401, {}, {})
             )
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(text)), **headers}.items():
-                self.send_header(name, value)
             with contextlib.suppress(OSError):
-                self.end_headers()
-                self.wfile.write(text)
+                self.answer(status, text, headers)
 
-        def do_GET(self) -> None:  # the name that http.server asks for
+        def do_GET(self) -> None:
             self._reply()
 
         def do_POST(self) -> None:
             self._reply()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{LOOPBACK}:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as port:
+        yield f"http://{LOOPBACK}:{port}", asked
 
 
 def ask(folder: Path, url: str, seconds: float = 1.5, max_bytes: int = 10_000_000) -> Verdict:

@@ -5,52 +5,25 @@ of 198.18.0.0/15, which RFC 2544 keeps for benchmarks, so that they are no real 
 """
 
 import asyncio
-import ctypes
 import json
-import os
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import frozen
 
 from tests.live.cluster.policies import Accept, Filter
 from tests.live.cluster.services import Forward
-
-T = TypeVar("T")
+from tests.namespaces import inside
 
 SERVICE_NETWORK = IPv4Network("198.19.0.0/16")
 DNS_ADDRESS = "198.19.0.10"
 API_ADDRESS = "198.19.0.1"
 GATEWAY = "169.254.1.1"
 NAMESPACES = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
-
-
-def inside(namespace: str, work: Callable[[], T]) -> T:
-    """Do something in another network namespace, e.g. open a socket, which stays there. In a thread of its own, which alone is moved."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            with (NAMESPACES / namespace).open() as handle:
-                if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), _CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            results.append(work())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def prepare(node_address: str) -> None:
@@ -234,7 +207,7 @@ async def forget_refused() -> None:
 
 async def arrivals(namespace: str, targets: Sequence[tuple[str, int]], seconds: float) -> list[bool]:
     """For each address and port, whether a TCP connection from a namespace gets an answer, be it a refusal, in this time."""
-    sockets = inside(namespace, lambda: [socket.socket() for _ in targets])
+    sockets = inside(NAMESPACES / namespace, lambda: [socket.socket() for _ in targets])
 
     async def attempt(one: socket.socket, target: tuple[str, int]) -> bool:
         one.setblocking(False)

@@ -26,6 +26,7 @@ from tests.live.cluster.substitutes import FIRST, adapted, not_run, substitutes
 from tests.live.cluster.workloads import PodState, Workload, plan, read_workloads
 from tests.live.kubernetes_stub import TOKEN, make_certificates, serving
 from tests.live.kubernetes_stub import Cluster as ApiServer
+from tests.namespaces import inside
 
 Manifest = Mapping[str, Any]
 Key = tuple[str, str, str]
@@ -126,7 +127,10 @@ class Node:
         certificates.mkdir()
         make_certificates(certificates, network.API_ADDRESS)
         self.account = {"token": TOKEN.encode(), "ca.crt": (certificates / "ca.crt").read_bytes()}
-        network.inside(_CONTROL_PLANE, lambda: self._open.enter_context(serving(self.api_server, certificates / "server.pem", 6443, api)))
+        inside(
+            network.NAMESPACES / _CONTROL_PLANE,
+            lambda: self._open.enter_context(serving(self.api_server, certificates / "server.pem", 6443, api)),
+        )
         self.api = Forward(network.API_ADDRESS, 443, "TCP", ((api, 6443),))
         self._keep(self._make_rules())
         self._keep(self._reconcile())
@@ -150,7 +154,7 @@ class Node:
                 one.bind((address, 53))
             return udp, tcp
 
-        udp, tcp = network.inside(namespace, sockets)
+        udp, tcp = inside(network.NAMESPACES / namespace, sockets)
         await asyncio.get_running_loop().create_datagram_endpoint(lambda: self.dns, sock=udp)
         await asyncio.start_server(self.dns.stream, sock=tcp)
 
