@@ -26,6 +26,11 @@ class Image:
     digest: str | None = None
     built: bool = False
 
+    @property
+    def containerfile(self) -> str:
+        """Where it is made of, if it is built: in the repository, with `services` for its context."""
+        return f"services/{self.repository.replace('-', '_')}/Containerfile"
+
     def reference(self, registry: str, mirror: str | None = None) -> str:
         """What goes into a pod: `registry` holds the images that are built, `mirror` replaces the host of all others."""
         if self.built:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.site import Site
+from kit.images import image_lock
 from tests.kustomize import ROOT
 from tests.manifests.rules.images import lock_problems, usage_problems
 from tests.manifests.rules.objects import Objects
@@ -31,9 +32,9 @@ def test_the_lock_holds_the_images_that_run_and_no_others(site: Site, used: set[
 
 
 def test_what_is_built_has_a_containerfile() -> None:
-    built = [entry["repository"] for entry in LOCK.values() if entry.get("built")]
+    built = [image for image in image_lock().values() if image.built]
     assert built
-    assert [name for name in built if not (ROOT / "services" / name.replace("-", "_") / "Containerfile").is_file()] == []
+    assert [image.containerfile for image in built if not (ROOT / image.containerfile).is_file()] == []
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,7 @@ from services.signature_mirror import publication
 
 SERVICES = Path(__file__).parents[2] / "services"
 SCAN_WORKER = (SERVICES / "scan_worker" / "Containerfile").read_text()
-CONTENT_SCANNER = (SERVICES / "content_scanner" / "Containerfile").read_text()
 SYNAPSE = (SERVICES / "synapse" / "Containerfile").read_text()
-
-
-@pytest.mark.parametrize("text", [SCAN_WORKER, CONTENT_SCANNER, SYNAPSE])
-def test_an_image_names_its_base_can_be_built_from_mirrors_and_runs_as_a_numbered_user(text: str) -> None:
-    assert re.search(r"^ARG BASE=\S+:\d\S*$|^ARG BASE=\S+:v\d\S*$", text, flags=re.MULTILINE)
-    assert "ARG PIP_INDEX_URL" in text
-    assert re.fullmatch(r"USER (\d+):\1", text.rstrip().splitlines()[-1])
 
 
 @pytest.mark.parametrize(

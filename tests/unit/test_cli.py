@@ -13,6 +13,7 @@ import overlays
 from app import compiler
 from app.cli import main
 from app.dist import DistError, write_tree
+from kit.images import image_lock
 from overlays import Profile, ProfileError, profiles
 from overlays.profile import ErasureSize
 
@@ -230,3 +231,12 @@ def test_reach_without_names_says_who_reaches_whom(site: Path) -> None:
     (public,) = [line.split(maxsplit=3)[1:] for line in lines if line.startswith("  haproxy") and "8008" in line]
     assert public == ["8008", "public", "traefik: ingress-controller"]
     assert any(line.startswith("  postgresql-main") for line in lines)
+
+
+def test_the_images_of_a_site_that_are_made_from_here_come_with_the_commands_that_make_them(site: Path) -> None:
+    plain, antivirus = run("images", "--site", str(site), "--build"), site.with_name("antivirus.yaml")
+    antivirus.write_text(SITE + "features: {antivirus: true}\n")
+    synapse = image_lock()["synapse"].reference("registry.example.com/matrix")
+    assert plain.output == f"podman build --tag {synapse} --file services/synapse/Containerfile services && podman push {synapse}\n"
+    lines = run("images", "--site", str(antivirus), "--build").output.splitlines()
+    assert [line.split()[3].rpartition("/")[2].partition(":")[0] for line in lines] == ["scan-worker", "synapse"]

@@ -31,9 +31,3 @@ def test_the_image_is_of_the_version_of_synapse_that_the_live_tests_run() -> Non
     version = TESTED["matrix-synapse"][0]
     assert f"synapse:v{version}\nFROM ${{BASE}}" in CONTAINERFILE
     assert re.fullmatch(rf"v{re.escape(version)}-\d+", image("synapse").tag)
-    assert CONTAINERFILE.count(f":{image('synapse').tag} ") == 2
-
-
-def test_the_image_runs_as_the_user_that_the_pods_name() -> None:
-    synapse = image("synapse")
-    assert CONTAINERFILE.rstrip().endswith(f"USER {synapse.user}:{synapse.group}")
