@@ -8,7 +8,7 @@ there and nowhere else.
 
 from attrs import evolve, fields, frozen
 
-from antivirus.options import AntivirusOptions
+from antivirus.options import CLAMAV, AntivirusOptions
 from infrastructure.ingress.options import IngressOptions, TlsOptions
 from infrastructure.object_storage.options import ObjectStorageOptions
 from infrastructure.postgresql.options import BackupOptions
@@ -18,11 +18,11 @@ from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
 from main_instance.authentication_service.options import AuthenticationServiceOptions
-from main_instance.calls.options import CallsOptions
+from main_instance.calls.options import OWN_HOSTS, CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
-from main_instance.sygnal.options import PushOptions
-from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
+from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 
 
 @frozen(kw_only=True)
@@ -53,10 +53,14 @@ class Namespaces:
 class Features:
     """Parts of the platform that can be left out."""
 
-    calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
-    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
+    calls: bool = option(
+        False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).", opens=(OWN_HOSTS,)
+    )
+    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", opens=(CLAMAV,))
     monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).", reserved=True)
-    push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
+    push: bool = option(
+        False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).", opens=(PUSH_SERVICES,)
+    )
     li: bool = option(
         False,
         "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).",
@@ -67,7 +71,9 @@ class Features:
         "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "
         "(`main-instance/09-matrix-authentication-service`). Where there are accounts already, they must be migrated as it is turned on.",
     )
-    federation: bool = option(False, "Exchange with other Matrix servers: routes, workers and connections to the outside.")
+    federation: bool = option(
+        False, "Exchange with other Matrix servers: what `federation` says of them can be called, and calls in.", opens=(FEDERATION,)
+    )
 
 
 @frozen(kw_only=True)

@@ -109,8 +109,16 @@ def _homeserver(
         turn=turn.uris if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
-        # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
-        reachable_networks=site.cluster.service_cidrs if site.features.push else (),
+        reachable_networks=_reachable_networks(site),
+    )
+
+
+def _reachable_networks(site: Site) -> tuple[str, ...]:
+    """Networks that Synapse calls though they may be private, of which it calls none but those that it is told. Policies say which process may."""
+    return (
+        # Sygnal's Service has such an address.
+        *(site.cluster.service_cidrs if site.features.push else ()),
+        *(site.federation.networks if site.features.federation else ()),
     )
 
 

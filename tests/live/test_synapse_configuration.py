@@ -89,6 +89,7 @@ def assert_understood(files: SynapseFiles, answers: dict[str, dict[str, Any]]) -
     site = files.topology
     for name, answer in answers.items():
         assert "error" not in answer, f"{name}: {answer['error']}"
+        assert answer["calls_servers"] == name.startswith("federation-sender-")
         if name == MAIN:
             assert answer["name"] == "master"
             assert answer["ports"] == [CLIENT_PORT, HEALTH_PORT, METRICS_PORT, REPLICATION_PORT]

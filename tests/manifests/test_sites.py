@@ -24,6 +24,10 @@ BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix
 SITES = {
     "minimal": "",
     "federation": "features: {federation: true}\nfederation: {allowed_domains: [a.example.org]}\n",
+    "federation of partners": (
+        "features: {federation: true}\nfederation:\n  internet: false\n  networks: [10.20.0.0/16]\n  ca_secret: partners\n"
+        "  allowed_domains: [a.example.org, keys.example.org]\n  key_servers: [keys.example.org]\n"
+    ),
     "lawful interception": "features: {li: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",

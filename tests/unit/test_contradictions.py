@@ -36,6 +36,27 @@ CONTRADICTIONS = [
         "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),
+    ("federation: {internet: false}\nfeatures: {federation: true}", "3:24: federation.internet: no other server can be called then"),
+    (
+        "federation: {networks: [0.0.0.0/0]}\nfeatures: {federation: true}",
+        "3:24: federation.networks: 0.0.0.0/0 is every address there is, those of the cluster among them",
+    ),
+    (
+        "federation: {networks: [10.0.0.0/8]}\nfeatures: {federation: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}",
+        "3:24: federation.networks: 10.0.0.0/8 has addresses of the cluster itself: 10.42.0.0/16 of cluster.pod_cidrs",
+    ),
+    (
+        "federation: {key_servers: [a.example.org], allowed_domains: [b.example.org]}\nfeatures: {federation: true}",
+        '3:27: federation.key_servers: "a.example.org" is none of federation.allowed_domains',
+    ),
+    (
+        "federation: {key_servers: [example.com]}\nfeatures: {federation: true}",
+        '3:27: federation.key_servers: "example.com" is this server',
+    ),
+    (
+        "federation: {ca_secret: partners}\nfeatures: {federation: true}",
+        "3:14: federation.ca_secret: has no effect with federation.internet: true (the default)",
+    ),
     (
         "tls: {acme: {email: 'mailto:ops@example.com'}}",
         '3:21: tls.acme.email: "mailto:ops@example.com" is a URL; give an e-mail address, e.g. ops@',

@@ -23,7 +23,7 @@ from main_instance.authentication_service.configuration import (
     ServiceSpec,
     service_config,
 )
-from main_instance.authentication_service.options import AuthenticationServiceOptions
+from main_instance.authentication_service.options import IDENTITY_PROVIDERS, AuthenticationServiceOptions
 from main_instance.synapse.worker_type import Route
 
 NAME = "matrix-authentication-service"
@@ -93,7 +93,7 @@ class AuthenticationService(Component):
             mounts.append(_file(additions, "config.yaml", f"{ADDITIONS_FOLDER}/config.yaml"))
             paths.append(f"{ADDITIONS_FOLDER}/config.yaml")
             cidrs = spec.options.identity_provider_cidrs
-            self.connect(self.pods, External("identity-providers", (443,), cidrs, public=not cidrs))
+            self.connect(self.pods, External(IDENTITY_PROVIDERS, (443,), cidrs, public=not cidrs))
         container = Container(
             name=NAME,
             image=image(NAME),

@@ -7,6 +7,9 @@ from kit.formats import AddressMap, Cidr, UdpPorts
 from kit.network import PortRange
 from kit.options import option
 
+OWN_HOSTS = "own-hosts"
+"""The way to the site's own hosts, as everybody sees them."""
+
 
 @frozen(kw_only=True)
 class CallsOptions:

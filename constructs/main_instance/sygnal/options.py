@@ -6,6 +6,9 @@ from attrs import frozen
 from kit.formats import AppleId, Projects, Topics
 from kit.options import option, required
 
+PUSH_SERVICES = "push-services"
+"""The way out of the cluster to those of Apple and Google."""
+
 
 @frozen(kw_only=True)
 class Apns:

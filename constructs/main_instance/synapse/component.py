@@ -1,11 +1,13 @@
 """Synapse: the main process and every worker type, each a StatefulSet whose pods are named like the workers they are."""
 
+from collections.abc import Iterator
+
 from attrs import frozen
 
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Host, Port
+from kit.network import Endpoint, External, Host, Port
 from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
@@ -20,6 +22,7 @@ from main_instance.synapse.configuration import (
     REPLICATION_PORT,
     SHARED_SECRETS,
     HomeserverSpec,
+    calls_other_servers,
     homeserver_config,
     log_config,
     main_config,
@@ -27,6 +30,7 @@ from main_instance.synapse.configuration import (
     worker_config,
 )
 from main_instance.synapse.fleet import Fleet
+from main_instance.synapse.options import FEDERATION, FederationOptions
 from main_instance.synapse.worker_type import Listener, WorkerType
 from main_instance.synapse.workers import MAIN
 
@@ -131,6 +135,8 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
+        if spec.homeserver.federation:
+            self.connect(self.pods_of("federation-sender"), *_other_servers(spec.homeserver.federation))
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
@@ -229,6 +235,9 @@ class Synapse(Component):
         if spec.authentication:
             shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
+        if worker and calls_other_servers(worker) and spec.homeserver.federation and spec.homeserver.federation.ca_secret:
+            authority = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
+            mounts.append(Mount(authority, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
             "POD_NAME": PodField("metadata.name"),
@@ -263,6 +272,14 @@ class Synapse(Component):
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
+
+
+def _other_servers(federation: FederationOptions) -> Iterator[External]:
+    """Where other servers are. Each says itself on which port it listens, so on any."""
+    if federation.internet:
+        yield External(FEDERATION, (), public=True)
+    if federation.networks:
+        yield External(FEDERATION, (), federation.networks)
 
 
 def _token(secret: str, path: str) -> Mount:

@@ -85,6 +85,7 @@ class Paths:
     redis_password: str = process.REDIS_PASSWORD
     turn_secret: str = process.TURN_SECRET
     authentication_secret: str = process.AUTHENTICATION_SECRET
+    federation_authority: str = process.FEDERATION_AUTHORITY
     media_cache: str = process.MEDIA_CACHE
 
 
@@ -192,6 +193,8 @@ def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
         "instance_map": {name: {"host": address(name), "port": REPLICATION_PORT} for name in ("main", *topology.replicating)},
         "stream_writers": {stream.value: list(names) for stream, names in topology.writers.items()},
         **{duty.value: list(names) if duty.takes_list else names[0] for duty, names in topology.duties.items()},
+        # All that a process asks of another server it asks through these: keys, joins, files.
+        "outbound_federation_restricted_to": list(topology.duties[Duty.SEND_FEDERATION]),
     }
 
 
@@ -218,7 +221,18 @@ def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
         "worker_listeners": [*public, *_internal_listeners(replicates=worker.replicates)],
         **worker.settings,
         **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
+        **(_authority(spec) if calls_other_servers(worker) else {}),
     }
+
+
+def calls_other_servers(worker: WorkerType) -> bool:
+    """Whether it is the type that speaks to other servers itself; all others do through it."""
+    return Duty.SEND_FEDERATION in worker.duties
+
+
+def _authority(spec: HomeserverSpec) -> Config:
+    # It takes the place of the public authorities, also for `.well-known` (synapse/crypto/context_factory.py).
+    return {"federation_custom_ca_list": [spec.paths.federation_authority]} if spec.federation and spec.federation.ca_secret else {}
 
 
 def log_config(level: str = "INFO", *, structured: bool = True) -> Config:
@@ -248,6 +262,8 @@ _OTHER_FILES = frozenset(
     {
         "instance_map",
         "stream_writers",
+        "outbound_federation_restricted_to",
+        "federation_custom_ca_list",
         "listeners",
         "worker_app",
         "worker_listeners",
@@ -288,17 +304,18 @@ def _database(spec: HomeserverSpec) -> Config:
 
 
 def _federation(federation: FederationOptions | None) -> Config:
-    config: Config = {
-        # Unset, it would be matrix.org.
-        "trusted_key_servers": [],
-        "suppress_key_server_warning": True,
-    }
     if federation is None:
         # An empty list is the documented way to switch federation off.
-        return config | {"federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+        return {**_key_servers(()), "federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+    config = _key_servers(federation.key_servers)
     if federation.allowed_domains:
         config["federation_domain_whitelist"] = list(federation.allowed_domains)
     return config
+
+
+def _key_servers(names: tuple[str, ...]) -> Config:
+    # Unset, it would be matrix.org, of which Synapse warns.
+    return {"trusted_key_servers": [{"server_name": name} for name in names], "suppress_key_server_warning": True}
 
 
 def _authentication(spec: HomeserverSpec) -> Config:

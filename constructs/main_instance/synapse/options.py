@@ -3,16 +3,32 @@
 
 from attrs import frozen
 
-from kit.formats import FileSize, MediaAge, ServerName
-from kit.options import option
+from kit.formats import Cidr, FileSize, MediaAge, Name, ServerName
+from kit.options import When, option
 from kit.quantities import mib
+
+FEDERATION = "federation"
+"""The ways out of the cluster that these options open."""
 
 
 @frozen(kw_only=True)
 class FederationOptions:
-    """Which other Matrix servers may talk to this one."""
+    """Which other Matrix servers may talk to this one, and where they are."""
 
     allowed_domains: tuple[ServerName, ...] = option((), "Server names. Empty: every server.")
+    internet: bool = option(True, "Whether servers on the internet are called.", opens=(FEDERATION,))
+    networks: tuple[Cidr, ...] = option(
+        (), "Networks of other servers that are called as well: those of partners, which may be private.", opens=(FEDERATION,)
+    )
+    ca_secret: Name | None = option(
+        None,
+        "Secret with `ca.crt`, one certificate: the authority of all other servers' certificates. Public ones are not trusted then.",
+        otherwise="public authorities",
+        only_with=When("federation.internet", False),
+    )
+    key_servers: tuple[ServerName, ...] = option(
+        (), "Servers that are asked for the keys of others, and so can vouch for one that is away. Empty: each is asked for its own."
+    )
 
 
 @frozen(kw_only=True)
