@@ -15,6 +15,7 @@ from app.compiler import compile_site
 from app.settings import read_site
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
+from tests.live.certificates import authority
 from tests.live.cluster import INGRESS, Client, Cluster, Place
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.report import Report
@@ -31,8 +32,14 @@ REPORT = pytest.StashKey[Report]()
 PUSH_APP, PUSH_PROJECT = "com.example.app", "example-project"
 PUSH_GATEWAY = f"http://sygnal.{NAMESPACE}.svc.cluster.local:5000/_matrix/push/v1/notify"
 
+AUTHORITY = authority("authority of the partners")
+"""By which the certificates of everybody outside are."""
+WORLD_CIDR = "1.1.1.0/24"
+"""Where the node has its visitors from outside."""
+
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "features": {"federation": True},
+    "federation": {"internet": False, "networks": [WORLD_CIDR], "ca_secret": "partners"},
     "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
     "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
 }
@@ -54,8 +61,12 @@ def compile_live_site(folder: Path) -> None:
 def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
     """What `kubectl kustomize` prints for a profile of a compiled site, and the Secrets that only a site's operator can give."""
     credentials = {f"fcm-{PUSH_PROJECT}.json": base64.b64encode(b"{}").decode()}
-    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": NAMESPACE}, "data": credentials}
-    return [*build(folder / "overlays" / profile), given]
+    authority = {"ca.crt": base64.b64encode(AUTHORITY.certificate.encode()).decode()}
+    return [*build(folder / "overlays" / profile), _secret("push-credentials", credentials), _secret("partners", authority)]
+
+
+def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
 
 
 def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:

@@ -20,7 +20,9 @@ from tests.manifests.test_sites import BASE, SITES
 from tests.manifests.ways_out import NO_WAY_OUT, PLACES, PORTS, WAYS, Way
 
 OPTIONS = dict(options_below(Section(Site)))
-CONTACT = re.compile(r"\b(call(s|ed)?|ask(s|ed)?|reach(es)?|fetch(es)?|engines|internet|outside|connections?|exchange|push to)\b", re.IGNORECASE)
+CONTACT = re.compile(
+    r"\b(call(s|ed)?|ask(s|ed)?|reach(es)?|fetch(es)?|engines|internet|outside|connections?|exchange|push to)\b", re.IGNORECASE
+)
 """Words by which a text promises contact."""
 CASES = [(f"{name}-{number}", way) for name, ways in WAYS.items() for number, way in enumerate(ways)]
 
@@ -70,7 +72,9 @@ def unknown(ways: list[tuple[Pods, External]], promised: Mapping[str, Option]) -
 
 @pytest.mark.parametrize("choice", {*SITES.values(), *(way.with_it for _, way in CASES)})
 def test_there_is_no_way_out_that_no_option_names_and_no_row(choice: str) -> None:
-    assert unknown(declared(choice), OPTIONS) == set(), "name it in `opens` of its options, and give it a row in tests/manifests/ways_out.py"
+    assert unknown(declared(choice), OPTIONS) == set(), (
+        "name it in `opens` of its options, and give it a row in tests/manifests/ways_out.py"
+    )
 
 
 def test_a_way_out_without_an_option_or_a_row_is_noticed() -> None:

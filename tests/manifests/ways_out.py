@@ -20,8 +20,7 @@ EVERY_PORT = PORTS
 
 @frozen
 class Way:
-    """One way out. `with_it` and `without`: what two sites choose that differ in it. `who`: the workloads that reach `places` on `ports` in
-    the first, and not in the second."""
+    """One way out: what two sites choose that differ in it, and the workloads that reach `places` on `ports` in the one and not in the other."""
 
     with_it: str
     who: tuple[str, ...]
@@ -44,9 +43,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     ),
     "push-services": (Way(f"features: {{push: true}}\n{_PUSH}", ("sygnal",), ("internet",), (443,)),),
     "identity-providers": (
-        Way(
-            f"{_LOGIN}authentication_service: {{additions: true}}\n", ("matrix-authentication-service",), ("internet",), (443,), _LOGIN
-        ),
+        Way(f"{_LOGIN}authentication_service: {{additions: true}}\n", ("matrix-authentication-service",), ("internet",), (443,), _LOGIN),
         Way(
             f"{_LOGIN}authentication_service: {{additions: true, identity_provider_cidrs: {NETWORKS}}}\n",
             ("matrix-authentication-service",),
@@ -66,9 +63,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
             _FEDERATION,
         ),
     ),
-    "clamav": (
-        Way("features: {antivirus: true}\n", ("signature-update",), ("internet",), (443,), f"{_SIGNATURES}}}\n"),
-    ),
+    "clamav": (Way("features: {antivirus: true}\n", ("signature-update",), ("internet",), (443,), f"{_SIGNATURES}}}\n"),),
     "icap": (
         Way(f"{_SIGNATURES}, icap: {{a: 'icap://av.example.com:1344/a'}}}}\n", ("scan-worker",), ANYWHERE, (1344,), f"{_SIGNATURES}}}\n"),
         Way(

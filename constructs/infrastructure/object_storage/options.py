@@ -8,7 +8,6 @@ from attrs import frozen
 from kit.formats import Bucket, Image, Name, Region, Url
 from kit.options import When, option, required, section
 
-
 OBJECT_STORAGE = "object-storage"
 """The way out of the cluster to an S3 that exists."""
 

@@ -236,8 +236,8 @@ class Synapse(Component):
             shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
         if worker and calls_other_servers(worker) and spec.homeserver.federation and spec.homeserver.federation.ca_secret:
-            authority = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
-            mounts.append(Mount(authority, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
+            partners = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
+            mounts.append(Mount(partners, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
             "POD_NAME": PodField("metadata.name"),
