@@ -120,6 +120,12 @@ def _other_servers(site: Site) -> Iterator[OptionError]:
             )
 
 
+def _others_outside(site: Site) -> Iterator[OptionError]:
+    yield from _outside_networks(site, "push.gateway_networks", site.push.gateway_networks)
+    if site.mail:
+        yield from _outside_networks(site, "mail.networks", site.mail.networks)
+
+
 def _outside_networks(site: Site, key: str, cidrs: tuple[str, ...]) -> Iterator[OptionError]:
     """Networks outside of the cluster are some addresses, and none of them is a pod's or a Service's."""
     inside = {"pod_cidrs": site.cluster.pod_cidrs, "service_cidrs": site.cluster.service_cidrs}
@@ -139,4 +145,5 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _sizes,
     _scanned_files,
     _other_servers,
+    _others_outside,
 )

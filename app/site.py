@@ -21,6 +21,7 @@ from main_instance.authentication_service.options import AuthenticationServiceOp
 from main_instance.calls.options import OWN_HOSTS, CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
+from main_instance.mail.options import MAIL, MailOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 
@@ -103,7 +104,8 @@ class Site:
     federation: FederationOptions = section(FederationOptions, only_with=When("features.federation", True))
     well_known: WellKnownOptions = section(WellKnownOptions)
     element: ElementOptions = section(ElementOptions)
-    push: PushOptions = section(PushOptions, only_with=When("features.push", True))
+    push: PushOptions = section(PushOptions)
+    mail: MailOptions | None = option(None, opens=(MAIL,), otherwise="no mail is sent")
     old_signing_keys: OldSigningKeys = option(
         (),
         "Each key by which the homeserver signed before its present one, by its id: events that it signed must stay verifiable. "

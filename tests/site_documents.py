@@ -135,6 +135,12 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
+    "no other server can be called then": "features: {federation: true}\nfederation: {internet: false}",
+    "has addresses of the cluster itself": "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
+    "push: {gateways: networks, gateway_networks: [10.0.0.0/8]}",
+    "cannot vouch for others to itself": "features: {federation: true}\nfederation: {key_servers: [example.com]}",
+    "is none of federation.allowed_domains": "features: {federation: true}\n"
+    "federation: {key_servers: [a.example.org], allowed_domains: [b.example.org]}",
 }
 """How the report on a document goes whose options are each right and that cannot be meant, with an example of each."""
 

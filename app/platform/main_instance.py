@@ -52,6 +52,7 @@ def main_instance(
             redis_secret=foundation.redis.password.name,
             authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
             turn_secret=turn.shared_secret if turn else None,
+            push=site.push,
             scanning=antivirus.scanning if antivirus else None,
         ),
     )
@@ -85,6 +86,7 @@ def main_instance(
             federation=features.federation,
             calls=features.calls,
             login_elsewhere=features.authentication_service,
+            mail=site.mail is not None,
         ),
     )
     if features.push:
@@ -105,6 +107,8 @@ def _homeserver(
         registration=site.registration,
         options=site.homeserver,
         federation=site.federation if site.features.federation else None,
+        mail=site.mail,
+        client=f"https://{site.hosts.element}",
         old_signing_keys=site.old_signing_keys,
         turn=turn.uris if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
@@ -116,6 +120,7 @@ def _homeserver(
 def _reachable_networks(site: Site) -> tuple[str, ...]:
     """Networks that Synapse calls though they may be private, of which it calls none but those that it is told. Policies say which process may."""
     return (
+        *site.push.gateway_networks,
         # Sygnal's Service has such an address.
         *(site.cluster.service_cidrs if site.features.push else ()),
         *(site.federation.networks if site.features.federation else ()),
@@ -163,6 +168,7 @@ def _authentication_service(
         database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
         database_connections=profile.synapse.database_connections,
         registration=site.registration,
+        mail=site.mail,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
     )

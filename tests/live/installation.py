@@ -36,11 +36,28 @@ AUTHORITY = authority("authority of the partners")
 """By which the certificates of everybody outside are."""
 WORLD_CIDR = "1.1.1.0/24"
 """Where the node has its visitors from outside."""
+MAIL_SERVER = "smtp.partner.example"
+MAIL_PASSWORD = """ it's "a pass: {word}" # with %s in it """.rstrip()
+"""Whatever is in it reaches the mail server as it is."""
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "features": {"federation": True},
     "federation": {"internet": False, "networks": [WORLD_CIDR], "ca_secret": "partners"},
-    "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
+    "push": {
+        "gateways": "networks",
+        "gateway_networks": [WORLD_CIDR],
+        "gateway_ca_secret": "partners",
+        "fcm_apps": {PUSH_APP: PUSH_PROJECT},
+    },
+    "mail": {
+        "server": MAIL_SERVER,
+        "sender": f"Matrix <matrix@{SERVER_NAME}>",
+        "user": "matrix",
+        "networks": [WORLD_CIDR],
+        "ca_secret": "partners",
+        "notify_after": "1s",
+    },
+    "homeserver": {"url_previews": True},
     "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
 }
 """What the site of the tests has beyond the site.yaml of the repository."""
@@ -62,7 +79,9 @@ def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
     """What `kubectl kustomize` prints for a profile of a compiled site, and the Secrets that only a site's operator can give."""
     credentials = {f"fcm-{PUSH_PROJECT}.json": base64.b64encode(b"{}").decode()}
     authority = {"ca.crt": base64.b64encode(AUTHORITY.certificate.encode()).decode()}
-    return [*build(folder / "overlays" / profile), _secret("push-credentials", credentials), _secret("partners", authority)]
+    password = {"password": base64.b64encode(MAIL_PASSWORD.encode()).decode()}
+    given = {"push-credentials": credentials, "partners": authority, "mail": password}
+    return [*build(folder / "overlays" / profile), *(_secret(name, data) for name, data in given.items())]
 
 
 def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:

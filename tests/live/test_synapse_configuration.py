@@ -134,7 +134,7 @@ SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "partners": lambda spec: evolve(spec, federation=PARTNERS),
     "turn": lambda spec: evolve(spec, turn=("turn:turn.example.org?transport=udp",)),
     "calls": lambda spec: evolve(spec, calls_host="rtc.example.org"),
-    "previews": lambda spec: evolve(spec, url_previews=True, reachable_networks=("10.96.0.0/12",)),
+    "previews": lambda spec: evolve(spec, options=HomeserverOptions(url_previews=True), reachable_networks=("10.96.0.0/12",)),
     "retention": lambda spec: evolve(
         spec,
         options=HomeserverOptions(message_lifetime="365d", redaction_retention="30d", presence=False),

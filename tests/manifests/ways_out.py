@@ -32,6 +32,7 @@ class Way:
 _FEDERATION = "features: {federation: true}\n"
 _PUSH = "cluster: {service_cidrs: [10.43.0.0/16]}\npush: {fcm_apps: {com.example.app: example-app}}\n"
 _LOGIN = "features: {authentication_service: true}\n"
+_MAIL = "sender: matrix@example.com, server: smtp.example.com"
 _NODES = "cluster: {node_cidrs: [10.0.0.0/24]}\n"
 _SIGNATURES = "features: {antivirus: true}\nantivirus: {signatures: bundle"
 
@@ -42,6 +43,22 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way(f"{_FEDERATION}federation: {{networks: {NETWORKS}}}\n", ("federation-sender",), ("networks",), EVERY_PORT, _FEDERATION),
     ),
     "push-services": (Way(f"features: {{push: true}}\n{_PUSH}", ("sygnal",), ("internet",), (443,)),),
+    "push-gateways": (
+        Way("push: {gateways: internet}\n", ("pusher",), ("internet",), (443,)),
+        Way(f"push: {{gateways: networks, gateway_networks: {NETWORKS}}}\n", ("pusher",), ("networks",), (443,)),
+    ),
+    "mail": (
+        Way(f"mail: {{{_MAIL}}}\n", ("synapse", "pusher"), ("internet",), (587,)),
+        Way(f"mail: {{{_MAIL}, tls: tls, networks: {NETWORKS}}}\n", ("synapse", "pusher"), ("networks",), (465,)),
+        Way(
+            f"{_LOGIN}mail: {{{_MAIL}:25, networks: {NETWORKS}}}\n",
+            ("synapse", "pusher", "matrix-authentication-service"),
+            ("networks",),
+            (25,),
+            _LOGIN,
+        ),
+    ),
+    "web-pages": (Way("homeserver: {url_previews: true}\n", ("media-repository",), ("internet",), (80, 443)),),
     "identity-providers": (
         Way(f"{_LOGIN}authentication_service: {{additions: true}}\n", ("matrix-authentication-service",), ("internet",), (443,), _LOGIN),
         Way(
@@ -90,13 +107,14 @@ NO_WAY_OUT = {
     "namespaces.rtc": "calls are meant that people make",
     "element.brand": "a name",
     "calls.media_ports": "calls are meant that people make",
-    "push": "features.push opens it",
     "cluster.dns": "within the cluster",
     "cluster.dns.cidrs": "on the nodes",
     "cluster.api_server_cidrs": "the API server is asked in every site",
     "ingress": "who comes in",
     "ingress.admin_source_ranges": "who comes in",
     "ingress.li_source_ranges": "who comes in",
+    "push": "its options open it",
+    "mail.tls": "mail opens it",
     "secrets.provider": "an operator of the cluster fetches them, not the platform",
     "calls.public_addresses": "who comes in",
     "cluster.service_cidrs": "within the cluster",

@@ -23,7 +23,7 @@ from main_instance.synapse.configuration import (
     shard_config,
     worker_config,
 )
-from main_instance.synapse.options import FederationOptions
+from main_instance.synapse.options import FederationOptions, HomeserverOptions
 from main_instance.synapse.process import start
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import WorkerType
@@ -137,7 +137,7 @@ def test_nobody_can_make_an_account_for_themselves() -> None:
 
 
 def test_url_previews_never_reach_the_cluster_or_the_machine() -> None:
-    config = homeserver_config(evolve(SPEC, url_previews=True))
+    config = homeserver_config(evolve(SPEC, options=HomeserverOptions(url_previews=True)))
     assert config["url_preview_enabled"] is True
     assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "192.0.2.0/24"} <= set(config["url_preview_ip_range_blacklist"])
     assert homeserver_config(SPEC)["url_preview_enabled"] is False

@@ -24,6 +24,8 @@ from main_instance.authentication_service.configuration import (
     service_config,
 )
 from main_instance.authentication_service.options import IDENTITY_PROVIDERS, AuthenticationServiceOptions
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import file_secret, way_out
 from main_instance.synapse.worker_type import Route
 
 NAME = "matrix-authentication-service"
@@ -32,6 +34,9 @@ INTERNAL = Port("internal", INTERNAL_PORT)
 
 CONFIGURATION = "/etc/matrix-authentication-service/config.yaml"
 ADDITIONS_FOLDER = "/secrets/additional-configuration"
+MAIL_FOLDER, MAIL_AUTHORITY_FOLDER = "/secrets/mail", "/secrets/mail-authority"
+MAIL_SECRET = f"{NAME}-mail"
+"""The Secret with the password of the mail server, as a part of the configuration."""
 _RESOURCES = Resources(millicores(100), mib(128), gib(1))
 """A password that is being checked takes 19 MiB (argon2id)."""
 
@@ -94,14 +99,25 @@ class AuthenticationService(Component):
             paths.append(f"{ADDITIONS_FOLDER}/config.yaml")
             cidrs = spec.options.identity_provider_cidrs
             self.connect(self.pods, External(IDENTITY_PROVIDERS, (443,), cidrs, public=not cidrs))
+        # For every command, so also for one that a person runs in the pod.
+        env, mail = {"MAS_CONFIG": ":".join(paths)}, spec.configuration.mail
+        if mail:
+            self.connect(self.pods, way_out(mail))
+        if mail and mail.user:
+            password = self.secret(file_secret(MAIL_SECRET, self.namespace, {}, "password")).name
+            mounts.append(_file(password, MAIL_FILE, f"{MAIL_FOLDER}/{MAIL_FILE}"))
+            env["MAS_CONFIG"] += f":{MAIL_FOLDER}/{MAIL_FILE}"
+        if mail and mail.ca_secret:
+            mounts.append(_file(mail.ca_secret, "ca.crt", f"{MAIL_AUTHORITY_FOLDER}/ca.crt"))
+            # Both are read (rustls-native-certs 0.8): the image's public authorities, and those of the mail server.
+            env |= {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "SSL_CERT_DIR": MAIL_AUTHORITY_FOLDER}
         container = Container(
             name=NAME,
             image=image(NAME),
             args=("server",),
             ports=(PUBLIC, INTERNAL),
             mounts=tuple(mounts),
-            # For every command, so also for one that a person runs in the pod.
-            env={"MAS_CONFIG": ":".join(paths)},
+            env=env,
             # It listens when the database is migrated.
             startup=Probe.tcp("internal", period_seconds=2, failures=150),
             readiness=Probe.http("/health", "internal", period_seconds=5, timeout_seconds=5),

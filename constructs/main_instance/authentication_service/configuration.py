@@ -9,6 +9,8 @@ from typing import Any
 from attrs import field, frozen
 
 from infrastructure.postgresql.component import Database
+from main_instance.mail.configuration import service_section
+from main_instance.mail.options import MailOptions
 from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
@@ -53,6 +55,8 @@ class ServiceSpec:
     database: Database
     database_connections: int
     registration: RegistrationOptions
+    mail: MailOptions | None = None
+    """None: it sends no mail, so no address can be confirmed, and no password recovered by mail."""
     trusted_proxies: tuple[str, ...] = ()
     """Address ranges of the proxies between a client and the service. It takes a client for the last address of X-Forwarded-For that is
     none of these, or else for who has connected (crates/cli/src/app_state.rs, infer_client_ip)."""
@@ -95,11 +99,11 @@ def service_config(spec: ServiceSpec) -> Config:
         "account": {
             "password_registration_enabled": spec.registration.enabled,
             "password_registration_token_required": True,
-            # There is no mail server, so no address can be confirmed, and no password recovered by mail.
             "password_registration_email_required": False,
-            "email_change_allowed": False,
-            "password_recovery_enabled": False,
+            "email_change_allowed": spec.mail is not None,
+            "password_recovery_enabled": spec.mail is not None,
         },
+        **({"email": service_section(spec.mail)} if spec.mail else {}),
         "rate_limiting": RATE_LIMITS,
         "telemetry": {"metrics": {"exporter": "prometheus"}},
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kit.component import Component, Priority, Workload
 from kit.images import image
@@ -13,6 +13,10 @@ from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scra
 from kit.quantities import Bytes, Resources, gib, mib, millicores
 from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import PASSWORD, file_secret, password_secret, synapse_section, way_out
+from main_instance.mail.options import MailOptions
+from main_instance.sygnal.options import PUSH_GATEWAYS, Gateways, PushOptions
 from main_instance.synapse import process
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
@@ -30,8 +34,8 @@ from main_instance.synapse.configuration import (
     worker_config,
 )
 from main_instance.synapse.fleet import Fleet
-from main_instance.synapse.options import FEDERATION, FederationOptions
-from main_instance.synapse.worker_type import Listener, WorkerType
+from main_instance.synapse.options import FEDERATION, WEB_PAGES, FederationOptions
+from main_instance.synapse.worker_type import Duty, Listener, WorkerType
 from main_instance.synapse.workers import MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
@@ -40,6 +44,8 @@ HEALTH = Port("health", HEALTH_PORT)
 METRICS = Port("metrics", METRICS_PORT)
 _METRICS_PATH = "/_synapse/metrics"
 
+MAIL_SECRET = "synapse-mail"
+"""The Secret with its section on mail."""
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
 MEDIA_CACHE = gib(10)
@@ -61,6 +67,10 @@ CHANGES = {
     "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
 }
 """Of the keys of its Secret."""
+NEW_MAIL_PASSWORD = Change(
+    "No mail is sent until the programs have the one that the mail server knows.",
+    "Restart the StatefulSets `synapse` and `pusher`, and `matrix-authentication-service` where there is one.",
+)
 
 
 @frozen
@@ -96,6 +106,8 @@ class SynapseSpec:
     redis_secret: str
     authentication: Authentication | None = None
     turn_secret: KeyRef | None = None
+    push: PushOptions = field(factory=PushOptions)
+    """Whose push gateways its pushers may call."""
     scanning: Scanning | None = None
     """None: no file is scanned."""
 
@@ -135,12 +147,27 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
+        if spec.homeserver.mail:
+            self._send_mail(spec.homeserver.mail, spec.homeserver.client)
+        if spec.push.gateways is not Gateways.NONE:
+            networks = spec.push.gateway_networks
+            self.connect(self.pods_of("pusher"), External(PUSH_GATEWAYS, (443,), networks, public=not networks))
+        if spec.homeserver.options.url_previews:
+            self.connect(self.pods_of("media-repository"), External(WEB_PAGES, (80, 443), public=True))
         if spec.homeserver.federation:
             self.connect(self.pods_of("federation-sender"), *_other_servers(spec.homeserver.federation))
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    def _send_mail(self, mail: MailOptions, client: str) -> None:
+        for sender in (self.pods_of("main"), self.pods_of("pusher")):
+            self.connect(sender, way_out(mail))
+        if mail.user:
+            self.secret(password_secret(self.namespace), {PASSWORD: NEW_MAIL_PASSWORD})
+            section = {**synapse_section(mail, client), "smtp_user": mail.user}
+            self.secret(file_secret(MAIL_SECRET, self.namespace, section, "smtp_pass"))
 
     @property
     def domain(self) -> str:
@@ -181,6 +208,16 @@ class Synapse(Component):
             governing_service=self.name,
         )
 
+    def _mail(self, worker: WorkerType | None) -> MailOptions | None:
+        """The mail server, for a process that sends mail: main what people ask for, the pushers what they are told of."""
+        return self._spec.homeserver.mail if worker is None or Duty.PUSH in worker.duties else None
+
+    def _authorities(self, worker: WorkerType | None) -> tuple[str, ...]:
+        """Secrets with authorities of those whom a process calls."""
+        mail, pushes = self._mail(worker), worker is not None and Duty.PUSH in worker.duties
+        found = (mail.ca_secret if mail else None, self._spec.push.gateway_ca_secret if pushes else None)
+        return tuple(dict.fromkeys(name for name in found if name))
+
     def _beside(self, worker: WorkerType) -> tuple[Container, ...]:
         """What runs beside the workers of a type."""
         if Listener.MEDIA not in worker.listeners:
@@ -216,7 +253,13 @@ class Synapse(Component):
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
-        start = process.start(worker=worker is not None, modules=media and spec.scanning is not None)
+        mail, authorities = self._mail(worker), self._authorities(worker)
+        start = process.start(
+            worker=worker is not None,
+            modules=media and spec.scanning is not None,
+            mail=bool(mail and mail.user),
+            authorities=bool(authorities),
+        )
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -238,8 +281,13 @@ class Synapse(Component):
         if worker and calls_other_servers(worker) and spec.homeserver.federation and spec.homeserver.federation.ca_secret:
             partners = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
             mounts.append(Mount(partners, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
+        if mail and mail.user:
+            mounts.append(Mount(SecretFiles(MAIL_SECRET, items=((MAIL_FILE, MAIL_FILE),)), process.MAIL_FOLDER))
+        trusted = {name: SecretFiles(name, items=(("ca.crt", "ca.crt"),)) for name in authorities}
+        mounts += [Mount(files, f"{process.AUTHORITIES_FOLDER}/{name}") for name, files in trusted.items()]
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
+            **(process.TRUST if authorities else {}),
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
         }

@@ -21,6 +21,8 @@ from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import Database
 from kit.formats import OldSigningKey
 from kit.network import Endpoint
+from main_instance.mail.configuration import synapse_section
+from main_instance.mail.options import MailOptions
 from main_instance.synapse import process
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from main_instance.synapse.size import SynapseSize
@@ -118,8 +120,10 @@ class HomeserverSpec:
     """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
-    url_previews: bool = False
-    """Whether it fetches the pages that messages link to."""
+    mail: MailOptions | None = None
+    """None: it sends no mail."""
+    client: str = ""
+    """Where a mail leads to: the URL of the client for the browser."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
     """Further top-level options of Synapse. Those that this module writes are refused."""
     paths: Paths = Paths()
@@ -154,7 +158,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.
-        "url_preview_enabled": spec.url_previews,
+        "url_preview_enabled": options.url_previews,
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
         **RATE_LIMITS,
@@ -165,7 +169,9 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         config["experimental_features"] = features
     if options.message_lifetime:
         config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": options.message_lifetime}}
-    if spec.url_previews:
+    if spec.mail:
+        config["email"] = synapse_section(spec.mail, spec.client)
+    if options.url_previews:
         config["url_preview_ip_range_blacklist"] = list(PRIVATE_NETWORKS)
     if spec.turn:
         config |= {
@@ -264,6 +270,7 @@ _OTHER_FILES = frozenset(
         "stream_writers",
         "outbound_federation_restricted_to",
         "federation_custom_ca_list",
+        "email",
         "listeners",
         "worker_app",
         "worker_listeners",

@@ -7,7 +7,7 @@ from kit.formats import Cidr, FileSize, MediaAge, Name, ServerName
 from kit.options import When, option
 from kit.quantities import mib
 
-FEDERATION = "federation"
+FEDERATION, WEB_PAGES = "federation", "web-pages"
 """The ways out of the cluster that these options open."""
 
 
@@ -61,6 +61,12 @@ class HomeserverOptions:
     search_all_users: bool = option(True, "Whether the user directory finds everybody, or only people in public or shared rooms.")
     push_message_content: bool = option(
         False, "Whether push notifications carry the text of unencrypted messages to the push gateways of Apple and Google."
+    )
+    url_previews: bool = option(
+        False,
+        "Whether a message shows what is behind its links: media workers fetch those pages, from ports 80 and 443 of the internet. What users "
+        "of rooms that are not encrypted link to, the server then reads.",
+        opens=(WEB_PAGES,),
     )
     redaction_retention: MediaAge = option("7d", "How long the original of a message is kept that somebody has taken back.")
     message_lifetime: MediaAge | None = option(None, "Age at which messages are deleted.", otherwise="kept for ever")

@@ -25,8 +25,15 @@ ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
 RUN_FOLDER = "/run/synapse"
 """In memory and writable: what a process makes for itself as it starts."""
 PASSWORD_FILE = f"{RUN_FOLDER}/pgpass"
+AUTHORITIES = f"{RUN_FOLDER}/authorities.crt"
+TRUST = {"SSL_CERT_FILE": AUTHORITIES, "SSL_CERT_DIR": "/etc/ssl/certs"}
+"""Environment: OpenSSL reads both, the image's public authorities being in the folder."""
 DATABASE_AUTHORITY = "/secrets/database-ca/ca.crt"
 FEDERATION_AUTHORITY = "/secrets/federation-ca/ca.crt"
+MAIL_FOLDER = "/secrets/mail"
+"""`mail.yaml`: the section `email` with its password, for the processes that send mail."""
+AUTHORITIES_FOLDER = "/secrets/authorities"
+"""A folder for each Secret with authorities that a process trusts beside the public ones."""
 MEDIA_CACHE = "/media"
 MEDIA_CREDENTIALS = "/secrets/media/credentials"
 """An AWS shared credentials file: `[default]`, `aws_access_key_id = ...`, `aws_secret_access_key = ...`."""
@@ -48,8 +55,10 @@ class Start:
     args: tuple[str, ...]
 
 
-def start(*, worker: bool, modules: bool = False) -> Start:
-    """Start main or a worker, which may load modules. The environment gives POD_NAME, which is a worker's name.
+def start(*, worker: bool, modules: bool = False, mail: bool = False, authorities: bool = False) -> Start:
+    """Start main or a worker, which may load modules, know the password of the mail server, and trust AUTHORITIES.
+
+    The environment gives POD_NAME, which is a worker's name.
 
     Two things cannot be mounted as they must be. libpq ignores a password file that others may read, and a Secret's files are
     readable by the pod's group. And Synapse takes its name from a configuration file alone, which here is one line of each pod's own.
@@ -58,10 +67,14 @@ def start(*, worker: bool, modules: bool = False) -> Start:
     files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", f"{SHARDS_FOLDER}/shards.yaml", f"{KIND_FOLDER}/kind.yaml"]
     if modules:
         files.append(f"{MODULES_FOLDER}/modules.yaml")
+    if mail:
+        files.append(f"{MAIL_FOLDER}/mail.yaml")
     lines = [f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"]
     if worker:
         lines.append(f'echo "worker_name: $POD_NAME" > {_NAME_FILE}')
         files.append(_NAME_FILE)
+    if authorities:
+        lines.append(f"cat {AUTHORITIES_FOLDER}/*/ca.crt > {AUTHORITIES}")
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
     lines.append(f"exec python -m {module} --no-secrets-in-config {' '.join(f'-c {path}' for path in files)}")
     return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))

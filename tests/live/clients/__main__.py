@@ -27,12 +27,13 @@ async def use(given: dict[str, Any]) -> dict[str, Any]:
 
     `given`: `base` (URL of HAProxy's public port), `host` (what clients ask for), `place` (fields of `Place`), `people` (the passwords of
     alice, bob and the bot, by name), `only` (names of scenarios; all if it is missing), `elsewhere` (for who is at another server: his name,
-    to `base`, `host` and `server_name` of that one), `network` (the first three bytes of their addresses).
+    to `base`, `host` and `server_name` of that one), `server_name` of the others where the rooms are made by who is elsewhere, `network` (the
+    first three bytes of their addresses).
     """
     place = Place(**given["place"])
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as store:
-        network, here = given.get("network", "203.0.113"), {"base": given["base"], "host": given["host"], "server_name": place.server_name}
+        network, here = given.get("network", "203.0.113"), {"server_name": place.server_name} | given
         people = []
         for number, (name, password) in enumerate(given["people"].items(), 1):
             at = given.get("elsewhere", {}).get(name, here)

@@ -24,7 +24,7 @@ async def serve(given: dict[str, Any]) -> None:
             there, back = await asyncio.open_connection(host, port)
             await asyncio.gather(_copy(reader, back), _copy(there, writer))
 
-    server = await asyncio.start_server(passed, "0.0.0.0", given["listen"], ssl=_context(given))
+    server = await asyncio.start_server(passed, "0.0.0.0", given["listen"], ssl=server_context(given))
     print(socket.gethostbyname(socket.gethostname()), flush=True)
     await server.serve_forever()
 
@@ -38,7 +38,8 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.close()
 
 
-def _context(given: dict[str, Any]) -> ssl.SSLContext | None:
+def server_context(given: dict[str, Any]) -> ssl.SSLContext | None:
+    """TLS with the given certificate, if there is one."""
     if "certificate" not in given:
         return None
     with tempfile.TemporaryDirectory() as folder:
