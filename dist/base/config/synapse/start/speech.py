@@ -1,0 +1,29 @@
+"""What the program says: one JSON object a line, as Synapse's own log."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+AGAIN_SECONDS = 60.0
+"""After this long a reason that has not changed is said again."""
+
+
+def say(text: str, level: str = "INFO") -> None:
+    """Print a line of log. Not to `sys.stdout`, which Synapse turns into lines of its log as soon as it runs."""
+    print(json.dumps({"log": text, "namespace": "synapse_start", "level": level, "time": round(time.time(), 2)}), file=sys.__stdout__, flush=True)
+
+
+def wait_for(missing: Callable[[], str | None]) -> None:
+    """Call `missing` until it names nothing. A reason is said when it is a new one, and once a minute."""
+    began, said, said_at, pause = time.monotonic(), "", 0.0, 0.5
+    while reason := missing():
+        now = time.monotonic()
+        if reason != said or now - said_at >= AGAIN_SECONDS:
+            say(f"waiting: {reason}")
+            said, said_at = reason, now
+        time.sleep(pause)
+        # A hundred processes that ask for a database twice a second would keep it from coming up.
+        pause = 0.5 if now - began < 30 else 3.0
+    if said:
+        say(f"waited {time.monotonic() - began:.0f} s")
