@@ -36,7 +36,7 @@ def connect(arguments: Mapping[str, Any], name: str) -> Any:
 def redis_problem(redis: Mapping[str, Any]) -> str | None:
     """Why Redis cannot be used, or None. `redis` is Synapse's section of that name."""
     where = f"Redis at {redis['host']}:{redis['port']}"
-    words = [("PING",)]
+    words: list[tuple[str, ...]] = [("PING",)]
     if "password_path" in redis:
         words.insert(0, ("AUTH", Path(redis["password_path"]).read_text().strip()))
     request = "".join(f"*{len(line)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in line) for line in words)

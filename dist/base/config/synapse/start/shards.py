@@ -113,7 +113,9 @@ class Session:
     def settled(self) -> bool:
         """Whether the list in force has been so for long enough."""
         return bool(
-            self._execute("SELECT since <= clock_timestamp() - %s * interval '1 second' FROM matrix_platform.shards", (SETTLE_SECONDS,))[0][0]
+            self._execute("SELECT since <= clock_timestamp() - %s * interval '1 second' FROM matrix_platform.shards", (SETTLE_SECONDS,))[0][
+                0
+            ]
         )
 
     def others(self) -> list[str]:

@@ -11,17 +11,21 @@ AGAIN_SECONDS = 60.0
 
 def say(text: str, level: str = "INFO") -> None:
     """Print a line of log. Not to `sys.stdout`, which Synapse turns into lines of its log as soon as it runs."""
-    print(json.dumps({"log": text, "namespace": "synapse_start", "level": level, "time": round(time.time(), 2)}), file=sys.__stdout__, flush=True)
+    print(
+        json.dumps({"log": text, "namespace": "synapse_start", "level": level, "time": round(time.time(), 2)}),
+        file=sys.__stdout__,
+        flush=True,
+    )
 
 
 def wait_for(missing: Callable[[], str | None]) -> None:
-    """Call `missing` until it names nothing. A reason is said when it is a new one, and once a minute."""
-    began, said, said_at, pause = time.monotonic(), "", 0.0, 0.5
+    """Call `missing` until it names nothing. A reason is said once a minute."""
+    began, pause, said = time.monotonic(), 0.5, dict[str, float]()
     while reason := missing():
         now = time.monotonic()
-        if reason != said or now - said_at >= AGAIN_SECONDS:
+        if now - said.get(reason, -AGAIN_SECONDS) >= AGAIN_SECONDS:
             say(f"waiting: {reason}")
-            said, said_at = reason, now
+            said[reason] = now
         time.sleep(pause)
         # A hundred processes that ask for a database twice a second would keep it from coming up.
         pause = 0.5 if now - began < 30 else 3.0
