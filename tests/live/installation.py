@@ -81,22 +81,23 @@ def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
     authority = {"ca.crt": base64.b64encode(AUTHORITY.certificate.encode()).decode()}
     password = {"password": base64.b64encode(MAIL_PASSWORD.encode()).decode()}
     given = {"push-credentials": credentials, "partners": authority, "mail": password}
-    return [*build(folder / "overlays" / profile), *(_secret(name, data) for name, data in given.items())]
+    return [*build(folder / "overlays" / profile), *(secret(name, data, NAMESPACE) for name, data in given.items())]
 
 
-def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
+def secret(name: str, data: Mapping[str, str], namespace: str) -> dict[str, Any]:
+    """A Secret. `data`: in base64."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
 
 
-def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:
+def register(cluster: Cluster, *names: str, administrators: bool = False, namespace: str = NAMESPACE) -> dict[str, str]:
     """Make accounts as the deployment guide says, by the shared secret that only the pod of main has. Returns passwords by name."""
     passwords = {name: secrets.token_hex(12) for name in names}
-    role, secret = "--admin" if administrators else "--no-admin", "/secrets/synapse/registration_shared_secret"
+    role, shared = "--admin" if administrators else "--no-admin", "/secrets/synapse/registration_shared_secret"
     for name, password in passwords.items():
-        command = f'register_new_matrix_user -u {name} -p {password} {role} --exists-ok -k "$(cat {secret})" http://localhost:8008'
+        command = f'register_new_matrix_user -u {name} -p {password} {role} --exists-ok -k "$(cat {shared})" http://localhost:8008'
         # A second time, as a person would, if the server fails: it may after PostgreSQL was lost, once for each connection that was open.
         again = f"for _ in 1 2 3 4; do {command} && exit 0; sleep 0.5; done; {command}"
-        cluster.exec("synapse-0", ["sh", "-c", again]).check()
+        cluster.exec(f"{namespace}/synapse-0", ["sh", "-c", again]).check()
     return passwords
 
 

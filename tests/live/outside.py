@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from main_instance.synapse.configuration import log_config
 from tests.live.cluster import INGRESS, WORLD, Client, Cluster, Place
 from tests.live.homeservers import SHARED_SECRET, homeserver_config, signing_key
-from tests.live.installation import AUTHORITY, MAIL_PASSWORD, MAIL_SERVER, PUBLIC, SERVER_NAME
+from tests.live.installation import AUTHORITY, MAIL_PASSWORD, MAIL_SERVER, NAMESPACE, PUBLIC, SERVER_NAME
 from tests.live.processes import wait_for
 
 PARTNER = "partner.example"
@@ -38,15 +38,19 @@ def program(cluster: Cluster, files: Mapping[str, str], command: Sequence[str], 
 
 
 @contextmanager
-def ingress_controller(cluster: Cluster) -> Iterator[str]:
-    """Answers for the server name and for its homeserver, by TLS. Its address."""
-    names = (SERVER_NAME, f"matrix.{SERVER_NAME}")
+def ingress_controller(cluster: Cluster, server_name: str = SERVER_NAME, namespace: str = NAMESPACE) -> Iterator[None]:
+    """Answers by TLS for a server name and for its homeserver, at an address of the world: a load balancer with the controller behind it."""
+    names, controller = (server_name, f"matrix.{server_name}"), f"ingress.{server_name}"
     certificate, key = AUTHORITY.issue(*names)
-    to = ("haproxy.matrix.svc.cluster.local.", 8008)
-    given = {"listen": 443, "to": to, "certificate": certificate, "key": key}
-    with launched(cluster, "relay", given, evolve(INGRESS, names=names)) as relay:
-        wait_for(relay.output, 20, "the ingress controller")
-        yield relay.output().strip()
+    to = (f"haproxy.{namespace}.svc.cluster.local.", 8008)
+    inside = {"listen": 443, "to": to, "certificate": certificate, "key": key}
+    balancer = {"listen": 443, "to": (controller, 443)}
+    with (
+        launched(cluster, "relay", inside, evolve(INGRESS, names=(controller,))) as relay,
+        launched(cluster, "relay", balancer, evolve(WORLD, names=names)) as load_balancer,
+    ):
+        wait_for(lambda: relay.output() and load_balancer.output(), 20, "the ingress controller")
+        yield
 
 
 @contextmanager

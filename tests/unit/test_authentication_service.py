@@ -16,6 +16,7 @@ from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.authentication_service.configuration import ServiceSpec, service_config
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, configuration
 from main_instance.haproxy.well_known import WellKnown
+from main_instance.mail.options import MailOptions
 from main_instance.synapse.configuration import homeserver_config, shard_config
 from main_instance.synapse.options import RegistrationOptions
 from main_instance.synapse.topology import topology
@@ -51,6 +52,7 @@ OPTIONS = {
     *("account.email_change_allowed", "account.password_recovery_enabled"),
     *(f"rate_limiting.{name}.{of}" for name in ("login.per_ip", "registration") for of in ("burst", "per_second")),
     "telemetry.metrics.exporter",
+    *(f"email.{name}" for name in ("from", "reply_to", "transport", "mode", "hostname", "port", "username")),
 }
 RESOURCES = {"health", "prometheus", "discovery", "human", "graphql", "oauth", "compat", "assets", "adminapi", "connection-info"}
 
@@ -75,7 +77,16 @@ def resources(config: dict[str, Any], listener: str) -> set[str]:
 
 
 def test_every_option_is_one_that_the_program_knows() -> None:
-    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",))))) == OPTIONS
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com", user="matrix")
+    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",), mail=mail)))) == OPTIONS
+
+
+def test_addresses_are_confirmed_and_passwords_recovered_where_there_is_mail() -> None:
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com")
+    for spec in (SPEC, evolve(SPEC, mail=mail)):
+        account = service_config(spec)["account"]
+        assert account["email_change_allowed"] is account["password_recovery_enabled"] is (spec.mail is not None)
+        assert ("email" in service_config(spec)) is (spec.mail is not None)
 
 
 def test_the_configuration_holds_no_secret() -> None:
