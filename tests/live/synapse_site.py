@@ -27,6 +27,7 @@ from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
 from overlays import Profile, profiles
+from tests.live.certificates import authority
 from tests.live.programs import made
 
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
@@ -54,6 +55,7 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
             redis_password=f"{folder}/secrets/redis_password",
             turn_secret=f"{folder}/secrets/turn",
             authentication_secret=f"{folder}/secrets/authentication",
+            federation_authority=f"{folder}/partners.crt",
             media_cache=f"{folder}/media",
         ),
     )
@@ -93,6 +95,7 @@ def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -
         (secrets / name).write_text(f"not-so-secret-{name}")
     (secrets / "signing_key").write_text(f"ed25519 a_1 {base64.b64encode(os.urandom(32)).decode().rstrip('=')}\n")
     _write(folder / "log.yaml", log_config())
+    (folder / "partners.crt").write_text(authority("partners").certificate)
     shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
     files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
     for worker in types:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kit.network import Port
 from kit.quantities import mib
+from main_instance.mail.options import MailOptions, MailTls
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -129,9 +130,13 @@ def test_every_process_understands_its_part_whatever_the_numbers(read: Reader, c
 
 
 PARTNERS = FederationOptions(allowed_domains=("partner.example",))
+PRIVATE = FederationOptions(internet=False, networks=("10.20.0.0/16",), ca_secret="partners", key_servers=("keys.example",))
+MAIL = MailOptions(server="smtp.example.org:465", tls=MailTls.TLS, sender="Matrix <matrix@example.org>", user="matrix")
 SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "federation": lambda spec: evolve(spec, federation=FederationOptions()),
     "partners": lambda spec: evolve(spec, federation=PARTNERS),
+    "private federation": lambda spec: evolve(spec, federation=PRIVATE),
+    "mail": lambda spec: evolve(spec, mail=MAIL, client="https://element.example.org"),
     "turn": lambda spec: evolve(spec, turn=("turn:turn.example.org?transport=udp",)),
     "calls": lambda spec: evolve(spec, calls_host="rtc.example.org"),
     "previews": lambda spec: evolve(spec, options=HomeserverOptions(url_previews=True), reachable_networks=("10.96.0.0/12",)),
@@ -151,7 +156,7 @@ SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
 
 
 # The processes that a site's choices make a difference to.
-AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0")
+AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0", "federation-sender-0", "pusher-0")
 
 
 @pytest.mark.parametrize("change", SITES.values(), ids=SITES)
@@ -161,7 +166,9 @@ def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[Ho
 
 
 def with_authentication_service(spec: HomeserverSpec) -> HomeserverSpec:
-    return evolve(spec, authentication=service("matrix-authentication-service", Port("http", 8080)))
+    return evolve(
+        spec, authentication=service("matrix-authentication-service", Port("http", 8080)), mail=MAIL, client="https://e.example.org"
+    )
 
 
 def test_every_process_understands_that_another_service_logs_people_in(read: Reader, tmp_path: Path) -> None:
