@@ -48,6 +48,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way(f"push: {{gateways: networks, gateway_networks: {NETWORKS}}}\n", ("pusher",), ("networks",), (443,)),
     ),
     "mail": (
+        Way(f"mail: {{{_MAIL}, notifications: false}}\n", ("synapse",), ("internet",), (587,)),
         Way(f"mail: {{{_MAIL}}}\n", ("synapse", "pusher"), ("internet",), (587,)),
         Way(f"mail: {{{_MAIL}, tls: tls, networks: {NETWORKS}}}\n", ("synapse", "pusher"), ("networks",), (465,)),
         Way(

@@ -167,8 +167,9 @@ class Synapse(Component):
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
 
     def _send_mail(self, mail: MailOptions, client: str) -> None:
-        for sender in (self.pods_of("main"), self.pods_of("pusher")):
-            self.connect(sender, way_out(mail))
+        self.connect(self.pods_of("main"), way_out(mail))
+        if mail.notifications:
+            self.connect(self.pods_of("pusher"), way_out(mail))
         if mail.user:
             self.secret(password_secret(self.namespace), {PASSWORD: NEW_MAIL_PASSWORD})
             section = {**synapse_section(mail, client), "smtp_user": mail.user}
@@ -212,7 +213,8 @@ class Synapse(Component):
 
     def _mail(self, worker: WorkerType | None) -> MailOptions | None:
         """The mail server, for a process that sends mail: main what people ask for, the pushers what they are told of."""
-        return self._spec.homeserver.mail if worker is None or Duty.PUSH in worker.duties else None
+        mail = self._spec.homeserver.mail
+        return mail if mail and (worker is None or (Duty.PUSH in worker.duties and mail.notifications)) else None
 
     def _authorities(self, worker: WorkerType | None) -> tuple[str, ...]:
         """Secrets with authorities of those whom a process calls."""
