@@ -64,7 +64,12 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "coturn/coturn:": Image,
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
-    "prometheus/prometheus:": lambda: _debian("prometheus", "/usr/bin/prometheus"),
+    "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
+    "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager"),
+    "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter"),
+    "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
+    # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
+    "kube-state-metrics/kube-state-metrics:": lambda: None,
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -96,7 +101,7 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
 def _debian(package: str, program: str) -> Image | None:
     """An image of one program of a newer Debian (tools/debian-program)."""
     folder = ROOT / ".tools" / "debian" / package
-    return Image((str(folder),), entrypoint=(f"{folder}{program}",)) if (folder / ".done").exists() else None
+    return Image((str(folder),), entrypoint=(f"{folder}/usr/bin/{program}",)) if (folder / ".done").exists() else None
 
 
 def _stand_ins(**settings: Any) -> Image:
