@@ -72,6 +72,7 @@ RULES = [
     budget.erasure_problems,
     budget.sentinel_problems,
     processes.main_problems,
+    processes.list_problems,
     processes.writer_problems,
     processes.instance_problems,
     processes.instance_map_problems,
@@ -87,7 +88,8 @@ def test_every_number_fits(rule: Rule, trees: dict[str, Objects]) -> None:
 
 def test_there_is_something_to_count(built: dict[str, Objects]) -> None:
     for objects in built.values():
-        assert len(processes.processes(objects)) == 23
+        # Main, and the workers of a site that has push and no federation.
+        assert len(processes.processes(objects)) == 1 + 19
         assert all(of_kind(objects, kind) for kind in ("Cluster", "Tenant", "ScheduledBackup", "ObjectStore"))
 
 
@@ -101,7 +103,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     ),
     (
         budget.connection_problems,
-        replacing("synapse-homeserver", "homeserver.yaml", "cp_max: 5", "cp_max: 50"),
+        replacing("synapse-client-reader", "kind.yaml", "cp_max: 4", "cp_max: 50"),
         "connections",
     ),
     (
@@ -138,13 +140,24 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         "maxmemory",
     ),
     (processes.main_problems, setting("StatefulSet/synapse", "spec.replicas", 2), "main process"),
+    (
+        processes.list_problems,
+        setting("StatefulSet/pusher", "container.args[0]", "--publish=/etc/synapse/shards/shards.yaml"),
+        "pusher puts a list into force and mounts []",
+    ),
+    (processes.list_problems, replacing(*SHARDS, "stream_writers:", "streams:"), "synapse puts a list into force and mounts []"),
+    (
+        processes.list_problems,
+        replacing("synapse-pusher", "kind.yaml", "worker_app:", "stream_writers: {}\nworker_app:"),
+        "pusher does not put a list into force and mounts",
+    ),
     (processes.writer_problems, replacing(*SHARDS, "  typing:\n", "  typing:\n  - receipts-0\n"), "typing"),
     (
         processes.writer_problems,
         replacing(*SHARDS, "  receipts:\n  - receipts-0", "  receipts:\n  - receipts-7"),
         "receipts-7",
     ),
-    (processes.instance_problems, replacing(*SHARDS, "- federation-sender-0", "- federation-sender-4"), "is no pod"),
+    (processes.instance_problems, replacing(*SHARDS, "- pusher-0", "- pusher-4"), "is no pod"),
     (processes.instance_problems, setting("StatefulSet/event-persister", "spec.replicas", 2), "leaves out"),
     (processes.instance_problems, replacing(*SHARDS, "on: background-0", "on: background-1"), "background-1"),
     (
