@@ -232,6 +232,7 @@ def test_the_server_name_is_answered_for_unless_another_web_server_does(built: d
     assert published("federation")["well-known-server.json"] == {"m.server": "matrix.example.com:443"}
     contact = {"role": "m.role.security", "matrix_id": "@security:example.com"}
     assert published("contacts")["well-known-support.json"] == {"contacts": [contact], "support_page": "https://example.com/help"}
+    assert published("antivirus that quarantines")["well-known-element.json"] == {"content_scanner_url": "https://matrix.example.com"}
     assert published("another web server at the server name") == {}
     assert ObjectId("Ingress", "matrix", "well-known") not in built["another web server at the server name"]
 

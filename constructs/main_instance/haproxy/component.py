@@ -91,8 +91,8 @@ class HAProxy(Component):
         self.service("service.yaml", self.name, proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
         self.connect(self.pods, *spec.backends)
         self.offers_metrics(self.pods, operations)
-        if spec.server_name:
-            self.expose("well-known", spec.server_name, self.public, ("/.well-known/matrix",))
+        if spec.server_name and spec.routing.well_known:
+            self.expose("well-known", spec.server_name, self.public, spec.routing.well_known.folders)
         if spec.administration:
             self._publish_administration(spec.administration)
 
