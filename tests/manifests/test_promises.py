@@ -142,7 +142,13 @@ DATA: list[tuple[Rule, Break, str]] = [
         setting("ObjectStore/postgresql-main", "spec.configuration.destinationPath", "s3://other/postgresql-main"),
         "makes no other",
     ),
-    (promises.promise_problems, setting("ScheduledBackup/postgresql-main", "spec.immediate", False), "no backup at all"),
+    (postgresql.archive_problems, without(POSTGRESQL, "spec.plugins[0].parameters.serverName"), "not by a generation"),
+    (postgresql.archive_problems, setting(POSTGRESQL, "spec.plugins[0].parameters.serverName", "postgresql-main-2"), "first base backup"),
+    (
+        postgresql.archive_problems,
+        replacing("postgresql-main-first-backup-request", "request.json", '"generation": 1', '"generation": 2'),
+        "first base backup",
+    ),
     # object storage
     (tenants.tenant_problems, setting("Tenant/minio-main", "spec.env[1].value", "on"), "is set up with"),
     (tenants.tenant_problems, setting("Tenant/minio-main", f"{POOL}.securityContext.fsGroup", 1), "no single user"),
