@@ -7,7 +7,8 @@ from kit.images import image
 from kit.pods import ConfigMap, Container, Mount, Scratch
 from kit.quantities import Resources, mib
 
-_ROOT = "/opt/matrix-platform"
+ROOT = "/opt/matrix-platform"
+"""Where the programs stand in a container: the folder for Python's path."""
 _REQUEST = "/etc/matrix-platform"
 
 
@@ -48,9 +49,9 @@ def program(
         name=module,
         image=image("synapse"),
         command=("python", "-m", f"services.{package}.{module}", f"{_REQUEST}/request.json"),
-        env={"PYTHONPATH": _ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
         mounts=(
-            *(Mount(code, f"{_ROOT}/services/{folder}") for folder, code in packages.items()),
+            *(Mount(code, f"{ROOT}/services/{folder}") for folder, code in packages.items()),
             Mount(asked, _REQUEST),
             *mounts,
             Mount(Scratch("tmp", mib(16)), "/tmp"),

@@ -6,6 +6,8 @@ operator's part, and the same on three nodes, is in tests/cluster. How long each
 
 import os
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,21 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import define, field, frozen
 
 from app.compiler import render
 from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import ROOT
 from tests.live.homeservers import ObjectStorage, running_storage
-from tests.live.li_stack import PASSWORD, Cluster, as_nobody, postgresql_programs
-from tests.live.processes import free_ports, wait_for
+from tests.live.li_stack import PASSWORD, Cluster, postgresql_programs
+from tests.live.processes import LOOPBACK, free_ports, wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 NEW, RESTORED = "", "backups: {generation: 2, restore: {generation: 1}}\n"
 ROWS = "create table messages (id bigserial primary key, at timestamptz default clock_timestamp())"
+_NOBODY = 65534
 SEND = "insert into messages default values returning id"
 
 
@@ -76,10 +79,10 @@ class Rendered:
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
         return {"PATH": os.environ["PATH"], "HOME": "/tmp", **given, **keys}
 
-    def run(self, program: str, server: str, *arguments: str, options: tuple[str, ...] = (), code: int = 0) -> str:
+    def run(self, program: str, server: str, *arguments: str, options: tuple[str, ...] = (), code: int = 0, **variables: str) -> str:
         """Run one to its end. Returns what it has printed."""
-        command = [*as_nobody(), *self.command(program, server, *arguments, options=options)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=180, check=False, cwd="/tmp")
+        command, environment = self.command(program, server, *arguments, options=options), {**self.environment, **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd="/tmp")
         assert done.returncode == code, f"{program}: {done.returncode} {done.stderr[-2000:]}"
         return done.stdout + done.stderr
 
@@ -90,6 +93,59 @@ def rendered(choices: str, storage: ObjectStorage) -> Rendered:
     (cluster,) = (o.manifest["spec"] for o in objects if o.manifest["kind"] == "Cluster")
     (store,) = (o.manifest["spec"] for o in objects if o.manifest["kind"] == "ObjectStore")
     return Rendered(cluster, store, storage.endpoint)
+
+
+# What PostgreSQL runs: it asks the thread of `Plugin` beside it, as it asks the plugin, and waits for the answer. The interpreter of these
+# tests may be where PostgreSQL's user cannot read.
+ASK = """#!/bin/sh
+cd "$1" || exit 255
+printf '%s\\n' "$2" "$3" "$4" >asked.tmp && mv asked.tmp asked
+while [ ! -e answered ]; do sleep 0.02; done
+read -r code <answered
+rm answered
+exit "$code"
+"""
+
+
+@define
+class Plugin:
+    """The plugin of one database: it archives the files of its log, and fetches those of the archive that it is made of."""
+
+    of: Rendered
+    data: Path
+    folder: Path
+    ended: threading.Event = field(factory=threading.Event)
+
+    def start(self) -> None:
+        """Answer, in a thread that ends with the program."""
+        self.folder.mkdir(mode=0o777)
+        self.folder.chmod(0o777)
+        script = self.folder / "ask"
+        script.write_text(ASK)
+        script.chmod(0o755)
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def command(self, what: str) -> str:
+        """What stands in PostgreSQL's configuration."""
+        return f"'{self.folder}/ask {self.folder} {what} %p %f'"
+
+    def _answer(self) -> None:
+        asked = self.folder / "asked"
+        while not self.ended.wait(0.02):
+            if not asked.exists():
+                continue
+            what, path, name = asked.read_text().split()
+            asked.unlink()
+            file = self.data / path
+            if what == "archive":
+                words = self.of.command("barman-cloud-wal-archive", self.of.server, str(file))
+            else:
+                words = self.of.command("barman-cloud-wal-restore", self.of.source, name, str(file))
+            done = subprocess.run(words, env=self.of.environment, capture_output=True, text=True, timeout=120, check=False, cwd="/tmp")
+            if what == "fetch" and file.exists():
+                os.chown(file, _NOBODY, _NOBODY)
+            (self.folder / "answer").write_text(f"{done.returncode}\n")
+            (self.folder / "answer").rename(self.folder / "answered")
 
 
 @frozen
@@ -103,24 +159,22 @@ class Place:
     def new(self, of: Rendered, name: str) -> Cluster:
         """An empty database that archives."""
         database = self._server(name)
-        database.make(self._settings(of))
+        database.make(self._settings(of, database))
         database.start()
         database.sql("create database synapse", database="postgres")
         return database
 
     def restored(self, of: Rendered, name: str) -> Cluster:
         """The database of an archive, as far as the archive goes or to the site's time; running, and archiving on its own."""
-        # Never its last words in an archive: it is the plugin that asks before it archives for the first time.
+        # The plugin asks before it archives for the first time.
         of.run("barman-cloud-check-wal-archive", of.server)
         database = self._server(name)
         (latest,) = [line.split()[0] for line in of.run("barman-cloud-backup-list", of.source).splitlines()[-1:]]
         of.run("barman-cloud-restore", of.source, latest, str(database.folder))
-        fetch = " ".join(of.command("barman-cloud-wal-restore", of.source, "%f", "%p"))
-        settings = {"restore_command": f"'{fetch}'", "recovery_target_action": "promote"}
-        if of.target:
-            settings["recovery_target_time"] = f"'{of.target}'"
-        database.configure({**self._settings(of), **settings})
         (database.folder / "recovery.signal").touch()
+        subprocess.run(["chown", "--recursive", f"{_NOBODY}:{_NOBODY}", database.folder], check=True, timeout=60)
+        settings = {"recovery_target_action": "promote"} | ({"recovery_target_time": f"'{of.target}'"} if of.target else {})
+        database.configure({**self._settings(of, database), **settings})
         database.start()
         wait_for(lambda: database.sql("select pg_is_in_recovery()") == [(False,)], 60, "the end of the recovery")
         return database
@@ -129,30 +183,31 @@ class Place:
         (port,) = free_ports(1)
         folder = self.folder / name
         folder.mkdir(mode=0o700)
-        os.chown(folder, 65534, 65534)
+        os.chown(folder, _NOBODY, _NOBODY)
         return Cluster(postgresql_programs(), folder, port, self.stack)
 
-    def _settings(self, of: Rendered) -> dict[str, str]:
-        archive = " ".join(of.command("barman-cloud-wal-archive", of.server, "%p"))
+    def _settings(self, of: Rendered, database: Cluster) -> dict[str, str]:
+        plugin = Plugin(of, database.folder, database.folder.with_name(f"{database.folder.name}-plugin"))
+        plugin.start()
+        self.stack.callback(plugin.ended.set)
         known = {name: f"'{value}'" for name, value in of.cluster["postgresql"]["parameters"].items() if "." not in name}
-        variables = " ".join(f"{name}={value}" for name, value in of.environment.items())
         # A replication slot is not needed here, and the operator sets the level of the log.
         return {
             **known,
             "wal_level": "logical",
             "sync_replication_slots": "off",
             "archive_mode": "on",
-            "archive_command": f"'env {variables} {archive}'",
-            "restore_command": "''",
+            "archive_command": plugin.command("archive"),
+            "restore_command": plugin.command("fetch"),
         }
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("databases")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    with running_storage() as storage, ExitStack() as stack:
+def place() -> Iterator[Place]:
+    # Not in pytest's own folder, which other users may not look into.
+    with tempfile.TemporaryDirectory(prefix="restore-") as name, running_storage() as storage, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
         storage.client().create_bucket(Bucket="matrix-backups")
         yield Place(folder, storage, stack)
 
@@ -167,11 +222,8 @@ def timed(what: str, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 def backup(of: Rendered, database: Cluster) -> None:
     """A base backup, as the plugin takes it on an instance."""
-    environment = {**of.environment, "PGPASSWORD": PASSWORD}
-    options = ("--host", "127.0.0.1", "--port", str(database.port), "--user", "postgres", "--immediate-checkpoint")
-    words = [*as_nobody(), *of.command("barman-cloud-backup", of.server, options=options)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=180, check=False, cwd="/tmp")
-    assert not done.returncode, done.stderr[-2000:]
+    options = ("--host", LOOPBACK, "--port", str(database.port), "--user", "postgres", "--immediate-checkpoint")
+    of.run("barman-cloud-backup", of.server, options=options, PGPASSWORD=PASSWORD)
 
 
 def archived(database: Cluster) -> None:
@@ -240,7 +292,7 @@ def test_one_table_comes_back_into_the_database_that_runs(place: Place, capsys: 
     with timed("one table: restored beside, dumped, and put back", capsys):
         beside = place.restored(rendered(choices, place.storage), "beside")
         dump = place.folder / "beside" / "table.sql"
-        shared = ["-h", "127.0.0.1", "-U", "postgres"]
+        shared = ["-h", LOOPBACK, "-U", "postgres"]
         beside.run("pg_dump", *shared, "-p", str(beside.port), "-d", "synapse", "-t", "messages", "-f", dump)
         database.run("psql", *shared, "-p", str(database.port), "-d", "synapse", "-v", "ON_ERROR_STOP=1", "-q", "-f", dump)
         assert messages(database) == sent
