@@ -11,6 +11,7 @@ TOKEN_HOLDERS = {
     "secret-generator": "it creates the Secrets that are missing",
     "first-backup": "it asks the operator for a backup, one for each database",
     "prometheus": "it finds the pods whose metrics it reads",
+    "kube-state-metrics": "it measures what is in the API",
 }
 
 # Workloads that are in the network of their nodes: why.
