@@ -143,6 +143,7 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
+    "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
     "no other server can be called then": "features: {federation: true}\nfederation: {internet: false}",
     "has addresses of the cluster itself": "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
     "push: {gateways: networks, gateway_networks: [10.0.0.0/8]}",
