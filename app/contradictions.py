@@ -105,10 +105,56 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
         )
 
 
+def _logins(site: Site) -> Iterator[OptionError]:
+    """Somebody can log in, and what a site asks of a login, the service that does it can do."""
+    login, service = site.login, site.features.authentication_service
+    if not login.passwords and not login.providers and not login.ldap:
+        yield OptionError("login.passwords", "false leaves nothing to log in with; name login.providers or login.ldap, or write true")
+    if service and login.ldap:
+        yield OptionError(
+            "login.ldap",
+            "the Matrix Authentication Service speaks OpenID Connect alone; let a provider that reads your directory (Keycloak, authentik, "
+            "Dex) do so, and name it in login.providers",
+        )
+    for name, provider in login.providers:
+        key = f'login.providers["{name}"]'
+        if service and provider.required_claims:
+            yield OptionError(
+                f"{key}.required_claims",
+                "the Matrix Authentication Service does not look at claims of people who come back; let the provider itself refuse who "
+                "may not log in, and remove this",
+            )
+        for claim, values in provider.required_claims:
+            if not values:
+                yield OptionError(f"{key}.required_claims", f"{claim} has no value that would do; give those that may log in")
+        if "openid" not in provider.scopes:
+            yield OptionError(f"{key}.scopes", "lacks openid, without which nobody says who a person is; add it")
+    yield from _directories(site)
+
+
+def _directories(site: Site) -> Iterator[OptionError]:
+    ldap = site.login.ldap
+    if not ldap:
+        return
+    for url in ldap.servers:
+        if url.startswith("ldap://") and not ldap.start_tls:
+            yield OptionError("login.ldap.servers", f"{url} would carry passwords in the open; write ldaps://, or start_tls: true")
+        if url.startswith("ldaps://") and ldap.start_tls:
+            yield OptionError("login.ldap.start_tls", f"{url} is encrypted from its first byte; write ldap://, or remove start_tls")
+    if not ldap.servers or not ldap.cidrs:
+        empty = "cidrs" if ldap.servers else "servers"
+        yield OptionError(f"login.ldap.{empty}", "is empty; list them")
+    if ldap.filter and not (ldap.bind_dn and ldap.filter.startswith("(") and ldap.filter.endswith(")")):
+        yield OptionError("login.ldap.filter", "needs parentheses around it, and bind_dn, which finds whom it is about")
+    if ldap.default_domain and not ldap.active_directory:
+        yield OptionError("login.ldap.default_domain", "has no effect without active_directory: true; add that, or remove it")
+
+
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
     _networks,
     _public_addresses,
     _sizes,
     _scanned_files,
+    _logins,
 )

@@ -21,6 +21,7 @@ from main_instance.authentication_service.options import AuthenticationServiceOp
 from main_instance.calls.options import CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
+from main_instance.login.options import LoginOptions
 from main_instance.sygnal.options import PushOptions
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 
@@ -106,6 +107,7 @@ class Site:
     )
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
+    login: LoginOptions = section(LoginOptions)
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
     authentication_service: AuthenticationServiceOptions = section(

@@ -110,7 +110,9 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return known | WORDS if readable(kind, "word") else known
         case Number():
             least, most = kind.least, min(kind.most, 10**9)
-            return st.integers(least, most) | (st.floats(least, most).map(lambda number: round(number, 3)) if kind.fraction else st.nothing())
+            return st.integers(least, most) | (
+                st.floats(least, most).map(lambda number: round(number, 3)) if kind.fraction else st.nothing()
+            )
         case Free():
             return st.dictionaries(WORDS, st.booleans() | st.integers(0, 99) | WORDS, max_size=3)
         case Flag():

@@ -45,7 +45,7 @@ def main_instance(
         installation,
         place,
         SynapseSpec(
-            homeserver=_homeserver(site, profile, foundation, authentication, turn),
+            homeserver=_homeserver(site, profile, foundation, authentication, turn, antivirus),
             workers=workers,
             host=site.host("matrix"),
             proxy=doors.public,
@@ -92,7 +92,12 @@ def main_instance(
 
 
 def _homeserver(
-    site: Site, profile: Profile, foundation: Infrastructure, authentication: AuthenticationService | None, turn: Coturn | None
+    site: Site,
+    profile: Profile,
+    foundation: Infrastructure,
+    authentication: AuthenticationService | None,
+    turn: Coturn | None,
+    antivirus: Antivirus | None,
 ) -> HomeserverSpec:
     return HomeserverSpec(
         server_name=site.server_name,
@@ -104,6 +109,8 @@ def _homeserver(
         media=site.media,
         registration=site.registration,
         options=site.homeserver,
+        login=site.login,
+        modules=(antivirus.scanning.module,) if antivirus else (),
         federation=site.federation if site.features.federation else None,
         old_signing_keys=site.old_signing_keys,
         turn=turn.uris if turn else (),
@@ -155,6 +162,8 @@ def _authentication_service(
         database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
         database_connections=profile.synapse.database_connections,
         registration=site.registration,
+        login=site.login,
+        extra=site.authentication_service.extra,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
     )

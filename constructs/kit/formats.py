@@ -225,6 +225,18 @@ HttpsUrl = Annotated[
         read=_port_in_range,
     ),
 ]
+LdapUrl = Annotated[
+    str,
+    Text(
+        "the URL of an LDAP server",
+        rf"ldaps?://{_SERVER}(:{_PORT})?",
+        "ldaps://ldap.example.com",
+        max_length=300,
+        mistakes={"[^/]*": "has no ldaps://", "ldaps?://[^/]*/.*": "has a path", "https?://.*": "is the URL of a website"},
+        mend=lambda text: f"ldaps://{text}" if "://" not in text else "/".join(text.split("/")[:3]),
+        read=_port_in_range,
+    ),
+]
 Line = Annotated[
     str,
     Text(

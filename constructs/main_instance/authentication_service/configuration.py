@@ -9,6 +9,10 @@ from typing import Any
 from attrs import field, frozen
 
 from infrastructure.postgresql.component import Database
+from kit.merging import with_extra
+from kit.options import Settings
+from main_instance.login.configuration import service_providers
+from main_instance.login.options import LoginOptions
 from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
@@ -23,6 +27,9 @@ ENCRYPTION_KEY, SIGNING_KEY, SHARED_SECRET = "encryption", "rsa.pem", "homeserve
 """The files there, and the keys of the Secret: 64 hexadecimal digits and no more, an RSA key, and what Synapse knows as well."""
 DATABASE_PASSWORD = "/secrets/database/password"
 DATABASE_AUTHORITY = "/secrets/database-ca/ca.crt"
+LOGIN_FOLDER = "/secrets/login"
+"""A folder for each Secret of an identity provider, and of their authority."""
+LOGIN_AUTHORITY = f"{LOGIN_FOLDER}/authority/ca.crt"
 
 # An office shares one address, and the defaults let in three people and then one in twenty seconds, and one new account in twenty
 # minutes. Each replica counts for itself. What protects an account is the limit per account, which stays as it is, and a password
@@ -39,6 +46,14 @@ PASSWORD_SCHEMES: list[Config] = [
     {"version": 2, "algorithm": "argon2id"},
 ]
 
+_USE = {
+    "account.password_registration_enabled": "registration.enabled",
+    "http.public_base": "hosts.auth",
+    "http.trusted_proxies": "ingress.trusted_proxies and cluster.pod_cidrs",
+    "passwords.enabled": "login.passwords",
+    "upstream_oauth2": "login.providers",
+}
+
 
 @frozen
 class ServiceSpec:
@@ -53,6 +68,9 @@ class ServiceSpec:
     database: Database
     database_connections: int
     registration: RegistrationOptions
+    login: LoginOptions = field(factory=LoginOptions)
+    extra: Settings = field(factory=Settings)
+    """Further options of the service."""
     trusted_proxies: tuple[str, ...] = ()
     """Address ranges of the proxies between a client and the service. It takes a client for the last address of X-Forwarded-For that is
     none of these, or else for who has connected (crates/cli/src/app_state.rs, infer_client_ip)."""
@@ -61,8 +79,8 @@ class ServiceSpec:
 
 
 def service_config(spec: ServiceSpec) -> Config:
-    """The file `config.yaml`."""
-    return {
+    """The file `config.yaml`. Raises OptionError when the site's own options set what is set here."""
+    config: Config = {
         "http": {
             "public_base": f"https://{spec.host}/",
             "trusted_proxies": list(spec.trusted_proxies),
@@ -91,7 +109,8 @@ def service_config(spec: ServiceSpec) -> Config:
             "encryption_file": f"{SECRETS_FOLDER}/{ENCRYPTION_KEY}",
             "keys": [{"key_file": f"{SECRETS_FOLDER}/{SIGNING_KEY}"}],
         },
-        "passwords": {"enabled": True, "schemes": PASSWORD_SCHEMES},
+        "passwords": {"enabled": spec.login.passwords, "schemes": PASSWORD_SCHEMES},
+        **({"upstream_oauth2": {"providers": providers}} if (providers := service_providers(spec.login, LOGIN_FOLDER)) else {}),
         "account": {
             "password_registration_enabled": spec.registration.enabled,
             "password_registration_token_required": True,
@@ -103,6 +122,7 @@ def service_config(spec: ServiceSpec) -> Config:
         "rate_limiting": RATE_LIMITS,
         "telemetry": {"metrics": {"exporter": "prometheus"}},
     }
+    return with_extra(config, spec.extra, "authentication_service.extra", _USE)
 
 
 def _listener(name: str, resources: tuple[str, ...], address: str) -> Config:

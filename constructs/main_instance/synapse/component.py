@@ -9,8 +9,10 @@ from kit.network import Endpoint, Host, Port
 from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
+from kit.secrets import Change, Form, Given, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
+from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
+from main_instance.login.options import LoginOptions
 from main_instance.synapse import process
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
@@ -20,6 +22,7 @@ from main_instance.synapse.configuration import (
     REPLICATION_PORT,
     SHARED_SECRETS,
     HomeserverSpec,
+    Module,
     homeserver_config,
     log_config,
     main_config,
@@ -28,7 +31,7 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.fleet import Fleet
 from main_instance.synapse.worker_type import Listener, WorkerType
-from main_instance.synapse.workers import MAIN
+from main_instance.synapse.workers import AUTHENTICATING, MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
@@ -57,6 +60,8 @@ CHANGES = {
     "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
 }
 """Of the keys of its Secret."""
+NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart Synapse.")
+NEW_LDAP_PASSWORD = Change("Nobody logs in by the directory until both sides have the new one.", "Restart Synapse.")
 
 
 @frozen
@@ -69,9 +74,9 @@ class Authentication:
 
 @frozen
 class Scanning:
-    """How media workers have files scanned: the file that names their module, the Secrets with its tokens, and whom it calls."""
+    """How media workers have files scanned: their module, the Secrets with its tokens, and whom it calls."""
 
-    config: ConfigMap
+    module: Module
     token: str
     administrator: str | None
     peers: tuple[Endpoint, ...]
@@ -131,10 +136,23 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
+        else:
+            self._ask_who_people_are(spec.homeserver.login)
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    def _ask_who_people_are(self, login: LoginOptions) -> None:
+        """The Secrets by which identity providers and the directory know the homeserver, and the ways to them."""
+        for name, of in login.providers:
+            given = Given(f"Client secret of {of.client_id} at {of.issuer}", Form.LINE)
+            self.secret(SecretSpec(secret_name(name), self.namespace, {CLIENT_SECRET: given}), {CLIENT_SECRET: NEW_CLIENT_SECRET})
+        if login.ldap and login.ldap.bind_dn:
+            given = Given(f"Password of {login.ldap.bind_dn}", Form.LINE)
+            self.secret(SecretSpec(secret_name("ldap"), self.namespace, {LDAP_PASSWORD: given}), {LDAP_PASSWORD: NEW_LDAP_PASSWORD})
+        for name in sorted(AUTHENTICATING):
+            self.connect(self.pods_of(name), *provider_ways(login), *ldap_ways(login))
 
     @property
     def domain(self) -> str:
@@ -210,7 +228,7 @@ class Synapse(Component):
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
-        start = process.start(worker=worker is not None, modules=media and spec.scanning is not None)
+        start = process.start(worker=worker is not None)
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -235,10 +253,13 @@ class Synapse(Component):
             "PGAPPNAME": PodField("metadata.name"),
         }
         if media and spec.scanning:
-            mounts.append(Mount(spec.scanning.config, process.MODULES_FOLDER))
             mounts.append(_token(spec.scanning.token, process.SCAN_WORKER_TOKEN))
             if spec.scanning.administrator:
                 mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
+        if not spec.authentication and (worker.name if worker else MAIN) in AUTHENTICATING:
+            files_of_login, environment = _login(spec.homeserver.login)
+            mounts += files_of_login
+            env |= environment
         if media:
             keys = bucket.credentials
             mounts += [
@@ -263,6 +284,19 @@ class Synapse(Component):
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
+
+
+def _login(login: LoginOptions) -> tuple[list[Mount], dict[str, str]]:
+    """The files of a process that asks who people are, and the environment in which it believes a private authority too."""
+    keys = [(secret_name(name), CLIENT_SECRET) for name, _ in login.providers]
+    if login.ldap and login.ldap.bind_dn:
+        keys.append((secret_name("ldap"), LDAP_PASSWORD))
+    mounts = [Mount(SecretFiles(secret, items=((key, key),)), f"{process.LOGIN_FOLDER}/{secret}") for secret, key in keys]
+    if not login.ca_secret:
+        return mounts, {}
+    mounts.append(Mount(SecretFiles(login.ca_secret, items=((AUTHORITY, AUTHORITY),)), process.LOGIN_AUTHORITY.rpartition("/")[0]))
+    # OpenSSL reads the file beside the folder, where Debian has the public authorities.
+    return mounts, {"SSL_CERT_FILE": process.LOGIN_AUTHORITY, "SSL_CERT_DIR": "/etc/ssl/certs"}
 
 
 def _token(secret: str, path: str) -> Mount:

@@ -21,11 +21,14 @@ from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import Database
 from kit.formats import OldSigningKey
 from kit.network import Endpoint
+from main_instance.login.configuration import LDAP_MODULE, ldap_module, synapse_providers
+from main_instance.login.options import LoginOptions
 from main_instance.synapse import process
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from main_instance.synapse.size import SynapseSize
 from main_instance.synapse.topology import Topology
 from main_instance.synapse.worker_type import Duty, Listener, WorkerType
+from main_instance.synapse.workers import AUTHENTICATING, MAIN
 
 Config = dict[str, Any]
 
@@ -84,8 +87,19 @@ class Paths:
     database_authority: str = process.DATABASE_AUTHORITY
     redis_password: str = process.REDIS_PASSWORD
     turn_secret: str = process.TURN_SECRET
+    login: str = process.LOGIN_FOLDER
+    login_authority: str = process.LOGIN_AUTHORITY
     authentication_secret: str = process.AUTHENTICATION_SECRET
     media_cache: str = process.MEDIA_CACHE
+
+
+@frozen
+class Module:
+    """A module that processes load: its class, its configuration, and the processes, by the names of their types or `main`."""
+
+    path: str
+    config: Mapping[str, Any] = field(hash=False)
+    processes: frozenset[str]
 
 
 @frozen
@@ -106,6 +120,10 @@ class HomeserverSpec:
     media: MediaOptions = field(factory=MediaOptions)
     registration: RegistrationOptions = field(factory=RegistrationOptions)
     options: HomeserverOptions = field(factory=HomeserverOptions)
+    login: LoginOptions = field(factory=LoginOptions)
+    """Of the Matrix Authentication Service's concern where there is one."""
+    modules: tuple[Module, ...] = ()
+    """In the order in which Synapse asks them."""
     federation: FederationOptions | None = None
     """None: no other server can reach it, nor it any other."""
     old_signing_keys: tuple[tuple[str, OldSigningKey], ...] = ()
@@ -158,6 +176,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         **_federation(spec.federation),
         **RATE_LIMITS,
         **_authentication(spec),
+        **_passwords(spec),
         **_calls(spec.calls_host),
     }
     if features := _experimental_features(spec):
@@ -206,6 +225,7 @@ def main_config(spec: HomeserverSpec) -> Config:
     return {
         **{f"{name}_path": f"{spec.paths.secrets}/{name}" for name in MAIN_SECRETS},
         "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
+        **_own(spec, MAIN),
     }
 
 
@@ -218,6 +238,7 @@ def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
         "worker_listeners": [*public, *_internal_listeners(replicates=worker.replicates)],
         **worker.settings,
         **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
+        **_own(spec, worker.name),
     }
 
 
@@ -256,6 +277,7 @@ _OTHER_FILES = frozenset(
         "media_storage_providers",
         "max_upload_size",
         "modules",
+        "oidc_providers",
         *(duty.value for duty in Duty),
         *(f"{name}_path" for name in MAIN_SECRETS),
     }
@@ -307,6 +329,26 @@ def _authentication(spec: HomeserverSpec) -> Config:
     service = {"enabled": True, "endpoint": f"http://{spec.authentication.address}/", "secret_path": spec.paths.authentication_secret}
     # That Synapse has no login of its own beside it needs not be said: it would refuse to start (synapse/config/mas.py).
     return {"matrix_authentication_service": service}
+
+
+def _passwords(spec: HomeserverSpec) -> Config:
+    """Synapse asks no module for passwords either where `enabled` is false (synapse/handlers/auth.py, _validate_userid_login)."""
+    if spec.authentication:
+        return {}
+    return {"password_config": {"enabled": spec.login.passwords or spec.login.ldap is not None, "localdb_enabled": spec.login.passwords}}
+
+
+def _own(spec: HomeserverSpec, name: str) -> Config:
+    """What a process alone knows because of what it does: whom it asks who somebody is, and its modules."""
+    config: Config = {}
+    asks = name in AUTHENTICATING and not spec.authentication
+    if asks and spec.login.providers:
+        config["oidc_providers"] = synapse_providers(spec.login, spec.paths.login)
+    modules = [{"module": module.path, "config": dict(module.config)} for module in spec.modules if name in module.processes]
+    if asks and spec.login.ldap:
+        authority = spec.paths.login_authority if spec.login.ca_secret else None
+        modules.insert(0, {"module": LDAP_MODULE, "config": ldap_module(spec.login.ldap, spec.paths.login, authority)})
+    return config | ({"modules": modules} if modules else {})
 
 
 def _calls(host: str | None) -> Config:

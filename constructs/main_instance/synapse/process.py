@@ -18,8 +18,9 @@ AUTHENTICATION_SECRET = f"{AUTHENTICATION_FOLDER}/secret"
 """What Synapse and the Matrix Authentication Service know of each other, where a site has that service."""
 PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"
 """The database's password file as it comes from its Secret."""
-MODULES_FOLDER = "/etc/synapse/modules"
-"""`modules.yaml`: what media workers load, where a site has files scanned."""
+LOGIN_FOLDER = "/secrets/login"
+"""A folder for each Secret of an identity provider, of the directory, and of their authority."""
+LOGIN_AUTHORITY = f"{LOGIN_FOLDER}/authority/ca.crt"
 SCAN_WORKER_TOKEN = "/secrets/scan-worker/token"
 ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
 RUN_FOLDER = "/run/synapse"
@@ -47,16 +48,14 @@ class Start:
     args: tuple[str, ...]
 
 
-def start(*, worker: bool, modules: bool = False) -> Start:
-    """Start main or a worker, which may load modules. The environment gives POD_NAME, which is a worker's name.
+def start(*, worker: bool) -> Start:
+    """Start main or a worker. The environment gives POD_NAME, which is a worker's name.
 
     Two things cannot be mounted as they must be. libpq ignores a password file that others may read, and a Secret's files are
     readable by the pod's group. And Synapse takes its name from a configuration file alone, which here is one line of each pod's own.
     The shell then becomes Synapse, so that signals reach it.
     """
     files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", f"{SHARDS_FOLDER}/shards.yaml", f"{KIND_FOLDER}/kind.yaml"]
-    if modules:
-        files.append(f"{MODULES_FOLDER}/modules.yaml")
     lines = [f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"]
     if worker:
         lines.append(f'echo "worker_name: $POD_NAME" > {_NAME_FILE}')

@@ -36,6 +36,8 @@ class Place:
     labels: Mapping[str, str] = field(factory=dict)
     kind: str = "pod"
     """`pod`, `world` or `node`."""
+    host: str = ""
+    """The name by which DNS knows it, if any."""
 
 
 INGRESS = Place("traefik", {"app.kubernetes.io/name": "traefik"})

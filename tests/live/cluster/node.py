@@ -72,6 +72,8 @@ class Node:
     owners: dict[str, str] = field(factory=dict)
     """Whom each address belongs or belonged to; none is given twice."""
     guests: dict[str, Backend] = field(factory=dict)
+    outside: dict[str, list[str]] = field(factory=dict)
+    """Names outside the cluster, and their addresses."""
     """Programs of tests that are pods to policies, by key."""
     happened: list[dict[str, Any]] = field(factory=list)
     dns: Server = field(factory=Server)
@@ -318,7 +320,7 @@ class Node:
             except RuntimeError as error:
                 print(error, file=sys.stderr, flush=True)
             # After the rules, so that nobody learns an address that he cannot reach yet.
-            self.dns.names = names(self.services, self.service_addresses, backends, self.domain)
+            self.dns.names = names(self.services, self.service_addresses, backends, self.domain) | self.outside
             async with self._rules_made:
                 self._done = asked
                 self._rules_made.notify_all()

@@ -295,12 +295,12 @@ def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) ->
         for service in ("rw", "r", "ro")
         for suffix in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
     ]
-    authority, certificate, key = _certificate(name, names)
+    authority, own, key = certificate(name, names)
     yield _secret(namespace, f"{name}-ca", {"ca.crt": authority})
-    yield _secret(namespace, f"{name}-server", {"tls.crt": certificate, "tls.key": key})
+    yield _secret(namespace, f"{name}-server", {"tls.crt": own, "tls.key": key})
 
 
-def _certificate(name: str, names: Sequence[str]) -> tuple[str, str, str]:
+def certificate(name: str, names: Sequence[str]) -> tuple[str, str, str]:
     """The certificate of an authority, and one by it for these names with its key, in PEM."""
     now, keys = datetime.datetime.now(datetime.UTC), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {name}")])

@@ -58,6 +58,9 @@ class Visitors:
         if kind == "pod":
             node.guests[key] = Backend(place["namespace"], key, place["labels"], address, ready=True)
             await node.changed()
+        if place["host"]:
+            node.outside[place["host"]] = [address]
+            await node.changed()
         folder = STATE / "clients" / key
         (folder / "etc").mkdir(parents=True)
         (folder / "given").write_text(given)

@@ -1,0 +1,292 @@
+"""Login as a site chooses it: an identity provider, and a directory, each a real server outside the cluster, asked through the policies.
+
+Of Synapse there are the processes that find out who somebody is, and those that they need.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.compiler import compile_site
+from app.settings import parse_site
+from overlays import profiles
+from tests.kustomize import build, write
+from tests.live.cluster import INGRESS, Client, Cluster, Place, running_cluster
+from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
+from tests.live.cluster.substitutes import certificate
+from tests.live.installation import PUBLIC, register
+from tests.live.processes import wait_for
+from tests.live.programs import installed
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+
+PROVIDER, DIRECTORY = "id.example.org", "ldap.example.org"
+PROVIDER_PORT, DIRECTORY_PORT = 8443, 1636
+CLIENT_SECRET, BIND_PASSWORD = "what-only-they-and-we-know", "what-the-directory-knows"
+SITE = f"""
+server_name: example.com
+images: {{registry: registry.example.com/matrix}}
+cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}]}}
+login:
+  passwords: false
+  ca_secret: corporate-ca
+  providers:
+    corporate:
+      issuer: https://{PROVIDER}:{PROVIDER_PORT}
+      client_id: matrix
+      display_name: Example account
+      required_claims: {{groups: [matrix-users, administrators]}}
+      cidrs: [1.1.1.0/24]
+  ldap:
+    servers: ["ldaps://{DIRECTORY}:{DIRECTORY_PORT}"]
+    cidrs: [1.1.1.0/24]
+    base: ou=people,dc=example,dc=org
+    bind_dn: cn=matrix,dc=example,dc=org
+    filter: (employeeType=staff)
+"""
+PEOPLE = {
+    "1001": {"preferred_username": "alice", "name": "Alice Example", "email": "alice@example.org", "groups": ["matrix-users"]},
+    "1002": {"preferred_username": "mallory", "name": "Mallory Example", "groups": ["guests"]},
+    "1003": {"preferred_username": "trent", "name": "Trent Example", "groups": None},
+}
+ENTRIES = f"""
+dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+o: Example
+dc: example
+
+dn: cn=matrix,dc=example,dc=org
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: matrix
+userPassword: {BIND_PASSWORD}
+
+dn: ou=people,dc=example,dc=org
+objectClass: organizationalUnit
+ou: people
+
+dn: uid=bob,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: bob
+cn: Bob Example
+sn: Example
+mail: bob@example.org
+employeeType: staff
+userPassword: bob-has-a-password
+
+dn: uid=eve,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: eve
+cn: Eve Example
+sn: Example
+employeeType: visitor
+userPassword: eve-has-a-password
+"""
+PROCESSES = {
+    *("synapse", "sso-login", "client-reader", "event-creator", "device-lists", "account-data", "event-persister", "encryption"),
+    *("haproxy", "redis", "redis-proxy"),
+}
+
+# As a browser would: the log-in of a person at a provider, whose certificate is that of an authority of the site. The answer is where
+# Synapse sends the browser in the end, or the page that it shows.
+BROWSE = """
+import json, re, sys, urllib.parse
+import requests
+given = json.load(sys.stdin)
+browser = requests.Session()
+browser.verify = "/tmp/authority.pem"
+open(browser.verify, "w").write(given["authority"])
+headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+start = f"{given['homeserver']}/_matrix/client/v3/login/sso/redirect/oidc-corporate?redirectUrl=https%3A%2F%2Fapp.example.com%2F"
+answer = requests.get(start, headers=headers, allow_redirects=False, timeout=60)
+assert answer.status_code == 302, (answer.status_code, answer.text[:300])
+cookie = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
+page = browser.post(answer.headers["Location"], data={"sub": given["sub"]}, allow_redirects=False, timeout=30)
+assert page.status_code in (302, 303), (page.status_code, page.text[:500])
+back = urllib.parse.urlsplit(page.headers["Location"])
+assert (back.scheme, back.netloc) == ("https", "matrix.example.com"), back
+answer = requests.get(f"{given['homeserver']}{back.path}?{back.query}", headers={**headers, "Cookie": cookie}, allow_redirects=False, timeout=60)
+print(json.dumps([answer.status_code, answer.headers.get("Location", ""), answer.text]))
+"""
+ASK = """
+import json, sys
+import requests
+given = json.load(sys.stdin)
+headers = {"X-Forwarded-For": "203.0.113.9"} | ({"Authorization": f"Bearer {given['token']}"} if given["token"] else {})
+answer = requests.request(given["method"], given["url"], json=given["body"], headers=headers, timeout=60)
+print(json.dumps([answer.status_code, answer.json()]))
+"""
+
+
+def ask(cluster: Cluster, method: str, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
+    given = {"method": method, "url": f"{PUBLIC}/_matrix/client/{path}", "body": body, "token": token}
+    status, answer = cluster.run(["python", "-c", ASK], given=json.dumps(given)).check().json
+    return status, answer
+
+
+def secret(name: str, key: str, value: str) -> dict[str, Any]:
+    data = {key: base64.b64encode(value.encode()).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "matrix"}, "data": data}
+
+
+@pytest.fixture(scope="module")
+def certificates() -> dict[str, tuple[str, str, str]]:
+    """Of each server: its authority, its certificate and its key."""
+    return {host: certificate(host, [host]) for host in (PROVIDER, DIRECTORY)}
+
+
+@pytest.fixture(scope="module")
+def authority(certificates: dict[str, tuple[str, str, str]]) -> str:
+    return "".join(authority for authority, _, _ in certificates.values())
+
+
+@pytest.fixture(scope="module")
+def site(certificates: dict[str, tuple[str, str, str]], authority: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    installed("slapd")
+    folder: Path = tmp_path_factory.mktemp("login")
+    write(folder, compile_site(parse_site(SITE), profiles()[:1]))
+    objects = [o for o in build(folder / "base") if runs(o)]
+    # The line end that an editor puts behind a secret is no part of it.
+    objects += [secret("login-corporate", "client_secret", f"{CLIENT_SECRET}\n"), secret("login-ldap", "password", f"{BIND_PASSWORD}\n")]
+    objects.append(secret("corporate-ca", "ca.crt", authority))
+    with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
+        node.wait_ready(300)
+        yield node
+
+
+def runs(o: dict[str, Any]) -> bool:
+    """Whether an object is of use to the processes of these tests."""
+    if o["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+        return o["metadata"]["name"] in PROCESSES
+    return not (o["kind"] == "Tenant" or (o["kind"] == "Job" and not o["metadata"]["name"].startswith("secret-generator")))
+
+
+def started(cluster: Cluster, host: str, program: str, certificates: dict[str, tuple[str, str, str]], **given: Any) -> Client:
+    """A server outside the cluster that DNS knows by `host`."""
+    _, own, key = certificates[host]
+    server = cluster.launch(
+        ["python", "-m", f"tests.live.counterparts.{program}"],
+        Place(kind="world", host=host),
+        given=json.dumps({"certificate": own, "key": key, **given}),
+    )
+    wait_for(lambda: "ready" in server.output() or not server.running(), 60, f"{host} to listen")
+    return server
+
+
+@pytest.fixture(scope="module")
+def provider(site: Cluster, certificates: dict[str, tuple[str, str, str]]) -> Iterator[Client]:
+    server = started(
+        site, PROVIDER, "identity_provider", certificates, port=PROVIDER_PORT, client="matrix", secret=CLIENT_SECRET, people=PEOPLE
+    )
+    yield server
+    server.signal(15)
+    server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def directory(site: Cluster, certificates: dict[str, tuple[str, str, str]]) -> Iterator[Client]:
+    schemas = {name: Path(f"/etc/ldap/schema/{name}.schema").read_text() for name in ("core", "cosine", "inetorgperson")}
+    server = started(site, DIRECTORY, "directory", certificates, port=DIRECTORY_PORT, schemas=schemas, entries=ENTRIES)
+    yield server
+    server.signal(15)
+    server.wait(20)
+
+
+def browse(cluster: Cluster, authority: str, sub: str) -> tuple[int, str, str]:
+    """The log-in of a person at the provider: status of Synapse's last answer, where it leads, and its page."""
+    given = {"homeserver": PUBLIC, "sub": sub, "authority": authority}
+    status, location, page = cluster.run(["python", "-c", BROWSE], INGRESS, given=json.dumps(given)).check().json
+    return status, location, page
+
+
+def log_in(cluster: Cluster, name: str, password: str) -> tuple[int, Any]:
+    body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}, "password": password}
+    return ask(cluster, "POST", "v3/login", body)
+
+
+def test_clients_are_offered_the_provider_and_the_directory(site: Cluster) -> None:
+    status, answer = ask(site, "GET", "v3/login")
+    flows = {flow["type"]: flow for flow in answer["flows"]}
+    assert status == 200
+    assert [provider["name"] for provider in flows["m.login.sso"]["identity_providers"]] == ["Example account"]
+    assert "m.login.password" in flows
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_person_of_the_group_logs_in_at_the_provider(site: Cluster, authority: str) -> None:
+    status, location, page = browse(site, authority, "1001")
+    assert status in (200, 302), page
+    found = location or page
+    token = found.partition("loginToken=")[2].partition('"')[0].partition("&")[0]
+    assert token, found
+    status, session = ask(site, "POST", "v3/login", {"type": "m.login.token", "token": token})
+    assert (status, session["user_id"]) == (200, "@alice:example.com"), session
+    status, profile = ask(site, "GET", "v3/profile/@alice:example.com", token=session["access_token"])
+    assert (status, profile["displayname"]) == (200, "Alice Example")
+
+
+@pytest.mark.usefixtures("provider")
+@pytest.mark.parametrize("sub", ["1002", "1003"], ids=["another-group", "no-group"])
+def test_a_person_who_is_not_of_the_group_is_refused(site: Cluster, authority: str, sub: str) -> None:
+    status, location, page = browse(site, authority, sub)
+    assert "loginToken" not in location + page
+    assert "not authorised" in page.lower() or status == 403, page
+
+
+def test_the_provider_has_been_asked_with_the_secret_of_the_site(provider: Client) -> None:
+    assert "token request of matrix: known" in provider.output()
+    assert "unknown" not in provider.output()
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_person_of_the_directory_logs_in_and_is_asked_again_for_the_password(site: Cluster) -> None:
+    status, session = log_in(site, "bob", "bob-has-a-password")
+    assert (status, session["user_id"]) == (200, "@bob:example.com"), session
+    token = session["access_token"]
+    assert ask(site, "GET", "v3/profile/@bob:example.com", token=token)[1]["displayname"] == "Bob Example"
+    _, second = log_in(site, "bob", "bob-has-a-password")
+    # Served by device-lists, which asks the directory too.
+    status, asked = ask(site, "POST", "v3/delete_devices", {"devices": [second["device_id"]]}, token)
+    assert status == 401
+    for password, expected in (("wrong", 401), ("bob-has-a-password", 200)):
+        proof = {"type": "m.login.password", "session": asked["session"], "password": password}
+        proof["identifier"] = {"type": "m.id.user", "user": "bob"}
+        assert ask(site, "POST", "v3/delete_devices", {"devices": [second["device_id"]], "auth": proof}, token)[0] == expected
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("bob", "wrong"), ("bob", ""), ("eve", "eve-has-a-password"), ("nobody", "x"), ("b*", "bob-has-a-password")],
+    ids=["wrong-password", "no-password", "filtered", "unknown", "wildcard"],
+)
+def test_whom_the_directory_does_not_vouch_for_is_refused(site: Cluster, name: str, password: str) -> None:
+    status, answer = log_in(site, name, password)
+    assert status in (400, 403), answer
+    assert "access_token" not in answer
+
+
+@pytest.mark.usefixtures("directory")
+def test_an_account_of_the_homeserver_has_no_password_of_its_own(site: Cluster) -> None:
+    password = register(site, "carol")["carol"]
+    assert log_in(site, "carol", password)[0] == 403
+
+
+def test_only_who_asks_who_people_are_gets_out(site: Cluster, provider: Client, directory: Client) -> None:
+    assert provider.running()
+    assert directory.running()
+    connect = "import socket; socket.create_connection(({!r}, {}), 3)"
+    for pod, opened in (("client-reader-0", True), ("sso-login-0", True), ("account-data-0", False), ("event-persister-0", False)):
+        for host, port in ((PROVIDER, PROVIDER_PORT), (DIRECTORY, DIRECTORY_PORT)):
+            assert (site.exec(pod, ["python", "-c", connect.format(host, port)]).code == 0) is opened, (pod, host)
+
+
+def test_the_policies_refuse_nothing_else(site: Cluster) -> None:
+    tried = {"account-data-0", "event-persister-0"}
+    refused = [one for one in site.denied() if one.source not in tried and not one.source.startswith("client-")]
+    assert refused == []
