@@ -11,6 +11,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
+from main_instance.synapse.workers import MAIN, worker_types
 
 _OF_KUBERNETES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -132,6 +133,48 @@ def _logins(site: Site) -> Iterator[OptionError]:
     yield from _directories(site)
 
 
+def _homeserver(site: Site) -> Iterator[OptionError]:
+    options, service = site.homeserver, site.features.authentication_service
+    if service and options.password_policy:
+        yield OptionError(
+            "homeserver.password_policy",
+            "the Matrix Authentication Service has the passwords; write authentication_service: {extra: {passwords: {minimum_complexity: 3}}}",
+        )
+    for alias in options.auto_join_rooms:
+        if alias.partition(":")[2] != site.server_name:
+            yield OptionError("homeserver.auto_join_rooms", f"{alias} is another server's; give aliases that end in :{site.server_name}")
+    known = (MAIN, *(worker.name for worker in worker_types(authentication_service=service)))
+    for name, module in options.modules:
+        for process in module.processes:
+            if process not in known:
+                yield OptionError(
+                    f'homeserver.modules["{name}"].processes', f"{process} is no process of Synapse; there are {', '.join(known)}"
+                )
+
+
+def _application_services(site: Site) -> Iterator[OptionError]:
+    """Each has a registration, and pods that are not among the platform's own, which are closed."""
+    ours = {getattr(site.namespaces, field.name) for field in fields(Namespaces)}
+    for name, of in site.application_services:
+        key = f'application_services["{name}"]'
+        if of.given and (of.bot or of.users or of.aliases or of.ephemeral or of.rate_limited):
+            yield OptionError(
+                key, "with given: true its registration file says bot, users, aliases, rate_limited and ephemeral; remove them"
+            )
+        if not of.given and not of.bot:
+            yield OptionError(key, "has no bot; give the name of its account, e.g. bot: telegrambot")
+        if of.pods and of.cidrs:
+            yield OptionError(f"{key}.cidrs", "are addresses of one outside the cluster, and this one has pods in it; remove one of both")
+        if of.pods and of.pods.namespace in ours:
+            yield OptionError(
+                f"{key}.pods.namespace", f"{of.pods.namespace} is the platform's own, which is closed; give it one of its own"
+            )
+        if of.pods and not of.pods.labels:
+            yield OptionError(
+                f"{key}.pods.labels", "are none, which would be every pod of the namespace; name those of the application service"
+            )
+
+
 def _directories(site: Site) -> Iterator[OptionError]:
     ldap = site.login.ldap
     if not ldap:
@@ -157,4 +200,6 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _sizes,
     _scanned_files,
     _logins,
+    _homeserver,
+    _application_services,
 )

@@ -462,7 +462,7 @@ _SECRET_OPTION = re.compile(
 """How options of other programs are called whose value is a secret: by their last word, so that lifetimes and paths of secrets are none."""
 
 
-def _holds_secret(key: str, node: ScalarNode) -> bool:
+def _holds_secret(key: str, node: Node) -> bool:
     return node.tag == f"{_TAG}str" and bool(
         node.value and (_SECRET_OPTION.search(re.sub(r"\[[0-9]+\]$", "", key)) or _may_be_secret(node.value))
     )

@@ -17,6 +17,7 @@ from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
+from main_instance.application_services.options import ApplicationServices
 from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.calls.options import CallsOptions
 from main_instance.element_web.options import ElementOptions
@@ -108,6 +109,9 @@ class Site:
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
     login: LoginOptions = section(LoginOptions)
+    application_services: ApplicationServices = option(
+        (), "Bridges and bots, each by a name. Synapse knows them by a registration, whose tokens are made.", otherwise="none"
+    )
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
     authentication_service: AuthenticationServiceOptions = section(

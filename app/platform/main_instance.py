@@ -7,6 +7,7 @@ from app.site import Site
 from infrastructure.ingress.options import TlsSource
 from kit.installation import Installation
 from kit.place import Place
+from main_instance.application_services.configuration import pods_of
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
 from main_instance.coturn.component import Coturn, RelaySpec
@@ -21,7 +22,7 @@ from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.sygnal.component import Sygnal
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
-from main_instance.synapse.configuration import HomeserverSpec
+from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
@@ -69,6 +70,7 @@ def main_instance(
             ),
             server_name=site.domain_host if site.well_known.publish else None,
             administration=_administration(site),
+            bridges=tuple(pods for name, of in site.application_services if (pods := pods_of(name, of))),
         ),
     )
     if features.calls:
@@ -110,7 +112,8 @@ def _homeserver(
         registration=site.registration,
         options=site.homeserver,
         login=site.login,
-        modules=(antivirus.scanning.module,) if antivirus else (),
+        application_services=site.application_services,
+        modules=(*chosen_modules(site.homeserver), *((antivirus.scanning.module,) if antivirus else ())),
         federation=site.federation if site.features.federation else None,
         old_signing_keys=site.old_signing_keys,
         turn=turn.uris if turn else (),
@@ -130,6 +133,8 @@ def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstrea
         upstreams=beside,
         ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
         federation=site.features.federation,
+        logins_per_minute=site.homeserver.rate_limits.logins_per_minute,
+        bridges=any(of.pods for _, of in site.application_services),
         well_known=_well_known(site) if site.well_known.publish else None,
     )
 

@@ -259,6 +259,18 @@ UserId = Annotated[
         read=_port_in_range,
     ),
 ]
+RoomAlias = Annotated[
+    str,
+    Text(
+        "the alias of a room",
+        rf"#[!-9;-~]+:{_HOST}(:{_PORT})?",
+        "#hall:example.com",
+        max_length=255,
+        mistakes={"![^:]+(:.*)?": "is the id of a room"},
+        mend=lambda text: text if text.startswith("#") else f"#{text}",
+        read=_port_in_range,
+    ),
+]
 Email = Annotated[
     str,
     Text(
@@ -390,6 +402,13 @@ Bucket = Annotated[
     Text("a bucket name of 3 to 63 lower-case letters, digits and hyphens", "[a-z0-9][-a-z0-9]{1,61}[a-z0-9]", "matrix-media", mend=_lower),
 ]
 Region = Annotated[str, Text("a region name", "[a-z0-9]+(-[a-z0-9]+)*", "us-east-1", max_length=63)]
+Labels = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("a label", rf"({_HOST}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?", "app.kubernetes.io/name", max_length=317),
+        value=Text("the value of a label", "([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", "bridge"),
+    ),
+]
 Annotations = Annotated[
     tuple[tuple[str, str], ...],
     Entries(

@@ -40,8 +40,22 @@ SITES = {
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
     "a dark client, a store of its own": "element: {theme: dark}\nsecrets: {provider: external, store: {name: vault, kind: SecretStore}}\n",
     "authentication service": "features: {authentication_service: true}\n",
-    "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n"
-    "cluster: {pod_cidrs: [10.42.0.0/16]}\n",
+    "identity providers of the service": (
+        "features: {authentication_service: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}\n"
+        "authentication_service: {extra: {branding: {service_name: Example}}, extra_secret: true}\n"
+        "login: {ca_secret: corporate-ca, providers: {corporate: {issuer: 'https://id.example.com', client_id: matrix}}}\n"
+    ),
+    "identity providers alone": (
+        "login:\n  passwords: false\n  ca_secret: corporate-ca\n  providers:\n"
+        "    corporate: {issuer: 'https://id.example.com', client_id: matrix, existing_accounts: true, cidrs: [192.0.2.8/32]}\n"
+    ),
+    "a directory": (
+        "login: {ldap: {servers: ['ldap://ldap.example.com'], start_tls: true, cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"
+    ),
+    "Active Directory": (
+        "login: {ldap: {servers: ['ldaps://ad.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com', active_directory: true,\n"
+        "  default_domain: example.com, bind_dn: 'cn=matrix,dc=example,dc=com', attributes: {user: userPrincipalName}}}\n"
+    ),
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",

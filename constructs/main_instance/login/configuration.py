@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from kit.merging import with_extra
 from kit.network import External
-from main_instance.login.options import LdapOptions, LoginOptions, ProviderOptions
+from main_instance.login.options import DIRECTORY, IDENTITY_PROVIDERS, LdapOptions, LoginOptions, ProviderOptions
 
 Config = dict[str, Any]
 
@@ -64,15 +64,15 @@ def ldap_module(ldap: LdapOptions, folder: str, authority: str | None) -> Config
 
 def provider_ways(login: LoginOptions) -> Iterator[External]:
     """Where the providers are."""
-    for name, of in login.providers:
-        yield External(f"identity provider {name}", (urlsplit(of.issuer).port or 443,), of.cidrs, public=not of.cidrs)
+    for _, of in login.providers:
+        yield External(IDENTITY_PROVIDERS, (urlsplit(of.issuer).port or 443,), of.cidrs, public=not of.cidrs)
 
 
 def ldap_ways(login: LoginOptions) -> Iterator[External]:
     """Where the directory is."""
     if login.ldap:
         urls = list(map(urlsplit, login.ldap.servers))
-        yield External("ldap", tuple(dict.fromkeys(url.port or _LDAP_PORTS[url.scheme] for url in urls)), login.ldap.cidrs)
+        yield External(DIRECTORY, tuple(dict.fromkeys(url.port or _LDAP_PORTS[url.scheme] for url in urls)), login.ldap.cidrs)
 
 
 def _for_synapse(name: str, of: ProviderOptions, secret: str) -> Config:

@@ -8,6 +8,9 @@ from attrs import frozen
 from kit.formats import Cidr, HttpsUrl, LdapUrl, Line, Name
 from kit.options import Entries, Free, Items, Section, Settings, Text, option, required, section
 
+IDENTITY_PROVIDERS, DIRECTORY = "identity-providers", "directory"
+"""What the ways out to them are called."""
+
 _CLAIM = Text("a claim", r"[A-Za-z0-9_.:/-]{1,200}", "preferred_username")
 _ATTRIBUTE = Text("an attribute", "[A-Za-z][A-Za-z0-9-]{0,60}", "uid")
 Claim = Annotated[str, _CLAIM]

@@ -11,6 +11,7 @@ from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scra
 from kit.quantities import Bytes, Resources, gib, mib, millicores
 from kit.secrets import Change, Form, Given, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
+from main_instance.application_services import configuration as application_services
 from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
 from main_instance.login.options import LoginOptions
 from main_instance.synapse import process
@@ -31,7 +32,7 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.fleet import Fleet
 from main_instance.synapse.worker_type import Listener, WorkerType
-from main_instance.synapse.workers import AUTHENTICATING, MAIN
+from main_instance.synapse.workers import AUTHENTICATING, CALLING_APPLICATION_SERVICES, MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
@@ -39,6 +40,8 @@ HEALTH = Port("health", HEALTH_PORT)
 METRICS = Port("metrics", METRICS_PORT)
 _METRICS_PATH = "/_synapse/metrics"
 
+EXTRA, MODULE = "synapse-extra", "synapse-module"
+"""The Secret with options of the site's own, and how those of modules begin."""
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
 MEDIA_CACHE = gib(10)
@@ -60,6 +63,7 @@ CHANGES = {
     "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
 }
 """Of the keys of its Secret."""
+NEW_EXTRA = Change("It is configuration.", "Restart Synapse.")
 NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart Synapse.")
 NEW_LDAP_PASSWORD = Change("Nobody logs in by the directory until both sides have the new one.", "Restart Synapse.")
 
@@ -114,6 +118,9 @@ class Synapse(Component):
         self.secret(_secret(self.name, self.namespace), CHANGES)
         if spec.turn_secret:
             self.secret(SecretSpec(TURN, self.namespace, {"shared_secret": Shared(spec.turn_secret)}))
+        if spec.homeserver.options.extra_secret:
+            given = Given("Further options of Synapse, whose sections replace all others: a YAML file")
+            self.secret(SecretSpec(EXTRA, self.namespace, {"extra.yaml": given}), {"extra.yaml": NEW_EXTRA})
         self._homeserver = self.config(
             f"{self.name}-homeserver",
             {"homeserver.yaml": yaml_text(homeserver_config(spec.homeserver)), "log.yaml": yaml_text(log_config())},
@@ -138,10 +145,18 @@ class Synapse(Component):
             self.connect(self.pods, spec.homeserver.authentication)
         else:
             self._ask_who_people_are(spec.homeserver.login)
+        self._call_application_services(spec.homeserver)
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    def _call_application_services(self, homeserver: HomeserverSpec) -> None:
+        """Their registrations, and the ways to them."""
+        for name, of in homeserver.application_services:
+            self.secret(*application_services.registration_secret(name, of, homeserver.server_name, self.namespace))
+            for caller in sorted(CALLING_APPLICATION_SERVICES):
+                self.connect(self.pods_of(caller), application_services.way(name, of))
 
     def _ask_who_people_are(self, login: LoginOptions) -> None:
         """The Secrets by which identity providers and the directory know the homeserver, and the ways to them."""
@@ -202,7 +217,7 @@ class Synapse(Component):
         return (
             Container(
                 name="media-cache",
-                image=image("synapse"),
+                image=image("synapse", self._spec.homeserver.options.image),
                 command=start.command,
                 args=start.args,
                 mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
@@ -228,7 +243,8 @@ class Synapse(Component):
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
-        start = process.start(worker=worker is not None)
+        options, name = spec.homeserver.options, worker.name if worker else MAIN
+        start = process.start(worker=worker is not None, extra=options.extra_secret)
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -242,6 +258,14 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
+        if options.extra_secret:
+            mounts.append(Mount(SecretFiles(EXTRA, items=(("extra.yaml", "extra.yaml"),)), process.EXTRA.rpartition("/")[0]))
+        for module, of in options.modules:
+            if of.secret and (not of.processes or name in of.processes):
+                mounts.append(Mount(SecretFiles(f"{MODULE}-{module}"), f"{process.MODULES_FOLDER}/{module}"))
+        for service, _ in spec.homeserver.application_services:
+            secret, file = application_services.secret_name(service), application_services.REGISTRATION
+            mounts.append(Mount(SecretFiles(secret, items=((file, file),)), f"{process.APPLICATION_SERVICES_FOLDER}/{secret}"))
         if spec.turn_secret:
             mounts.append(Mount(SecretFiles(TURN, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"))
         if spec.authentication:
@@ -256,7 +280,7 @@ class Synapse(Component):
             mounts.append(_token(spec.scanning.token, process.SCAN_WORKER_TOKEN))
             if spec.scanning.administrator:
                 mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
-        if not spec.authentication and (worker.name if worker else MAIN) in AUTHENTICATING:
+        if not spec.authentication and name in AUTHENTICATING:
             files_of_login, environment = _login(spec.homeserver.login)
             mounts += files_of_login
             env |= environment
@@ -273,7 +297,7 @@ class Synapse(Component):
                 env["AWS_CA_BUNDLE"] = "/secrets/media-ca/ca.crt"
         return Container(
             name="synapse",
-            image=image("synapse"),
+            image=image("synapse", options.image),
             command=start.command,
             args=start.args,
             ports=ports,

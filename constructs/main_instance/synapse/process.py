@@ -18,8 +18,14 @@ AUTHENTICATION_SECRET = f"{AUTHENTICATION_FOLDER}/secret"
 """What Synapse and the Matrix Authentication Service know of each other, where a site has that service."""
 PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"
 """The database's password file as it comes from its Secret."""
+MODULES_FOLDER = "/secrets/modules"
+"""A folder for each Secret that a module reads."""
+EXTRA = "/secrets/extra/extra.yaml"
+"""Options of the site's own with secrets in them, where it has such: read last."""
 LOGIN_FOLDER = "/secrets/login"
 """A folder for each Secret of an identity provider, of the directory, and of their authority."""
+APPLICATION_SERVICES_FOLDER = "/secrets/application-services"
+"""A folder for each Secret with a registration."""
 LOGIN_AUTHORITY = f"{LOGIN_FOLDER}/authority/ca.crt"
 SCAN_WORKER_TOKEN = "/secrets/scan-worker/token"
 ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
@@ -48,8 +54,8 @@ class Start:
     args: tuple[str, ...]
 
 
-def start(*, worker: bool) -> Start:
-    """Start main or a worker. The environment gives POD_NAME, which is a worker's name.
+def start(*, worker: bool, extra: bool = False) -> Start:
+    """Start main or a worker, with or without the file EXTRA. The environment gives POD_NAME, which is a worker's name.
 
     Two things cannot be mounted as they must be. libpq ignores a password file that others may read, and a Secret's files are
     readable by the pod's group. And Synapse takes its name from a configuration file alone, which here is one line of each pod's own.
@@ -60,8 +66,11 @@ def start(*, worker: bool) -> Start:
     if worker:
         lines.append(f'echo "worker_name: $POD_NAME" > {_NAME_FILE}')
         files.append(_NAME_FILE)
+    if extra:
+        files.append(EXTRA)
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
-    lines.append(f"exec python -m {module} --no-secrets-in-config {' '.join(f'-c {path}' for path in files)}")
+    strict = "" if extra else "--no-secrets-in-config "
+    lines.append(f"exec python -m {module} {strict}{' '.join(f'-c {path}' for path in files)}")
     return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))
 
 

@@ -356,6 +356,13 @@ AUTHENTICATING = serving(
 )
 """The processes that find out who somebody is: they know the identity providers, and ask these and the directory."""
 
+CALLING_APPLICATION_SERVICES = frozenset({APPSERVICE.name}) | serving(
+    # A question about an alias goes to whom its name belongs, wherever it is asked (synapse/handlers/directory.py).
+    *(f"/_matrix/client/v3/{path}" for path in ("directory/room/ALIAS", "join/ALIAS", "createRoom", "thirdparty/protocols")),
+    *("/_matrix/client/v1/room_summary/ALIAS", "/_matrix/client/v1/appservice/ID/ping", "/_matrix/federation/v1/query/directory"),
+)
+"""The processes that call application services: what is sent to them goes out from one, questions are asked by whom they are put to."""
+
 
 def worker_types(*, authentication_service: bool) -> tuple[WorkerType, ...]:
     """The worker types of a homeserver. With the Matrix Authentication Service, Synapse itself has no single sign-on."""
