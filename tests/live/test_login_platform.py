@@ -146,7 +146,7 @@ def authority(certificates: dict[str, tuple[str, str, str]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(certificates: dict[str, tuple[str, str, str]], authority: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def site(authority: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     installed("slapd")
     folder: Path = tmp_path_factory.mktemp("login")
     write(folder, compile_site(parse_site(SITE), profiles()[:1]))

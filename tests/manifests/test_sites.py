@@ -56,6 +56,20 @@ SITES = {
         "login: {ldap: {servers: ['ldaps://ad.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com', active_directory: true,\n"
         "  default_domain: example.com, bind_dn: 'cn=matrix,dc=example,dc=com', attributes: {user: userPrincipalName}}}\n"
     ),
+    "bridges": (
+        "application_services:\n"
+        "  telegram: {url: 'http://telegram.bridges.svc:29317', bot: telegrambot, users: ['telegram_.*'], aliases: ['telegram_.*'],\n"
+        "    ephemeral: true, rate_limited: true, pods: {namespace: bridges, labels: {app: telegram}}}\n"
+        "  far: {url: 'https://far.example.com', given: true, cidrs: [192.0.2.9/32]}\n"
+    ),
+    "a homeserver of its own": (
+        "homeserver:\n  encryption: all\n  auto_join_rooms: ['#hall:example.com']\n"
+        "  password_policy: {minimum_length: 12, digit: true, symbol: true, lower_case: true, upper_case: true}\n"
+        "  server_notices: {account: notices}\n  rate_limits: {logins_per_minute: 5000, messages: {per_second: 0.5, burst: 20}}\n"
+        "  modules: {invites: {path: synapse_invites.Module, config: {mode: strict}, processes: [main, event-creator], secret: true}}\n"
+        "  image: registry.example.com/own-synapse:1\n  extra: {max_avatar_size: 10M}\n  extra_secret: true\n"
+    ),
+    "encrypted rooms": "homeserver: {encryption: invite}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
