@@ -19,8 +19,10 @@ PROVIDER = "login: {providers: {corporate: {issuer: 'https://id.example.com:8443
 NEAR = "login: {providers: {corporate: {issuer: 'https://id.example.com:8443', client_id: matrix, cidrs: [192.0.2.0/24]}}}"
 DIRECTORY = "login: {ldap: {servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.0/24], base: 'dc=example,dc=com'}}"
 SERVICE = "features: {authentication_service: true}"
-BRIDGE = "application_services: {telegram: {url: 'http://telegram.bridges.svc:80', bot: telegrambot,"
-    " pods: {namespace: bridges, labels: {app: telegram}}}"
+BRIDGE = (
+    "application_services: {telegram: {url: 'http://telegram.bridges.svc:80', bot: telegrambot,"
+    " pods: {namespace: bridges, labels: {app: telegram}}}}"
+)
 FAR = "application_services: {far: {url: 'https://far.example.com', bot: far, cidrs: [192.0.2.0/24]}}"
 THERE = Address("there", (ip_address("192.0.2.7"),))
 ELSEWHERE = Address("elsewhere", (ip_address("10.0.0.9"),))
