@@ -535,7 +535,7 @@ def _hint(kind: Text, node: Node, key: str) -> str:
 def _wanted(option: Option) -> str:
     """How to write an option that is missing."""
     match option.kind:
-        case Text() as kind:
+        case Text() | Number() as kind:
             return f"give {kind.noun}, e.g. {option.name}: {kind.example}"
         case Section() as section:
             required = ", ".join(part.name for part in section.options if part.required)
