@@ -148,6 +148,7 @@ def _well_known(site: Site) -> WellKnown:
         delegated_to=f"{hosts.matrix}:443" if features.federation or features.calls else None,
         livekit_service_url=f"https://{hosts.rtc}" if features.calls else None,
         issuer=f"https://{hosts.auth}/" if features.authentication_service else None,
+        client=site.well_known.client,
     )
 
 

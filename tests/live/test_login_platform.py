@@ -1,6 +1,6 @@
-"""Login as a site chooses it: an identity provider, and a directory, each a real server outside the cluster, asked through the policies.
+"""Login and bridges as a site chooses them: an identity provider and a directory outside the cluster, and a bridge in a namespace of its own.
 
-Of Synapse there are the processes that find out who somebody is, and those that they need.
+Each is a real server, reached through the policies. Of Synapse there are the processes that they have to do with, and those that these need.
 """
 
 import base64
@@ -47,7 +47,15 @@ login:
     base: ou=people,dc=example,dc=org
     bind_dn: cn=matrix,dc=example,dc=org
     filter: (employeeType=staff)
+application_services:
+  echo:
+    url: http://echo.bridges.svc:29330
+    bot: echobot
+    users: [echo_.*]
+    pods: {{namespace: bridges, labels: {{app: echo}}}}
 """
+BRIDGE = Place("bridges", {"app": "echo"}, host="echo.bridges.svc.cluster.local")
+BRIDGES = "http://haproxy.matrix.svc.cluster.local:8010"
 PEOPLE = {
     "1001": {"preferred_username": "alice", "name": "Alice Example", "email": "alice@example.org", "groups": ["matrix-users"]},
     "1002": {"preferred_username": "mallory", "name": "Mallory Example", "groups": ["guests"]},
@@ -89,7 +97,7 @@ userPassword: eve-has-a-password
 """
 PROCESSES = {
     *("synapse", "sso-login", "client-reader", "event-creator", "device-lists", "account-data", "event-persister", "encryption"),
-    *("haproxy", "redis", "redis-proxy"),
+    *("appservice", "haproxy", "redis", "redis-proxy"),
 }
 
 # As a browser would: the log-in of a person at a provider, whose certificate is that of an authority of the site. The answer is where
@@ -275,6 +283,51 @@ def test_whom_the_directory_does_not_vouch_for_is_refused(site: Cluster, name: s
 def test_an_account_of_the_homeserver_has_no_password_of_its_own(site: Cluster) -> None:
     password = register(site, "carol")["carol"]
     assert log_in(site, "carol", password)[0] == 403
+
+
+@pytest.fixture(scope="module")
+def bridge(site: Cluster) -> Iterator[Client]:
+    """The bridge, with the tokens that the generator has made."""
+    tokens = {key: value.decode() for key, value in site.secret("application-service-echo").items() if key.endswith("_token")}
+    given = {"server": BRIDGES, "domain": "example.com", "id": "echo", "bot": "echobot", "ghost": "echo", "port": 29330, **tokens}
+    program = site.launch(["python", "-m", "tests.live.counterparts.bridge"], BRIDGE, given=json.dumps(given))
+    wait_for(lambda: "ready" in program.output() or not program.running(), 60, "the bridge to listen")
+    yield program
+    program.signal(15)
+    program.wait(20)
+
+
+@pytest.mark.usefixtures("directory")
+def test_what_is_said_in_a_room_of_the_bridge_is_said_there_again_by_a_user_of_the_bridge(site: Cluster, bridge: Client) -> None:
+    token = log_in(site, "bob", "bob-has-a-password")[1]["access_token"]
+    status, room = ask(site, "POST", "v3/createRoom", {"invite": ["@echobot:example.com"], "preset": "public_chat"}, token)
+    assert status == 200, room
+    wait_for(lambda: f"joined {room['room_id']}" in bridge.output(), 60, "the bridge to join")
+    path = f"v3/rooms/{room['room_id']}/send/m.room.message/1"
+    assert ask(site, "PUT", path, {"msgtype": "m.text", "body": "hello"}, token)[0] == 200
+
+    def heard() -> list[tuple[str, str]]:
+        _, found = ask(site, "GET", f"v3/rooms/{room['room_id']}/messages?dir=b&limit=20", token=token)
+        return [(event["sender"], event["content"]["body"]) for event in found["chunk"] if event["type"] == "m.room.message"]
+
+    wait_for(lambda: ("@echo_bob:example.com", "hello, hello") in heard(), 60, "the echo")
+
+
+def test_a_bridge_has_its_own_door_and_no_other(site: Cluster) -> None:
+    connect = "import socket; socket.create_connection(('haproxy.matrix.svc.cluster.local', {}), 3)"
+    reached = {port: site.run(["python", "-c", connect.format(port)], BRIDGE).code == 0 for port in (8008, 8009, 8010)}
+    assert reached == {8008: False, 8009: False, 8010: True}
+    stranger = Place("bridges", {"app": "other"})
+    assert site.run(["python", "-c", connect.format(8010)], stranger).code != 0
+    administration = "import requests; print(requests.get({!r}, timeout=20).status_code)".format(
+        f"{BRIDGES}/_synapse/admin/v1/server_version"
+    )
+    assert site.run(["python", "-c", administration], BRIDGE).check().output.strip() == "404"
+
+
+def test_people_are_kept_from_the_names_of_the_bridge(site: Cluster) -> None:
+    status, answer = ask(site, "GET", "v3/register/available?username=echo_somebody")
+    assert (status, answer["errcode"]) == (400, "M_EXCLUSIVE")
 
 
 def test_only_who_asks_who_people_are_gets_out(site: Cluster, provider: Client, directory: Client) -> None:

@@ -72,6 +72,8 @@ SITES = {
     "encrypted rooms": "homeserver: {encryption: invite}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
+    "what else clients are told": "well_known: {client: {io.element.e2ee: {default: true}}}\nelement: {config: {default_country_code: DE}}\n",
+    "LiveKit's own options": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
     "no network policies": "network_policies: false\nfeatures: {li: true}\n",

@@ -157,7 +157,7 @@ def test_an_upload_is_answered_only_when_it_is_in_the_bucket() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    login = evolve(LOGIN, ldap=evolve(LOGIN.ldap, bind_dn="cn=matrix"))
+    login = evolve(LOGIN, ldap=evolve(DIRECTORY, bind_dn="cn=matrix"))
     spec = evolve(FEDERATING, turn=("turn:x",), calls_host="rtc.example.org", login=login)
     shards = shard_config(topology({worker.name: 1 for worker in WORKER_TYPES}), str)
     for config in (homeserver_config(spec), shards, main_config(spec), *(worker_config(worker, spec) for worker in WORKER_TYPES)):
@@ -234,10 +234,11 @@ def test_a_limit_of_the_site_replaces_one_limit_and_no_other() -> None:
     assert {name for name in after if after[name] != before[name]} == {"rc_login"}
 
 
+DIRECTORY = LdapOptions(servers=("ldaps://ldap.example.com",), cidrs=("192.0.2.7/32",), base="dc=example,dc=com")
 LOGIN = LoginOptions(
     passwords=False,
     providers=(("corporate", ProviderOptions(issuer="https://id.example.com", client_id="matrix")),),
-    ldap=LdapOptions(servers=("ldaps://ldap.example.com",), cidrs=("192.0.2.7/32",), base="dc=example,dc=com"),
+    ldap=DIRECTORY,
 )
 
 

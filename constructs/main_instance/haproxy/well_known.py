@@ -9,9 +9,17 @@ from typing import Any
 
 from attrs import field, frozen
 
+from kit.merging import with_extra
+from kit.options import Settings
 from main_instance.haproxy.options import Contact, Support
 
 Document = dict[str, Any]
+
+_USE = {
+    "m.homeserver": "hosts.matrix",
+    "org.matrix.msc2965.authentication": "features.authentication_service",
+    "org.matrix.msc4143.rtc_foci": "features.calls",
+}
 
 
 @frozen
@@ -28,10 +36,12 @@ class WellKnown:
     delegated_to: str | None = None
     livekit_service_url: str | None = None
     issuer: str | None = None
+    client: Settings = field(factory=Settings)
+    """What the site says to clients besides."""
 
     @property
     def documents(self) -> dict[str, Document]:
-        """Name below `/.well-known/matrix/` to what is there; what would be empty is absent."""
+        """Name below `/.well-known/matrix/` to what is there; what would be empty is absent. Raises OptionError for what is set twice."""
         documents: dict[str, Document] = {"client": {"m.homeserver": {"base_url": self.homeserver}}}
         if self.livekit_service_url:
             foci = [{"type": "livekit", "livekit_service_url": self.livekit_service_url}]
@@ -40,6 +50,7 @@ class WellKnown:
         if self.issuer:
             # MSC2965 in its first form; clients that ask the homeserver itself (/auth_metadata) do not need it.
             documents["client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
+        documents["client"] = with_extra(documents["client"], self.client, "well_known.client", _USE)
         if self.delegated_to:
             documents["server"] = {"m.server": self.delegated_to}
         contacts = [*_contact("m.role.admin", self.support.admin), *_contact("m.role.security", self.support.security)]

@@ -19,7 +19,6 @@ def main() -> None:
     key.write_text(given["key"])
     provider = app(user_claims=[User(sub=name, claims=claims) for name, claims in given["people"].items()])
 
-    @provider.before_request
     def know_the_client() -> Response | None:
         if request.path != "/oauth2/token":
             return None
@@ -28,6 +27,7 @@ def main() -> None:
         print(f"token request of {said.username if said else 'nobody'}: {'known' if known else 'unknown'}", flush=True)
         return None if known else Response('{"error": "invalid_client"}', 401, content_type="application/json")
 
+    provider.before_request(know_the_client)
     print("ready", flush=True)
     provider.run("0.0.0.0", given["port"], ssl_context=(str(certificate), str(key)), use_reloader=False)
 
