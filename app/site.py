@@ -17,6 +17,7 @@ from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
+from kit.placement import Placements
 from main_instance.application_services.options import ApplicationServices
 from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.calls.options import CallsOptions
@@ -91,6 +92,11 @@ class Site:
         "Whether nothing may talk to anything but as the components declare, in both directions. `false`: there is no NetworkPolicy at all, "
         "for a cluster whose network plugin knows none or that keeps its own.",
     )
+    placement: Placements = option(
+        (),
+        "Where pods run and what they get, by the name of a component, such as `synapse`, or of one workload, such as `synchrotron`.",
+        otherwise="as the platform and the profile say",
+    )
     storage_classes: StorageClasses = section(StorageClasses)
     storage_sizes: StorageSizes = section(StorageSizes)
     ingress: IngressOptions = section(IngressOptions)
@@ -134,7 +140,7 @@ class Site:
     @property
     def facts(self) -> Facts:
         """What every component may ask."""
-        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes)
+        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes, self.placement)
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

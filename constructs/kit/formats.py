@@ -9,7 +9,7 @@ from attrs import frozen
 
 from kit.network import PortRange
 from kit.options import Entries, Text
-from kit.quantities import Bytes, parse_bytes
+from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
 _HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?"  # the last label starts with a letter: this is no IPv4 address
@@ -346,6 +346,18 @@ def _size(example: str) -> Text:
 
 VolumeSize = Annotated[Bytes, _size("100Gi")]
 FileSize = Annotated[Bytes, _size("100Mi")]
+MemoryAmount = Annotated[Bytes, _size("512Mi")]
+CpuAmount = Annotated[
+    Cpu,
+    Text(
+        "an amount of processors, or of thousandths of one",
+        "[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}",
+        "250m",
+        mistakes={"[0-9]+[.][0-9]+": "is a fraction"},
+        mend=lambda text: f"{int(float(text) * 1000)}m" if re.fullmatch(r"[0-9]+[.][0-9]+", text) else text,
+        read=parse_cpu,
+    ),
+]
 Schedule = Annotated[
     str,
     Text(

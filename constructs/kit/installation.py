@@ -34,6 +34,8 @@ class Declarations:
     """Metrics that pods offer."""
     state: list[tuple[str, State]] = Factory(list)
     """Component, and what it keeps."""
+    workloads: set[str] = Factory(set)
+    """Components and workloads, by the names by which a site can say where they run."""
 
 
 class Installation(Chart):
