@@ -12,7 +12,7 @@ from overlays import profiles
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
 DOORS = {
-    "homeserver.extra": ("homeserver: {{extra: {}}}", "synapse/homeserver.yaml", "caches", "server_name"),
+    "homeserver.extra": ("homeserver: {{extra: {}}}", "synapse/homeserver.yaml", "presence", "server_name"),
     "element.config": ("element: {{config: {}}}", "element-web/config.json", "setting_defaults", "brand"),
     "calls.livekit": ("features: {{calls: true}}\ncalls: {{livekit: {}}}", "livekit/config.yaml", "rtc", "port"),
     "well_known.client": ("well_known: {{client: {}}}", "haproxy/well-known-client.json", "m.homeserver", "m.homeserver"),
