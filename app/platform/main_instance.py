@@ -169,11 +169,14 @@ def _authentication_service(
         database_connections=profile.synapse.connections.light,
         registration=site.registration,
         login=site.login,
+        administration=bool(site.ingress.admin_source_ranges),
         extra=site.authentication_service.extra,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
     )
-    spec = AuthenticationSpec(configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas)
+    spec = AuthenticationSpec(
+        configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas, _administration(site)
+    )
     return AuthenticationService(installation, place, spec)
 
 

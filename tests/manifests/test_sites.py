@@ -90,6 +90,7 @@ SITES = {
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
+    "administration of the service": "features: {authentication_service: true}\ningress: {admin_source_ranges: [192.0.2.0/24]}\n",
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
 RULES = [
@@ -182,6 +183,7 @@ def test_the_administration_is_published_to_named_addresses_only(built: dict[str
         return {path["path"]: path["backend"]["service"]["port"]["number"] for path in found}
 
     assert paths("administration") == {"/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
+    assert paths("administration of the service") == paths("administration") | {"/api/admin": 8082}
     assert paths("minimal") == {}
     for name in ("admin-sources", "admin-client-sources"):
         sources = built["administration"][ObjectId("Middleware", "matrix", name)]["spec"]["ipAllowList"]

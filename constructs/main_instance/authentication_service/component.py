@@ -12,6 +12,7 @@ from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import HEX, Change, Form, Given, RandomText, Recipe, RsaPrivateKey, SecretSpec
 from kit.text import yaml_text
 from main_instance.authentication_service.configuration import (
+    ADMINISTRATION_PORT,
     DATABASE_AUTHORITY,
     DATABASE_PASSWORD,
     ENCRYPTION_KEY,
@@ -26,6 +27,7 @@ from main_instance.authentication_service.configuration import (
     service_config,
 )
 from main_instance.authentication_service.options import AuthenticationServiceOptions
+from main_instance.haproxy.component import Administration
 from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, provider_ways, secret_name
 from main_instance.login.options import ProviderOptions
 from main_instance.synapse.worker_type import Route
@@ -33,6 +35,7 @@ from main_instance.synapse.worker_type import Route
 NAME = "matrix-authentication-service"
 PUBLIC = Port("http", PUBLIC_PORT)
 INTERNAL = Port("internal", INTERNAL_PORT)
+ADMINISTRATION = Port("administration", ADMINISTRATION_PORT)
 
 CONFIGURATION = "/etc/matrix-authentication-service/config.yaml"
 EXTRA_FOLDER = "/secrets/extra-configuration"
@@ -62,13 +65,17 @@ NEW_EXTRA = Change("It is configuration.", "Restart `matrix-authentication-servi
 
 @frozen
 class AuthenticationSpec:
-    """The service as it is deployed. `homeserver`: where it calls Synapse. There are as many replicas as proxies in front of Synapse."""
+    """The service as it is deployed. `homeserver`: where it calls Synapse. There are as many replicas as proxies in front of Synapse.
+
+    `administration`: where administrators find its API, and from where they may come.
+    """
 
     configuration: ServiceSpec
     options: AuthenticationServiceOptions
     host: Host
     homeserver: Endpoint
     replicas: int
+    administration: Administration | None = None
 
 
 class AuthenticationService(Component):
@@ -84,7 +91,7 @@ class AuthenticationService(Component):
         super().__init__(installation, NAME, place)
         self.secret_name = self.secret(_secret(self.namespace), CHANGES).name
         files = self.config(f"{self.name}-config", {"config.yaml": yaml_text(service_config(spec.configuration))})
-        database = spec.configuration.database
+        database, administration = spec.configuration.database, (ADMINISTRATION,) if spec.administration else ()
         mounts = [
             Mount(files, CONFIGURATION.rpartition("/")[0]),
             Mount(SecretFiles(self.secret_name, tuple((key, key) for key in (ENCRYPTION_KEY, SIGNING_KEY, SHARED_SECRET))), SECRETS_FOLDER),
@@ -112,7 +119,7 @@ class AuthenticationService(Component):
             name=NAME,
             image=image(NAME),
             args=("server",),
-            ports=(PUBLIC, INTERNAL),
+            ports=(PUBLIC, INTERNAL, *administration),
             mounts=tuple(mounts),
             env=env,
             # It listens when the database is migrated.
@@ -126,11 +133,15 @@ class AuthenticationService(Component):
         # After the signal it finishes its requests for up to a minute (crates/cli/src/lifecycle.rs).
         pod = PodSpec(containers=(container,), grace_seconds=75)
         service = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.replicas)
-        listening = self.service("service.yaml", self.name, service, {"http": PUBLIC_PORT, "internal": INTERNAL_PORT})
+        ports = {port.name: port.number for port in (PUBLIC, INTERNAL, *administration)}
+        listening = self.service("service.yaml", self.name, service, ports)
         self.http, self.health = listening.endpoint("http"), listening.endpoint("internal")
         self.connect(self.pods, database.endpoint, spec.homeserver, *provider_ways(login))
         self.offers_metrics(self.pods, INTERNAL)
         self.expose(NAME, spec.host, self.http)
+        if spec.administration:
+            host, sources = spec.administration.host, spec.administration.allowed_sources
+            self.expose(f"{NAME}-admin", host, listening.endpoint(ADMINISTRATION.name), ("/api/admin",), sources)
 
     def _client_secret(self, name: str, of: ProviderOptions) -> str:
         """The Secret by which an identity provider knows the service."""

@@ -21,6 +21,8 @@ PUBLIC_PORT = 8080
 """People and clients, and Synapse's questions about tokens."""
 INTERNAL_PORT = 8081
 """`/health`, which asks the database, and `/metrics`."""
+ADMINISTRATION_PORT = 8082
+"""The administration API (`/api/admin/`), where a site lets administrators in."""
 
 SECRETS_FOLDER = "/secrets/authentication-service"
 ENCRYPTION_KEY, SIGNING_KEY, SHARED_SECRET = "encryption", "rsa.pem", "homeserver"
@@ -69,6 +71,8 @@ class ServiceSpec:
     database_connections: int
     registration: RegistrationOptions
     login: LoginOptions = field(factory=LoginOptions)
+    administration: bool = False
+    """Whether administrators come in."""
     extra: Settings = field(factory=Settings)
     """Further options of the service."""
     trusted_proxies: tuple[str, ...] = ()
@@ -87,6 +91,11 @@ def service_config(spec: ServiceSpec) -> Config:
             "listeners": [
                 _listener("public", ("discovery", "human", "oauth", "compat", "graphql", "assets"), f"{spec.bind_address}:{PUBLIC_PORT}"),
                 _listener("internal", ("health", "prometheus"), f"{spec.bind_address}:{INTERNAL_PORT}"),
+                *(
+                    [_listener("administration", ("adminapi",), f"{spec.bind_address}:{ADMINISTRATION_PORT}")]
+                    if spec.administration
+                    else []
+                ),
             ],
         },
         "database": {
