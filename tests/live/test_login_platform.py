@@ -159,8 +159,7 @@ def site(authority: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     folder: Path = tmp_path_factory.mktemp("login")
     write(folder, compile_site(parse_site(SITE), profiles()[:1]))
     objects = [o for o in build(folder / "base") if runs(o)]
-    # The line end that an editor puts behind a secret is no part of it.
-    objects += [secret("login-corporate", "client_secret", f"{CLIENT_SECRET}\n"), secret("login-ldap", "password", f"{BIND_PASSWORD}\n")]
+    objects += [secret("login-corporate", "client_secret", CLIENT_SECRET), secret("login-ldap", "password", BIND_PASSWORD)]
     objects.append(secret("corporate-ca", "ca.crt", authority))
     with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
         node.wait_ready(300)
