@@ -11,7 +11,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
-from main_instance.synapse.workers import MAIN, worker_types
+from main_instance.synapse.workers import EVERY_TYPE, MAIN
 
 _OF_KUBERNETES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -143,7 +143,7 @@ def _homeserver(site: Site) -> Iterator[OptionError]:
     for alias in options.auto_join_rooms:
         if alias.partition(":")[2] != site.server_name:
             yield OptionError("homeserver.auto_join_rooms", f"{alias} is another server's; give aliases that end in :{site.server_name}")
-    known = (MAIN, *(worker.name for worker in worker_types(authentication_service=service)))
+    known = (MAIN, *(worker.name for worker in EVERY_TYPE))
     for name, module in options.modules:
         for process in module.processes:
             if process not in known:

@@ -24,6 +24,7 @@ from main_instance.sygnal.component import Sygnal
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
+from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
@@ -37,7 +38,7 @@ def main_instance(
     authentication = (
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
-    workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
+    workers = fleet(profile.synapse.workers, worker_types(work(site)))
     profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
@@ -61,7 +62,7 @@ def main_instance(
         installation,
         place,
         ProxySpec(
-            routing=_routing(site, workers, synapse, tuple(beside)),
+            routing=_routing(site, profile, workers, synapse, tuple(beside)),
             size=profile.haproxy,
             backends=(
                 *(synapse.http, synapse.health),
@@ -91,6 +92,19 @@ def main_instance(
     )
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
+
+
+def work(site: Site) -> frozenset[Work]:
+    """What the homeserver of a site does besides what all do: which worker types it has depends on nothing else."""
+    features = site.features
+    wanted = {
+        Work.FEDERATION: features.federation,
+        Work.AUTHENTICATION_SERVICE: features.authentication_service,
+        Work.NOTIFICATIONS: features.push,
+        Work.SINGLE_SIGN_ON: bool(site.login.providers) and not features.authentication_service,
+        Work.APPLICATION_SERVICES: bool(site.application_services),
+    }
+    return frozenset(kind for kind, there in wanted.items() if there)
 
 
 def _homeserver(
@@ -124,7 +138,7 @@ def _homeserver(
     )
 
 
-def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
+def _routing(site: Site, profile: Profile, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
     return HAProxySpec(
         pools=pools(workers, synapse.domain),
         main=f"{synapse.address(MAIN)}.",
@@ -135,6 +149,7 @@ def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstrea
         federation=site.features.federation,
         logins_per_minute=site.homeserver.rate_limits.logins_per_minute,
         bridges=any(of.pods for _, of in site.application_services),
+        replicas=profile.haproxy.replicas,
         well_known=_well_known(site) if site.well_known.publish else None,
     )
 

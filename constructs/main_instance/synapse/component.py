@@ -6,7 +6,7 @@ from infrastructure.programs import ROOT, program_files
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Host, Port
+from kit.network import Endpoint, External, Host, Port
 from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
@@ -160,8 +160,7 @@ class Synapse(Component):
         """Their registrations, and the ways to them."""
         for name, of in homeserver.application_services:
             self.secret(*application_services.registration_secret(name, of, homeserver.server_name, self.namespace))
-            for caller in sorted(CALLING_APPLICATION_SERVICES):
-                self.connect(self.pods_of(caller), application_services.way(name, of))
+            self._open(CALLING_APPLICATION_SERVICES, application_services.way(name, of))
 
     def _ask_who_people_are(self, login: LoginOptions) -> None:
         """The Secrets by which identity providers and the directory know the homeserver, and the ways to them."""
@@ -171,8 +170,13 @@ class Synapse(Component):
         if login.ldap and login.ldap.bind_dn:
             given = Given(f"Password of {login.ldap.bind_dn}", Form.LINE)
             self.secret(SecretSpec(secret_name("ldap"), self.namespace, {LDAP_PASSWORD: given}), {LDAP_PASSWORD: NEW_LDAP_PASSWORD})
-        for name in sorted(AUTHENTICATING):
-            self.connect(self.pods_of(name), *provider_ways(login), *ldap_ways(login))
+        self._open(AUTHENTICATING, *provider_ways(login), *ldap_ways(login))
+
+    def _open(self, callers: frozenset[str], *ways: Endpoint | External) -> None:
+        """Let those of these processes out that there are."""
+        for name in (MAIN, *(worker.name for worker in self.topology.types)):
+            if name in callers:
+                self.connect(self.pods_of(name), *ways)
 
     @property
     def domain(self) -> str:
