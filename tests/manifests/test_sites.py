@@ -34,27 +34,27 @@ SITES = {
     "external secrets": "secrets: {provider: external, store: {name: vault}}\n",
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
-    "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
+    "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
     "TURN with a certificate of the site": "features: {calls: true}\ncalls: {turn_tls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
     "TURN in the clear": "features: {calls: true}\ncalls: {turn_tls: false}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n",
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
     "a dark client, a store of its own": "element: {theme: dark}\nsecrets: {provider: external, store: {name: vault, kind: SecretStore}}\n",
     "authentication service": "features: {authentication_service: true}\n",
-    "identity providers of the service": (
-        "features: {authentication_service: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}\n"
+    "administration of the service": (
+        "features: {authentication_service: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}\ningress: {admin_source_ranges: [192.0.2.0/24]}\n"
         "authentication_service: {extra: {branding: {service_name: Example}}, extra_secret: true}\n"
         "login: {ca_secret: corporate-ca, providers: {corporate: {issuer: 'https://id.example.com', client_id: matrix}}}\n"
     ),
-    "identity providers alone": (
+    "people of others": (
         "login:\n  passwords: false\n  ca_secret: corporate-ca\n  providers:\n"
         "    corporate: {issuer: 'https://id.example.com', client_id: matrix, existing_accounts: true, cidrs: [192.0.2.8/32]}\n"
-    ),
-    "a directory": (
-        "login: {ldap: {servers: ['ldap://ldap.example.com'], start_tls: true, cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"
+        "  ldap: {servers: ['ldap://ldap.example.com'], start_tls: true, cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}\n"
     ),
     "Active Directory": (
         "login: {ldap: {servers: ['ldaps://ad.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com', active_directory: true,\n"
         "  default_domain: example.com, bind_dn: 'cn=matrix,dc=example,dc=com', attributes: {user: userPrincipalName}}}\n"
+        "homeserver: {encryption: invite, password_policy: {minimum_length: 12}}\n"
+        "well_known: {client: {io.element.e2ee: {default: true}}}\nelement: {config: {default_country_code: DE}}\n"
     ),
     "bridges": (
         "application_services:\n"
@@ -69,11 +69,8 @@ SITES = {
         "  modules: {invites: {path: synapse_invites.Module, config: {mode: strict}, processes: [main, event-creator], secret: true}}\n"
         "  image: registry.example.com/own-synapse:1\n  extra: {max_avatar_size: 10M}\n  extra_secret: true\n"
     ),
-    "encrypted rooms": "homeserver: {encryption: invite}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
-    "what else clients are told": "well_known: {client: {io.element.e2ee: {default: true}}}\nelement: {config: {default_country_code: DE}}\n",
-    "LiveKit's own options": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
     "no network policies": "network_policies: false\nfeatures: {li: true}\n",
@@ -90,7 +87,6 @@ SITES = {
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
-    "administration of the service": "features: {authentication_service: true}\ningress: {admin_source_ranges: [192.0.2.0/24]}\n",
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
 RULES = [
