@@ -190,7 +190,40 @@ def _directories(site: Site) -> Iterator[OptionError]:
     if ldap.filter and not (ldap.bind_dn and ldap.filter.startswith("(") and ldap.filter.endswith(")")):
         yield OptionError("login.ldap.filter", "needs parentheses around it, and bind_dn, which finds whom it is about")
     if ldap.default_domain and not ldap.active_directory:
-        yield OptionError("login.ldap.default_domain", "has no effect without active_directory: true; add that, or remove it")
+        yield OptionError("login.ldap.default_domain", "needs active_directory: true; add that, or remove it")
+
+
+def _other_servers(site: Site) -> Iterator[OptionError]:
+    """Other servers are somewhere, not in the cluster, and those who vouch for others are among them."""
+    federation = site.federation
+    if site.features.federation and not federation.internet and not federation.networks:
+        yield OptionError("federation.internet", "no other server can be called then; list their networks in federation.networks")
+    yield from _outside_networks(site, "federation.networks", federation.networks)
+    for server in federation.key_servers:
+        if server == site.server_name:
+            yield OptionError("federation.key_servers", f'"{server}" is this server, which cannot vouch for others to itself; remove it')
+        elif federation.allowed_domains and server not in federation.allowed_domains:
+            yield OptionError(
+                "federation.key_servers", f'"{server}" is none of federation.allowed_domains, so that it is never asked; add it there'
+            )
+
+
+def _others_outside(site: Site) -> Iterator[OptionError]:
+    yield from _outside_networks(site, "push.gateway_networks", site.push.gateway_networks)
+    if site.mail:
+        yield from _outside_networks(site, "mail.networks", site.mail.networks)
+
+
+def _outside_networks(site: Site, key: str, cidrs: tuple[str, ...]) -> Iterator[OptionError]:
+    """Networks outside of the cluster are some addresses, and none of them is a pod's or a Service's."""
+    inside = {"pod_cidrs": site.cluster.pod_cidrs, "service_cidrs": site.cluster.service_cidrs}
+    for cidr in cidrs:
+        if ip_network(cidr).prefixlen == 0:
+            yield OptionError(key, f"{cidr} is every address there is, those of the cluster among them; give the networks that you mean")
+            continue
+        for name, own in inside.items():
+            if clash := next((c for c in own if ip_network(c).version == ip_network(cidr).version and _overlap(c, cidr)), None):
+                yield OptionError(key, f"{cidr} has addresses of the cluster itself: {clash} of cluster.{name}; give smaller networks")
 
 
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
@@ -202,4 +235,6 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _logins,
     _homeserver,
     _application_services,
+    _other_servers,
+    _others_outside,
 )

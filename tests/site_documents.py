@@ -157,7 +157,7 @@ CONTRADICTIONS = {
     "is encrypted from its first byte": f"login: {{ldap: {{servers: ['ldaps://a.b'], start_tls: true, {DIRECTORY}}}}}",
     "is empty; list them": f"login: {{ldap: {{servers: [], {DIRECTORY}}}}}",
     "needs parentheses around it": f"login: {{ldap: {{servers: ['ldaps://a.b'], filter: a=b, bind_dn: cn=m, {DIRECTORY}}}}}",
-    "has no effect without active_directory": f"login: {{ldap: {{servers: ['ldaps://a.b'], default_domain: a.b, {DIRECTORY}}}}}",
+    "needs active_directory: true": f"login: {{ldap: {{servers: ['ldaps://a.b'], default_domain: a.b, {DIRECTORY}}}}}",
     "has the passwords; write": f"{SERVICE}homeserver: {{password_policy: {{minimum_length: 9}}}}",
     "is another server's": "homeserver: {auto_join_rooms: ['#hall:example.org']}",
     "is no process of Synapse": "homeserver: {modules: {a: {path: a.B, processes: [clients]}}}",
@@ -168,6 +168,12 @@ CONTRADICTIONS = {
     ),
     "is the platform's own, which is closed": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: matrix, labels: {{a: b}}}}}}}}",
     "are none, which would be every pod": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: b, labels: {{}}}}}}}}",
+    "no other server can be called then": "features: {federation: true}\nfederation: {internet: false}",
+    "has addresses of the cluster itself": "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
+    "push: {gateways: networks, gateway_networks: [10.0.0.0/8]}",
+    "cannot vouch for others to itself": "features: {federation: true}\nfederation: {key_servers: [example.com]}",
+    "is none of federation.allowed_domains": "features: {federation: true}\n"
+    "federation: {key_servers: [a.example.org], allowed_domains: [b.example.org]}",
 }
 """How the report on a document goes whose options are each right and that cannot be meant, with an example of each."""
 

@@ -21,6 +21,7 @@ from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.sygnal.component import Sygnal
+from main_instance.sygnal.options import Gateways
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
@@ -54,6 +55,7 @@ def main_instance(
             redis_secret=foundation.redis.password.name,
             authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
             turn_secret=turn.shared_secret if turn else None,
+            push=site.push,
             scanning=antivirus.scanning if antivirus else None,
         ),
     )
@@ -88,6 +90,7 @@ def main_instance(
             federation=features.federation,
             calls=features.calls,
             login_elsewhere=features.authentication_service,
+            mail=site.mail is not None,
         ),
     )
     if features.push:
@@ -100,7 +103,7 @@ def work(site: Site) -> frozenset[Work]:
     wanted = {
         Work.FEDERATION: features.federation,
         Work.AUTHENTICATION_SERVICE: features.authentication_service,
-        Work.NOTIFICATIONS: features.push,
+        Work.NOTIFICATIONS: features.push or site.push.gateways is not Gateways.NONE or bool(site.mail and site.mail.notifications),
         Work.SINGLE_SIGN_ON: bool(site.login.providers) and not features.authentication_service,
         Work.APPLICATION_SERVICES: bool(site.application_services),
     }
@@ -129,12 +132,23 @@ def _homeserver(
         application_services=site.application_services,
         modules=(*chosen_modules(site.homeserver), *((antivirus.scanning.module,) if antivirus else ())),
         federation=site.federation if site.features.federation else None,
+        mail=site.mail,
+        client=f"https://{site.hosts.element}",
         old_signing_keys=site.old_signing_keys,
         turn=turn.uris if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
-        # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
-        reachable_networks=site.cluster.service_cidrs if site.features.push else (),
+        reachable_networks=_reachable_networks(site),
+    )
+
+
+def _reachable_networks(site: Site) -> tuple[str, ...]:
+    """Networks that Synapse calls though they may be private, of which it calls none but those that it is told. Policies say which process may."""
+    return (
+        *site.push.gateway_networks,
+        # Sygnal's Service has such an address.
+        *(site.cluster.service_cidrs if site.features.push else ()),
+        *(site.federation.networks if site.features.federation else ()),
     )
 
 
@@ -186,6 +200,7 @@ def _authentication_service(
         login=site.login,
         administration=bool(site.ingress.admin_source_ranges),
         extra=site.authentication_service.extra,
+        mail=site.mail,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
     )

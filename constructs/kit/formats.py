@@ -18,6 +18,7 @@ _PATH_PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"  # of an image name: github.co
 _BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = rf"{_BYTE}(\.{_BYTE}){{3}}"
 _SERVER = rf"({_HOST}|{_ADDRESS})"
+_ADDRESS_SPEC = rf"[A-Za-z0-9!#$&'*+/=?^_`{{|}}~.-]+@{_HOST}"  # of e-mail: RFC 5322, 3.2.3, without quoted local parts
 _REPOSITORY = rf"{_SERVER}(:{_PORT})?(/{_PATH_PART})*"
 
 _HOST_MISTAKES = {
@@ -283,6 +284,34 @@ Email = Annotated[
         mend=lambda text: text.strip().removeprefix("mailto:"),
     ),
 ]
+
+
+MailServer = Annotated[
+    str,
+    Text(
+        "the host name of a mail server, with its port where that is not the usual one",
+        rf"{_HOST}(:{_PORT})?",
+        "smtp.example.com",
+        max_length=260,
+        mistakes={k: v for k, v in _HOST_MISTAKES.items() if v != "has a port"},
+        mend=_bare_host,
+        read=_port_in_range,
+    ),
+]
+Mailbox = Annotated[
+    str,
+    Text(
+        "an e-mail address, with a name before it or without",
+        # Synapse would replace what follows a percent sign.
+        rf"{_ADDRESS_SPEC}|[^<>@%,;:\x22\x5c\x00-\x1f\x7f-\x9f\u2028\u2029]+ <{_ADDRESS_SPEC}>",
+        "Matrix <noreply@example.com>",
+        max_length=300,
+        mistakes={"mailto:.*": "is a URL", "[^@]*": "has no address"},
+        mend=lambda text: text.strip().removeprefix("mailto:"),
+        read=_encodable,
+    ),
+]
+Delay = Annotated[str, Text("a number of seconds, minutes or hours", "[1-9][0-9]{0,4}[smh]", "10m")]
 
 
 @frozen

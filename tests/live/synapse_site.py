@@ -29,6 +29,7 @@ from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays import Profile, profiles
+from tests.live.certificates import authority
 from tests.live.programs import made
 from tests.routing import DELEGATED
 
@@ -58,8 +59,9 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
             turn_secret=f"{folder}/secrets/turn",
             authentication_secret=f"{folder}/secrets/authentication",
             login=f"{folder}/login",
-            login_authority=f"{folder}/ca.crt",
+            authorities=f"{folder}/ca.crt",
             application_services=f"{folder}/application-services",
+            federation_authority=f"{folder}/partners.crt",
             media_cache=f"{folder}/media",
         ),
     )
@@ -100,6 +102,7 @@ def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -
     (secrets / "signing_key").write_text(f"ed25519 a_1 {base64.b64encode(os.urandom(32)).decode().rstrip('=')}\n")
     _write_given(folder, spec)
     _write(folder / "log.yaml", log_config())
+    (folder / "partners.crt").write_text(authority("partners").certificate)
     shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
     files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
     for worker in types:

@@ -15,9 +15,9 @@ from app.compiler import compile_site
 from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import build, write
+from tests.live.certificates import Authority, authority
 from tests.live.cluster import INGRESS, Client, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
-from tests.live.cluster.substitutes import certificate
 from tests.live.installation import PUBLIC, register
 from tests.live.processes import wait_for
 from tests.live.programs import installed
@@ -54,7 +54,7 @@ application_services:
     users: [echo_.*]
     pods: {{namespace: bridges, labels: {{app: echo}}}}
 """
-BRIDGE = Place("bridges", {"app": "echo"}, host="echo.bridges.svc.cluster.local")
+BRIDGE = Place("bridges", {"app": "echo"}, names=("echo.bridges.svc.cluster.local",))
 BRIDGES = "http://haproxy.matrix.svc.cluster.local:8010"
 PEOPLE = {
     "1001": {"preferred_username": "alice", "name": "Alice Example", "email": "alice@example.org", "groups": ["matrix-users"]},
@@ -143,24 +143,19 @@ def secret(name: str, key: str, value: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def certificates() -> dict[str, tuple[str, str, str]]:
-    """Of each server: its authority, its certificate and its key."""
-    return {host: certificate(host, [host]) for host in (PROVIDER, DIRECTORY)}
+def corporate() -> Authority:
+    """The authority of the servers' certificates."""
+    return authority("corporate")
 
 
 @pytest.fixture(scope="module")
-def authority(certificates: dict[str, tuple[str, str, str]]) -> str:
-    return "".join(authority for authority, _, _ in certificates.values())
-
-
-@pytest.fixture(scope="module")
-def site(authority: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def site(corporate: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     installed("slapd")
     folder: Path = tmp_path_factory.mktemp("login")
     write(folder, compile_site(parse_site(SITE), profiles()[:1]))
     objects = [o for o in build(folder / "base") if runs(o)]
     objects += [secret("login-corporate", "client_secret", CLIENT_SECRET), secret("login-ldap", "password", BIND_PASSWORD)]
-    objects.append(secret("corporate-ca", "ca.crt", authority))
+    objects.append(secret("corporate-ca", "ca.crt", corporate.certificate))
     with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
         node.wait_ready(300)
         yield node
@@ -173,12 +168,12 @@ def runs(o: dict[str, Any]) -> bool:
     return not (o["kind"] == "Tenant" or (o["kind"] == "Job" and not o["metadata"]["name"].startswith("secret-generator")))
 
 
-def started(cluster: Cluster, host: str, program: str, certificates: dict[str, tuple[str, str, str]], **given: Any) -> Client:
+def started(cluster: Cluster, host: str, program: str, corporate: Authority, **given: Any) -> Client:
     """A server outside the cluster that DNS knows by `host`."""
-    _, own, key = certificates[host]
+    own, key = corporate.issue(host)
     server = cluster.launch(
         ["python", "-m", f"tests.live.counterparts.{program}"],
-        Place(kind="world", host=host),
+        Place(kind="world", names=(host,)),
         given=json.dumps({"certificate": own, "key": key, **given}),
     )
     wait_for(lambda: "ready" in server.output() or not server.running(), 60, f"{host} to listen")
@@ -186,9 +181,9 @@ def started(cluster: Cluster, host: str, program: str, certificates: dict[str, t
 
 
 @pytest.fixture(scope="module")
-def provider(site: Cluster, certificates: dict[str, tuple[str, str, str]]) -> Iterator[Client]:
+def provider(site: Cluster, corporate: Authority) -> Iterator[Client]:
     server = started(
-        site, PROVIDER, "identity_provider", certificates, port=PROVIDER_PORT, client="matrix", secret=CLIENT_SECRET, people=PEOPLE
+        site, PROVIDER, "identity_provider", corporate, port=PROVIDER_PORT, client="matrix", secret=CLIENT_SECRET, people=PEOPLE
     )
     yield server
     server.signal(15)
@@ -196,17 +191,17 @@ def provider(site: Cluster, certificates: dict[str, tuple[str, str, str]]) -> It
 
 
 @pytest.fixture(scope="module")
-def directory(site: Cluster, certificates: dict[str, tuple[str, str, str]]) -> Iterator[Client]:
+def directory(site: Cluster, corporate: Authority) -> Iterator[Client]:
     schemas = {name: Path(f"/etc/ldap/schema/{name}.schema").read_text() for name in ("core", "cosine", "inetorgperson")}
-    server = started(site, DIRECTORY, "directory", certificates, port=DIRECTORY_PORT, schemas=schemas, entries=ENTRIES)
+    server = started(site, DIRECTORY, "directory", corporate, port=DIRECTORY_PORT, schemas=schemas, entries=ENTRIES)
     yield server
     server.signal(15)
     server.wait(20)
 
 
-def browse(cluster: Cluster, authority: str, sub: str) -> tuple[int, str, str]:
+def browse(cluster: Cluster, corporate: Authority, sub: str) -> tuple[int, str, str]:
     """The log-in of a person at the provider: status of Synapse's last answer, where it leads, and its page."""
-    given = {"homeserver": PUBLIC, "sub": sub, "authority": authority}
+    given = {"homeserver": PUBLIC, "sub": sub, "authority": corporate.certificate}
     status, location, page = cluster.run(["python", "-c", BROWSE], INGRESS, given=json.dumps(given)).check().json
     return status, location, page
 
@@ -225,8 +220,8 @@ def test_clients_are_offered_the_provider_and_the_directory(site: Cluster) -> No
 
 
 @pytest.mark.usefixtures("provider")
-def test_a_person_of_the_group_logs_in_at_the_provider(site: Cluster, authority: str) -> None:
-    status, location, page = browse(site, authority, "1001")
+def test_a_person_of_the_group_logs_in_at_the_provider(site: Cluster, corporate: Authority) -> None:
+    status, location, page = browse(site, corporate, "1001")
     assert status in (200, 302), page
     found = location or page
     token = found.partition("loginToken=")[2].partition('"')[0].partition("&")[0]
@@ -239,8 +234,8 @@ def test_a_person_of_the_group_logs_in_at_the_provider(site: Cluster, authority:
 
 @pytest.mark.usefixtures("provider")
 @pytest.mark.parametrize("sub", ["1002", "1003"], ids=["another-group", "no-group"])
-def test_a_person_who_is_not_of_the_group_is_refused(site: Cluster, authority: str, sub: str) -> None:
-    status, location, page = browse(site, authority, sub)
+def test_a_person_who_is_not_of_the_group_is_refused(site: Cluster, corporate: Authority, sub: str) -> None:
+    status, location, page = browse(site, corporate, sub)
     assert "loginToken" not in location + page
     assert "not authorised" in page.lower() or status == 403, page
 

@@ -17,6 +17,7 @@ from kit.options import Settings
 from kit.quantities import mib
 from main_instance.application_services.options import ApplicationServiceOptions
 from main_instance.login.options import ImportedClaims, LdapOptions, LoginOptions, ProviderOptions
+from main_instance.mail.options import MailOptions, MailTls
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -103,6 +104,7 @@ def assert_understood(files: SynapseFiles, answers: dict[str, dict[str, Any]]) -
     site = files.topology
     for name, answer in answers.items():
         assert "error" not in answer, f"{name}: {answer['error']}"
+        assert answer["calls_servers"] == name.startswith("federation-sender-")
         if name == MAIN:
             assert answer["name"] == "master"
             assert answer["ports"] == [CLIENT_PORT, HEALTH_PORT, METRICS_PORT, REPLICATION_PORT]
@@ -162,12 +164,16 @@ BRIDGE = ApplicationServiceOptions(
     url="http://telegram:29317", bot="telegrambot", users=("telegram_.*",), aliases=("telegram_.*",), ephemeral=True
 )
 PARTNERS = FederationOptions(allowed_domains=("partner.example",))
+PRIVATE = FederationOptions(internet=False, networks=("10.20.0.0/16",), ca_secret="partners", key_servers=("keys.example",))
+MAIL = MailOptions(server="smtp.example.org:465", tls=MailTls.TLS, sender="Matrix <matrix@example.org>", user="matrix")
 SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "federation": lambda spec: evolve(spec, federation=FederationOptions()),
     "partners": lambda spec: evolve(spec, federation=PARTNERS),
+    "private federation": lambda spec: evolve(spec, federation=PRIVATE),
+    "mail": lambda spec: evolve(spec, mail=MAIL, client="https://element.example.org"),
     "turn": lambda spec: evolve(spec, turn=("turn:turn.example.org?transport=udp",)),
     "calls": lambda spec: evolve(spec, calls_host="rtc.example.org"),
-    "previews": lambda spec: evolve(spec, url_previews=True, reachable_networks=("10.96.0.0/12",)),
+    "previews": lambda spec: evolve(spec, options=HomeserverOptions(url_previews=True), reachable_networks=("10.96.0.0/12",)),
     "retention": lambda spec: evolve(
         spec,
         options=HomeserverOptions(message_lifetime="365d", redaction_retention="30d", presence=False),
@@ -195,7 +201,7 @@ SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
 
 
 # The processes that a site's choices make a difference to.
-AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0")
+AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0", "federation-sender-0", "pusher-0")
 
 
 @pytest.mark.parametrize("change", SITES.values(), ids=SITES)
@@ -205,7 +211,9 @@ def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[Ho
 
 
 def with_authentication_service(spec: HomeserverSpec) -> HomeserverSpec:
-    return evolve(spec, authentication=service("matrix-authentication-service", Port("http", 8080)))
+    return evolve(
+        spec, authentication=service("matrix-authentication-service", Port("http", 8080)), mail=MAIL, client="https://e.example.org"
+    )
 
 
 def test_every_process_understands_that_another_service_logs_people_in(read: Reader, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kit.network import Port
 from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.synapse.configuration import HomeserverSpec
-from main_instance.synapse.options import FederationOptions
+from main_instance.synapse.options import FederationOptions, HomeserverOptions
 from main_instance.synapse.worker_type import Route, WorkerType
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from tests.live.regular_expressions import examples
@@ -133,7 +133,9 @@ def delegating(tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def everything_on(folder: Path) -> HomeserverSpec:
-    return evolve(homeserver_spec(folder), federation=FederationOptions(), calls_host="rtc.example.org", url_previews=True)
+    return evolve(
+        homeserver_spec(folder), federation=FederationOptions(), calls_host="rtc.example.org", options=HomeserverOptions(url_previews=True)
+    )
 
 
 def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...], extra: Mapping[str, Any] | None = None) -> Server:

@@ -24,7 +24,19 @@ BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix
 SITES = {
     "minimal": "",
     "federation": "features: {federation: true}\nfederation: {allowed_domains: [a.example.org]}\n",
+    "federation of partners": (
+        "features: {federation: true}\nfederation:\n  internet: false\n  networks: [10.20.0.0/16]\n  ca_secret: partners\n"
+        "  allowed_domains: [a.example.org, keys.example.org]\n  key_servers: [keys.example.org]\n"
+    ),
     "lawful interception": "features: {li: true}\n",
+    "push gateways of others": "push: {gateways: internet}\n",
+    "push gateways of partners": "push: {gateways: networks, gateway_networks: [10.20.0.0/16], gateway_ca_secret: partners}\n",
+    "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",
+    "mail of the organisation": (
+        "mail:\n  server: smtp.example.com:2465\n  tls: tls\n  sender: Matrix <matrix@example.com>\n  user: matrix\n  networks: [10.20.0.0/16]\n"
+        "  ca_secret: organisation\n  notify_after: 30m\nfeatures: {authentication_service: true}\n"
+    ),
+    "previews of links": "homeserver: {url_previews: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",

@@ -19,6 +19,7 @@ from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, con
 from main_instance.haproxy.well_known import WellKnown
 from main_instance.login.configuration import ulid
 from main_instance.login.options import LoginOptions, ProviderOptions
+from main_instance.mail.options import MailOptions
 from main_instance.synapse.configuration import homeserver_config, shard_config
 from main_instance.synapse.options import HomeserverOptions, RegistrationOptions
 from main_instance.synapse.topology import topology
@@ -62,6 +63,7 @@ OPTIONS = {
         for name in ("action", "template")
     ),
     "upstream_oauth2.providers[].claims_imports.localpart.on_conflict",
+    *(f"email.{name}" for name in ("from", "reply_to", "transport", "mode", "hostname", "port", "username")),
 }
 RESOURCES = {"health", "prometheus", "discovery", "human", "graphql", "oauth", "compat", "assets", "adminapi", "connection-info"}
 
@@ -87,7 +89,16 @@ def resources(config: dict[str, Any], listener: str) -> set[str]:
 
 def test_every_option_is_one_that_the_program_knows() -> None:
     login = LoginOptions(providers=(("corporate", evolve(PROVIDER, existing_accounts=True)),))
-    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",), login=login)))) == OPTIONS
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com", user="matrix")
+    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",), mail=mail, login=login)))) == OPTIONS
+
+
+def test_addresses_are_confirmed_and_passwords_recovered_where_there_is_mail() -> None:
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com")
+    for spec in (SPEC, evolve(SPEC, mail=mail)):
+        account = service_config(spec)["account"]
+        assert account["email_change_allowed"] is account["password_recovery_enabled"] is (spec.mail is not None)
+        assert ("email" in service_config(spec)) is (spec.mail is not None)
 
 
 def test_the_configuration_holds_no_secret() -> None:

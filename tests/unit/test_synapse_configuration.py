@@ -102,6 +102,21 @@ def test_federation_can_be_limited_to_partners() -> None:
     assert config["federation_domain_whitelist"] == ["partner.example"]
 
 
+def test_the_authority_of_partners_is_known_to_senders_alone() -> None:
+    private = evolve(SPEC, federation=FederationOptions(internet=False, networks=("10.20.0.0/16",), ca_secret="partners"))
+    files = {worker.name: worker_config(worker, private) for worker in WORKER_TYPES} | {"main": main_config(private)}
+    authority = {name: config["federation_custom_ca_list"] for name, config in files.items() if "federation_custom_ca_list" in config}
+    assert authority == {"federation-sender": [SPEC.paths.federation_authority]}
+    assert "federation_custom_ca_list" not in homeserver_config(private)
+    assert all("federation_custom_ca_list" not in worker_config(worker, FEDERATING) for worker in WORKER_TYPES)
+
+
+def test_nobody_vouches_for_others_but_whom_the_site_names() -> None:
+    named = evolve(SPEC, federation=FederationOptions(key_servers=("keys.example",)))
+    assert homeserver_config(named)["trusted_key_servers"] == [{"server_name": "keys.example"}]
+    assert homeserver_config(FEDERATING)["trusted_key_servers"] == homeserver_config(SPEC)["trusted_key_servers"] == []
+
+
 @pytest.mark.parametrize("spec", [SPEC, FEDERATING], ids=["closed", "federating"])
 def test_no_server_is_trusted_with_the_keys_of_others(spec: HomeserverSpec) -> None:
     assert homeserver_config(spec)["trusted_key_servers"] == []
@@ -136,7 +151,7 @@ def test_nobody_can_make_an_account_for_themselves() -> None:
 
 
 def test_url_previews_never_reach_the_cluster_or_the_machine() -> None:
-    config = homeserver_config(evolve(SPEC, url_previews=True))
+    config = homeserver_config(evolve(SPEC, options=HomeserverOptions(url_previews=True)))
     assert config["url_preview_enabled"] is True
     assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "192.0.2.0/24"} <= set(config["url_preview_ip_range_blacklist"])
     assert homeserver_config(SPEC)["url_preview_enabled"] is False

@@ -17,7 +17,6 @@ from main_instance.authentication_service.configuration import (
     DATABASE_PASSWORD,
     ENCRYPTION_KEY,
     INTERNAL_PORT,
-    LOGIN_AUTHORITY,
     LOGIN_FOLDER,
     PUBLIC_PORT,
     SECRETS_FOLDER,
@@ -30,6 +29,8 @@ from main_instance.authentication_service.options import AuthenticationServiceOp
 from main_instance.haproxy.component import Administration
 from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, provider_ways, secret_name
 from main_instance.login.options import ProviderOptions
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import file_secret, way_out
 from main_instance.synapse.worker_type import Route
 
 NAME = "matrix-authentication-service"
@@ -39,6 +40,9 @@ ADMINISTRATION = Port("administration", ADMINISTRATION_PORT)
 
 CONFIGURATION = "/etc/matrix-authentication-service/config.yaml"
 EXTRA_FOLDER = "/secrets/extra-configuration"
+MAIL_FOLDER, AUTHORITIES_FOLDER = "/secrets/mail", "/secrets/authorities"
+MAIL_SECRET = f"{NAME}-mail"
+"""The Secret with the password of the mail server, as a part of the configuration."""
 _RESOURCES = Resources(millicores(100), mib(128), gib(1))
 """A password that is being checked takes 19 MiB (argon2id)."""
 
@@ -110,11 +114,18 @@ class AuthenticationService(Component):
             for name, of in login.providers
         ]
         # For every command, so also for one that a person runs in the pod.
-        env = {"MAS_CONFIG": ":".join(paths)}
-        if login.ca_secret:
-            mounts.append(_file(login.ca_secret, AUTHORITY, LOGIN_AUTHORITY))
-            # Both are read (rustls-native-certs 0.8): the image's public authorities, and the private one.
-            env |= {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "SSL_CERT_DIR": LOGIN_AUTHORITY.rpartition("/")[0]}
+        env, mail = {"MAS_CONFIG": ":".join(paths)}, spec.configuration.mail
+        if mail:
+            self.connect(self.pods, way_out(mail))
+        if mail and mail.user:
+            password = self.secret(file_secret(MAIL_SECRET, self.namespace, {}, "password")).name
+            mounts.append(_file(password, MAIL_FILE, f"{MAIL_FOLDER}/{MAIL_FILE}"))
+            env["MAS_CONFIG"] += f":{MAIL_FOLDER}/{MAIL_FILE}"
+        if authorities := dict.fromkeys(name for name in (login.ca_secret, mail.ca_secret if mail else None) if name):
+            mounts += [_file(name, AUTHORITY, f"{AUTHORITIES_FOLDER}/{name}/{AUTHORITY}") for name in authorities]
+            # All are read (rustls-native-certs 0.8): the image's public authorities, and the private ones.
+            folders = ":".join(f"{AUTHORITIES_FOLDER}/{name}" for name in authorities)
+            env |= {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "SSL_CERT_DIR": folders}
         container = Container(
             name=NAME,
             image=image(NAME),

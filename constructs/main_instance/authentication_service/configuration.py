@@ -13,6 +13,8 @@ from kit.merging import with_extra
 from kit.options import Settings
 from main_instance.login.configuration import service_providers
 from main_instance.login.options import LoginOptions
+from main_instance.mail.configuration import service_section
+from main_instance.mail.options import MailOptions
 from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
@@ -30,8 +32,7 @@ ENCRYPTION_KEY, SIGNING_KEY, SHARED_SECRET = "encryption", "rsa.pem", "homeserve
 DATABASE_PASSWORD = "/secrets/database/password"
 DATABASE_AUTHORITY = "/secrets/database-ca/ca.crt"
 LOGIN_FOLDER = "/secrets/login"
-"""A folder for each Secret of an identity provider, and of their authority."""
-LOGIN_AUTHORITY = f"{LOGIN_FOLDER}/authority/ca.crt"
+"""A folder for each Secret of an identity provider."""
 
 # An office shares one address, and the defaults let in three people and then one in twenty seconds, and one new account in twenty
 # minutes. Each replica counts for itself. What protects an account is the limit per account, which stays as it is, and a password
@@ -75,6 +76,8 @@ class ServiceSpec:
     """Whether administrators come in."""
     extra: Settings = field(factory=Settings)
     """Further options of the service."""
+    mail: MailOptions | None = None
+    """None: it sends no mail, so no address can be confirmed, and no password recovered by mail."""
     trusted_proxies: tuple[str, ...] = ()
     """Address ranges of the proxies between a client and the service. It takes a client for the last address of X-Forwarded-For that is
     none of these, or else for who has connected (crates/cli/src/app_state.rs, infer_client_ip)."""
@@ -123,11 +126,11 @@ def service_config(spec: ServiceSpec) -> Config:
         "account": {
             "password_registration_enabled": spec.registration.enabled,
             "password_registration_token_required": True,
-            # There is no mail server, so no address can be confirmed, and no password recovered by mail.
             "password_registration_email_required": False,
-            "email_change_allowed": False,
-            "password_recovery_enabled": False,
+            "email_change_allowed": spec.mail is not None,
+            "password_recovery_enabled": spec.mail is not None,
         },
+        **({"email": service_section(spec.mail)} if spec.mail else {}),
         "rate_limiting": RATE_LIMITS,
         "telemetry": {"metrics": {"exporter": "prometheus"}},
     }

@@ -13,6 +13,9 @@ LiveKitSettings = Annotated[
     Settings, Free("options of LiveKit", "audio: {active_level: 35}", "LiveKit's keys and passwords are the platform's; remove it")
 ]
 
+OWN_HOSTS = "own-hosts"
+"""The way to the site's own hosts, as everybody sees them."""
+
 
 @frozen(kw_only=True)
 class CallsOptions:

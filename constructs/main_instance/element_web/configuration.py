@@ -47,6 +47,8 @@ class ElementWebSpec:
     federation: bool = False
     calls: bool = False
     login_elsewhere: bool = False
+    mail: bool = False
+    """Whether the homeserver sends mail, so that people can have addresses there."""
 
 
 def client_config(spec: ElementWebSpec) -> Config:
@@ -61,8 +63,8 @@ def client_config(spec: ElementWebSpec) -> Config:
         "brand": options.brand,
         "disable_custom_urls": not options.custom_homeservers,
         "disable_guests": True,
-        # The homeserver sends no e-mail, so it knows no addresses to log in by.
-        "disable_3pid_login": True,
+        # Without mail the homeserver knows no addresses to log in by.
+        "disable_3pid_login": not spec.mail,
         # Unset, these would be Element's integration manager.
         "integrations_ui_url": None,
         "integrations_rest_url": None,
@@ -86,11 +88,10 @@ def _settings(spec: ElementWebSpec) -> Config:
         # Without calls, neither those between two nor Jitsi's (meet.element.io) are offered.
         "UIFeature.voip": spec.calls,
         "UIFeature.registration": spec.registration.enabled and own_accounts,
-        # It would be by e-mail.
-        "UIFeature.passwordReset": False,
+        "UIFeature.passwordReset": spec.mail and own_accounts,
         "UIFeature.deactivate": own_accounts,
         "UIFeature.identityServer": False,
-        "UIFeature.thirdPartyId": False,
+        "UIFeature.thirdPartyId": spec.mail and own_accounts,
         # Reports of bugs and opinions go to Element; maps come from MapTiler; the others are other companies' networks.
         "UIFeature.feedback": False,
         "UIFeature.locationSharing": False,

@@ -107,8 +107,9 @@ class LoginOptions:
         (),
         "Identity providers (OpenID Connect), each by a name, which stands beside the accounts in the database: it must not change.",
         otherwise="none",
+        opens=(IDENTITY_PROVIDERS,),
     )
-    ldap: LdapOptions | None = option(None, "A directory whose passwords people log in with, by LDAP.")
+    ldap: LdapOptions | None = option(None, "A directory whose passwords people log in with, by LDAP.", opens=(DIRECTORY,))
     ca_secret: Name | None = option(
         None, "Secret with `ca.crt`, the authority of their certificates, trusted beside the public ones.", otherwise="public authorities"
     )

@@ -1,6 +1,8 @@
 """Synapse: the main process and every worker type, each a StatefulSet whose pods are named like the workers they are."""
 
-from attrs import frozen
+from collections.abc import Iterator
+
+from attrs import field, frozen
 
 from infrastructure.programs import ROOT, program_files
 from kit.component import Component, Priority, Workload
@@ -13,8 +15,12 @@ from kit.quantities import Bytes, Resources, gib, mib, millicores
 from kit.secrets import Change, Form, Given, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
 from main_instance.application_services import configuration as application_services
-from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
+from main_instance.login.configuration import CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
 from main_instance.login.options import LoginOptions
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import PASSWORD, file_secret, password_secret, synapse_section, way_out
+from main_instance.mail.options import MailOptions
+from main_instance.sygnal.options import PUSH_GATEWAYS, Gateways, PushOptions
 from main_instance.synapse import process
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
@@ -25,6 +31,7 @@ from main_instance.synapse.configuration import (
     SHARED_SECRETS,
     HomeserverSpec,
     Module,
+    calls_other_servers,
     homeserver_config,
     log_config,
     main_config,
@@ -32,7 +39,8 @@ from main_instance.synapse.configuration import (
     worker_config,
 )
 from main_instance.synapse.fleet import Fleet
-from main_instance.synapse.worker_type import Listener, WorkerType
+from main_instance.synapse.options import FEDERATION, WEB_PAGES, FederationOptions
+from main_instance.synapse.worker_type import Duty, Listener, WorkerType
 from main_instance.synapse.workers import AUTHENTICATING, CALLING_APPLICATION_SERVICES, MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
@@ -43,6 +51,8 @@ _METRICS_PATH = "/_synapse/metrics"
 
 EXTRA, MODULE = "synapse-extra", "synapse-module"
 """The Secret with options of the site's own, and how those of modules begin."""
+MAIL_SECRET = "synapse-mail"
+"""The Secret with its section on mail."""
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
 STARTED = Probe.http("/health", "health", period_seconds=2, failures=300_000)
@@ -69,6 +79,10 @@ CHANGES = {
 NEW_EXTRA = Change("It is configuration.", "Restart Synapse.")
 NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart Synapse.")
 NEW_LDAP_PASSWORD = Change("Nobody logs in by the directory until both sides have the new one.", "Restart Synapse.")
+NEW_MAIL_PASSWORD = Change(
+    "No mail is sent until the programs have the one that the mail server knows.",
+    "Restart the StatefulSets `synapse` and `pusher`, and `matrix-authentication-service` where there is one.",
+)
 
 
 @frozen
@@ -104,6 +118,8 @@ class SynapseSpec:
     redis_secret: str
     authentication: Authentication | None = None
     turn_secret: KeyRef | None = None
+    push: PushOptions = field(factory=PushOptions)
+    """Whose push gateways its pushers may call."""
     scanning: Scanning | None = None
     """None: no file is scanned."""
 
@@ -151,6 +167,15 @@ class Synapse(Component):
         else:
             self._ask_who_people_are(spec.homeserver.login)
         self._call_application_services(spec.homeserver)
+        if spec.homeserver.mail:
+            self._send_mail(spec.homeserver.mail, spec.homeserver.client)
+        if spec.push.gateways is not Gateways.NONE:
+            networks = spec.push.gateway_networks
+            self.connect(self.pods_of("pusher"), External(PUSH_GATEWAYS, (443,), networks, public=not networks))
+        if spec.homeserver.options.url_previews:
+            self.connect(self.pods_of("media-repository"), External(WEB_PAGES, (80, 443), public=True))
+        if spec.homeserver.federation:
+            self.connect(self.pods_of("federation-sender"), *_other_servers(spec.homeserver.federation))
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
@@ -177,6 +202,15 @@ class Synapse(Component):
         for name in (MAIN, *(worker.name for worker in self.topology.types)):
             if name in callers:
                 self.connect(self.pods_of(name), *ways)
+
+    def _send_mail(self, mail: MailOptions, client: str) -> None:
+        self.connect(self.pods_of("main"), way_out(mail))
+        if mail.notifications:
+            self.connect(self.pods_of("pusher"), way_out(mail))
+        if mail.user:
+            self.secret(password_secret(self.namespace), {PASSWORD: NEW_MAIL_PASSWORD})
+            section = {**synapse_section(mail, client), "smtp_user": mail.user}
+            self.secret(file_secret(MAIL_SECRET, self.namespace, section, "smtp_pass"))
 
     @property
     def domain(self) -> str:
@@ -214,6 +248,22 @@ class Synapse(Component):
             governing_service=self.name,
         )
 
+    def _mail(self, worker: WorkerType | None) -> MailOptions | None:
+        """The mail server, for a process that sends mail: main what people ask for, the pushers what they are told of."""
+        mail = self._spec.homeserver.mail
+        return mail if mail and (worker is None or (Duty.PUSH in worker.duties and mail.notifications)) else None
+
+    def _authorities(self, worker: WorkerType | None) -> tuple[str, ...]:
+        """Secrets with authorities of those whom a process calls."""
+        mail, pushes = self._mail(worker), worker is not None and Duty.PUSH in worker.duties
+        asks = not self._spec.authentication and (worker.name if worker else MAIN) in AUTHENTICATING
+        found = (
+            mail.ca_secret if mail else None,
+            self._spec.push.gateway_ca_secret if pushes else None,
+            self._spec.homeserver.login.ca_secret if asks else None,
+        )
+        return tuple(dict.fromkeys(name for name in found if name))
+
     def _beside(self, worker: WorkerType) -> tuple[Container, ...]:
         """What runs beside the workers of a type."""
         if Listener.MEDIA not in worker.listeners:
@@ -250,7 +300,14 @@ class Synapse(Component):
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
         options, name = spec.homeserver.options, worker.name if worker else MAIN
         listed = worker is not None and bool(worker.writes or worker.duties)
-        start = process.start(worker=worker is not None, listed=listed, extra=options.extra_secret)
+        mail, authorities = self._mail(worker), self._authorities(worker)
+        start = process.start(
+            worker=worker is not None,
+            listed=listed,
+            mail=bool(mail and mail.user),
+            authorities=bool(authorities),
+            extra=options.extra_secret,
+        )
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -278,8 +335,16 @@ class Synapse(Component):
         if spec.authentication:
             shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
+        if worker and calls_other_servers(worker) and spec.homeserver.federation and spec.homeserver.federation.ca_secret:
+            partners = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
+            mounts.append(Mount(partners, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
+        if mail and mail.user:
+            mounts.append(Mount(SecretFiles(MAIL_SECRET, items=((MAIL_FILE, MAIL_FILE),)), process.MAIL_FOLDER))
+        trusted = {name: SecretFiles(name, items=(("ca.crt", "ca.crt"),)) for name in authorities}
+        mounts += [Mount(files, f"{process.AUTHORITIES_FOLDER}/{name}") for name, files in trusted.items()]
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
+            **(process.TRUST if authorities else {}),
             "PYTHONPATH": ROOT,
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
@@ -289,9 +354,7 @@ class Synapse(Component):
             if spec.scanning.administrator:
                 mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
         if not spec.authentication and name in AUTHENTICATING:
-            files_of_login, environment = _login(spec.homeserver.login)
-            mounts += files_of_login
-            env |= environment
+            mounts += _login(spec.homeserver.login)
         if media:
             keys = bucket.credentials
             mounts += [
@@ -318,17 +381,20 @@ class Synapse(Component):
         )
 
 
-def _login(login: LoginOptions) -> tuple[list[Mount], dict[str, str]]:
-    """The files of a process that asks who people are, and the environment in which it believes a private authority too."""
+def _login(login: LoginOptions) -> list[Mount]:
+    """The secrets of a process that asks who people are."""
     keys = [(secret_name(name), CLIENT_SECRET) for name, _ in login.providers]
     if login.ldap and login.ldap.bind_dn:
         keys.append((secret_name("ldap"), LDAP_PASSWORD))
-    mounts = [Mount(SecretFiles(secret, items=((key, key),)), f"{process.LOGIN_FOLDER}/{secret}") for secret, key in keys]
-    if not login.ca_secret:
-        return mounts, {}
-    mounts.append(Mount(SecretFiles(login.ca_secret, items=((AUTHORITY, AUTHORITY),)), process.LOGIN_AUTHORITY.rpartition("/")[0]))
-    # OpenSSL reads the file beside the folder, where Debian has the public authorities.
-    return mounts, {"SSL_CERT_FILE": process.LOGIN_AUTHORITY, "SSL_CERT_DIR": "/etc/ssl/certs"}
+    return [Mount(SecretFiles(secret, items=((key, key),)), f"{process.LOGIN_FOLDER}/{secret}") for secret, key in keys]
+
+
+def _other_servers(federation: FederationOptions) -> Iterator[External]:
+    """Where other servers are. Each says itself on which port it listens, so on any."""
+    if federation.internet:
+        yield External(FEDERATION, (), public=True)
+    if federation.networks:
+        yield External(FEDERATION, (), federation.networks)
 
 
 def _token(secret: str, path: str) -> Mount:

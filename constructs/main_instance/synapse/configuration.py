@@ -28,6 +28,8 @@ from main_instance.application_services.configuration import REGISTRATION, secre
 from main_instance.application_services.options import ApplicationServices
 from main_instance.login.configuration import LDAP_MODULE, ldap_module, synapse_providers
 from main_instance.login.options import LoginOptions
+from main_instance.mail.configuration import synapse_section
+from main_instance.mail.options import MailOptions
 from main_instance.synapse import process
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RateLimitOptions, RegistrationOptions
 from main_instance.synapse.size import SynapseSize
@@ -92,9 +94,10 @@ class Paths:
     redis_password: str = process.REDIS_PASSWORD
     turn_secret: str = process.TURN_SECRET
     login: str = process.LOGIN_FOLDER
-    login_authority: str = process.LOGIN_AUTHORITY
+    authorities: str = process.AUTHORITIES
     application_services: str = process.APPLICATION_SERVICES_FOLDER
     authentication_secret: str = process.AUTHENTICATION_SECRET
+    federation_authority: str = process.FEDERATION_AUTHORITY
     media_cache: str = process.MEDIA_CACHE
 
 
@@ -150,8 +153,10 @@ class HomeserverSpec:
     """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
-    url_previews: bool = False
-    """Whether it fetches the pages that messages link to."""
+    mail: MailOptions | None = None
+    """None: it sends no mail."""
+    client: str = ""
+    """Where a mail leads to: the URL of the client for the browser."""
     paths: Paths = Paths()
 
 
@@ -182,7 +187,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.
-        "url_preview_enabled": spec.url_previews,
+        "url_preview_enabled": options.url_previews,
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
         **_rate_limits(options.rate_limits),
@@ -199,7 +204,9 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         ]
     if options.message_lifetime:
         config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": options.message_lifetime}}
-    if spec.url_previews:
+    if spec.mail:
+        config["email"] = synapse_section(spec.mail, spec.client)
+    if options.url_previews:
         config["url_preview_ip_range_blacklist"] = list(PRIVATE_NETWORKS)
     if spec.turn:
         config |= {
@@ -234,6 +241,8 @@ def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
         "instance_map": {name: {"host": address(name), "port": REPLICATION_PORT} for name in ("main", *topology.replicating)},
         "stream_writers": {stream.value: list(names) for stream, names in topology.writers.items()},
         **{duty.value: list(names) if duty.takes_list else names[0] for duty, names in topology.duties.items()},
+        # All that a process asks of another server it asks through these: keys, joins, files.
+        "outbound_federation_restricted_to": list(topology.duties[Duty.SEND_FEDERATION]),
     }
 
 
@@ -264,7 +273,18 @@ def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
         **worker.settings,
         **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
         **_own(spec, worker.name),
+        **(_authority(spec) if calls_other_servers(worker) else {}),
     }
+
+
+def calls_other_servers(worker: WorkerType) -> bool:
+    """Whether it is the type that speaks to other servers itself; all others do through it."""
+    return Duty.SEND_FEDERATION in worker.duties
+
+
+def _authority(spec: HomeserverSpec) -> Config:
+    # It takes the place of the public authorities, also for `.well-known` (synapse/crypto/context_factory.py).
+    return {"federation_custom_ca_list": [spec.paths.federation_authority]} if spec.federation and spec.federation.ca_secret else {}
 
 
 def log_config(level: str = "INFO", *, structured: bool = True) -> Config:
@@ -325,6 +345,9 @@ _OTHER_FILES = frozenset(
         "database",
         "instance_map",
         "stream_writers",
+        "outbound_federation_restricted_to",
+        "federation_custom_ca_list",
+        "email",
         "listeners",
         "worker_app",
         "worker_listeners",
@@ -384,17 +407,18 @@ def _database(spec: HomeserverSpec, connections: int) -> Config:
 
 
 def _federation(federation: FederationOptions | None) -> Config:
-    config: Config = {
-        # Unset, it would be matrix.org.
-        "trusted_key_servers": [],
-        "suppress_key_server_warning": True,
-    }
     if federation is None:
         # An empty list is the documented way to switch federation off.
-        return config | {"federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+        return {**_key_servers(()), "federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+    config = _key_servers(federation.key_servers)
     if federation.allowed_domains:
         config["federation_domain_whitelist"] = list(federation.allowed_domains)
     return config
+
+
+def _key_servers(names: tuple[str, ...]) -> Config:
+    # Unset, it would be matrix.org, of which Synapse warns.
+    return {"trusted_key_servers": [{"server_name": name} for name in names], "suppress_key_server_warning": True}
 
 
 def _authentication(spec: HomeserverSpec) -> Config:
@@ -446,7 +470,7 @@ def _own(spec: HomeserverSpec, name: str) -> Config:
         config["oidc_providers"] = synapse_providers(spec.login, spec.paths.login)
     modules = [{"module": module.path, "config": dict(module.config)} for module in spec.modules if module.loaded_by(name)]
     if asks and spec.login.ldap:
-        authority = spec.paths.login_authority if spec.login.ca_secret else None
+        authority = spec.paths.authorities if spec.login.ca_secret else None
         modules.insert(0, {"module": LDAP_MODULE, "config": ldap_module(spec.login.ldap, spec.paths.login, authority)})
     return config | ({"modules": modules} if modules else {})
 

@@ -36,8 +36,8 @@ class Place:
     labels: Mapping[str, str] = field(factory=dict)
     kind: str = "pod"
     """`pod`, `world` or `node`."""
-    host: str = ""
-    """The name by which DNS knows it, if any."""
+    names: tuple[str, ...] = ()
+    """Names by which everybody finds its address, as long as it runs."""
 
 
 INGRESS = Place("traefik", {"app.kubernetes.io/name": "traefik"})
