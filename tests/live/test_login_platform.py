@@ -109,7 +109,7 @@ given = json.load(sys.stdin)
 browser = requests.Session()
 browser.verify = "/tmp/authority.pem"
 open(browser.verify, "w").write(given["authority"])
-headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+headers = {"Host": "matrix.example.com", "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
 start = f"{given['homeserver']}/_matrix/client/v3/login/sso/redirect/oidc-corporate?redirectUrl=https%3A%2F%2Fapp.example.com%2F"
 answer = requests.get(start, headers=headers, allow_redirects=False, timeout=60)
 assert answer.status_code == 302, (answer.status_code, answer.text[:300])
@@ -237,7 +237,8 @@ def test_a_person_of_the_group_logs_in_at_the_provider(site: Cluster, corporate:
 def test_a_person_who_is_not_of_the_group_is_refused(site: Cluster, corporate: Authority, sub: str) -> None:
     status, location, page = browse(site, corporate, sub)
     assert "loginToken" not in location + page
-    assert "not authorised" in page.lower() or status == 403, page
+    assert status == 400
+    assert "You are not allowed to log in here." in page
 
 
 def test_the_provider_has_been_asked_with_the_secret_of_the_site(provider: Client) -> None:
@@ -317,11 +318,6 @@ def test_a_bridge_has_its_own_door_and_no_other(site: Cluster) -> None:
         f"{BRIDGES}/_synapse/admin/v1/server_version"
     )
     assert site.run(["python", "-c", administration], BRIDGE).check().output.strip() == "404"
-
-
-def test_people_are_kept_from_the_names_of_the_bridge(site: Cluster) -> None:
-    status, answer = ask(site, "GET", "v3/register/available?username=echo_somebody")
-    assert (status, answer["errcode"]) == (400, "M_EXCLUSIVE")
 
 
 def test_only_who_asks_who_people_are_gets_out(site: Cluster, provider: Client, directory: Client) -> None:
