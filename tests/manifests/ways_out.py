@@ -143,6 +143,11 @@ WAYS: dict[str, tuple[Way, ...]] = {
 """By the name of the `External`, which the options that open it name."""
 
 NO_WAY_OUT = {
+    "login.ldap.start_tls": "login.ldap opens it",
+    "homeserver.encryption": "what clients ask of the homeserver",
+    "homeserver.server_notices.display_name": "a name",
+    "homeserver.server_notices.room_name": "a name",
+    "homeserver.modules": "who is asked runs within the process; a door opens no way",
     "hosts.rtc": "who comes in",
     "namespaces.rtc": "calls are meant that people make",
     "element.brand": "a name",
