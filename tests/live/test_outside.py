@@ -93,7 +93,9 @@ def test_only_senders_of_federation_call_the_other_server(cluster: Cluster, othe
 @pytest.mark.parametrize("port", [443, 8448])
 def test_a_process_that_is_no_sender_reaches_no_other_server(cluster: Cluster, port: int) -> None:
     attempt = f"import socket; socket.create_connection(('{PARTNER}', {port}), 3)"
-    outcomes = {pod: cluster.exec(pod, ["python", "-c", attempt]) for pod in ("synapse-0", "media-repository-0", "client-reader-0")}
+    # Media workers fetch the pages that links lead to, on port 443 too.
+    others = ["synapse-0", "client-reader-0", "federation-reader-0", *(["media-repository-0"] if port == 8448 else [])]
+    outcomes = {pod: cluster.exec(pod, ["python", "-c", attempt]) for pod in others}
     assert {pod: "TimeoutError" in outcome.errors for pod, outcome in outcomes.items()} == dict.fromkeys(outcomes, True)
     outcome = cluster.exec("federation-sender-0", ["python", "-c", attempt])
     assert outcome.code == 0 or "ConnectionRefusedError" in outcome.errors
@@ -164,7 +166,7 @@ def test_who_has_forgotten_the_password_gets_a_link_by_mail_and_sets_another(clu
         (link,) = re.findall(rf"https://matrix\.{SERVER_NAME}(/_synapse/client/password_reset/email/submit_token\S+)", mail["text"])
         assert "<form" in request(cluster, "GET", f"{PUBLIC}{link}")
         confirmed = request(cluster, "POST", f"{PUBLIC}{link}")
-        assert "error" not in str(confirmed).lower()
+        assert "has now been validated" in confirmed
         url, new = f"{PUBLIC}{V3}/account/password", {"new_password": "remember-me-now", "logout_devices": True}
         session = request(cluster, "POST", url, new)["session"]
         proof = {"type": "m.login.email.identity", "session": session, "threepid_creds": {"sid": sid, "client_secret": "of-the-test"}}

@@ -10,7 +10,7 @@ from cdk8s import App
 from app.layout import base_files
 from app.platform.edge import edge
 from app.platform.infrastructure import infrastructure
-from app.platform.main_instance import main_instance
+from app.platform.main_instance import main_instance, work
 from app.site import Site
 from infrastructure.object_storage.external import ExternalStorage
 from infrastructure.object_storage.options import ExternalOptions
@@ -26,7 +26,7 @@ from main_instance.haproxy.configuration import HAProxySpec, pools
 from main_instance.synapse.component import Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.fleet import fleet
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.workers import MAIN, worker_types
 from overlays import Profile, profiles
 from tests.kustomize import build, write
 from tests.manifests.rules import availability, budget, consistency, processes, quotas, references, schemas, security
@@ -46,8 +46,8 @@ def instance(installation: Installation, site: Site, profile: Profile, place: Pl
     storage = ExternalStorage(installation, base, ExternalOptions(endpoint="https://s3.example.com"))
     media, backups = storage.bucket("li-media", "media"), storage.bucket("li-backups", "backups")
     postgresql = PostgresCluster(installation, base, PostgresSpec(profile.postgresql, site.backups, backups))
-    redis, doors = RedisSentinel(installation, base, profile.redis), entrances(installation, place)
-    workers = fleet(profile.synapse.workers, WORKER_TYPES)
+    redis, doors = RedisSentinel(installation, base, profile.redis, measured=True), entrances(installation, place)
+    workers = fleet(profile.synapse.workers, worker_types(work(site)))
     homeserver = HomeserverSpec(
         server_name=site.server_name,
         host=site.hosts.matrix_li,

@@ -22,6 +22,7 @@ from main_instance.mail.configuration import PASSWORD, file_secret, password_sec
 from main_instance.mail.options import MailOptions
 from main_instance.sygnal.options import PUSH_GATEWAYS, Gateways, PushOptions
 from main_instance.synapse import process
+from main_instance.synapse.alerts import ALERTS
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -179,6 +180,7 @@ class Synapse(Component):
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
+        self.alerts(*ALERTS)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
 
     def _call_application_services(self, homeserver: HomeserverSpec) -> None:
