@@ -5,6 +5,7 @@ It takes any client by itself; here it takes one, by its secret.
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from flask import Response, request
@@ -14,7 +15,8 @@ from oidc_provider_mock import User, app
 def main() -> None:
     """Serve until the end. Given are `port`, `certificate` and `key` (PEM), `client` and `secret`, and `people`: sub to claims."""
     given = json.load(sys.stdin)
-    certificate, key = Path("/tmp/tls.crt"), Path("/tmp/tls.key")
+    folder = Path(tempfile.mkdtemp())
+    certificate, key = folder / "tls.crt", folder / "tls.key"
     certificate.write_text(given["certificate"])
     key.write_text(given["key"])
     provider = app(user_claims=[User(sub=name, claims=claims) for name, claims in given["people"].items()])
