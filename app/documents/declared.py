@@ -21,6 +21,7 @@ mail: {server: smtp.example.com, sender: matrix@example.com, user: matrix}
 homeserver: {url_previews: true}
 authentication_service: {extra_secret: true}
 login: {providers: {corporate: {issuer: "https://id.example.com", client_id: matrix}}}
+application_services: {telegram: {url: "https://telegram.example.com", bot: telegrambot}}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
 push:
   gateways: internet
