@@ -27,7 +27,7 @@ from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
-from monitoring.options import MonitoringOptions
+from monitoring.options import KUBELETS, MonitoringOptions
 
 
 @frozen(kw_only=True)
@@ -63,7 +63,7 @@ class Features:
         False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).", opens=(OWN_HOSTS,)
     )
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", opens=(CLAMAV,))
-    monitoring: bool = option(False, "Metrics and alerts (`monitoring/`).")
+    monitoring: bool = option(False, "Metrics and alerts (`monitoring/`).", opens=(KUBELETS,))
     push: bool = option(
         False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).", opens=(PUSH_SERVICES,)
     )

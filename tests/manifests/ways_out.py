@@ -12,7 +12,7 @@ PLACES = {
 }
 """Addresses of somebody on the internet, of the networks that the sites below name, and others where no way leads but one to anywhere."""
 NETWORKS = "[10.20.0.0/16, 172.20.0.0/24]"
-PORTS = (22, 25, 80, 443, 465, 587, 636, 1344, 5432, 8008, 8080, 8443, 8448, 65535)
+PORTS = (22, 25, 80, 443, 465, 587, 636, 1344, 5432, 8008, 8080, 8443, 8448, 10250, 65535)
 """What is tried."""
 ANYWHERE = ("internet", "networks", "private")
 EVERY_PORT = PORTS
@@ -37,6 +37,10 @@ _AUTHENTICATING = ("synapse", "client-reader", "event-creator", "device-lists")
 _BRIDGE = "url: 'https://far.example.com', bot: far"
 _MAIL = "sender: matrix@example.com, server: smtp.example.com"
 _NODES = "cluster: {node_cidrs: [10.0.0.0/24]}\n"
+_WATCHED = "features: {monitoring: true}\n"
+_API_SERVER = "api_server_cidrs: [10.98.0.1/32]"
+_ALERTS = "to: [ops@example.com], sender: matrix@example.com, server: smtp.example.com"
+_HOOK = f"{{server: hooks.example.com, cidrs: {NETWORKS}}}"
 _SIGNATURES = "features: {antivirus: true}\nantivirus: {signatures: bundle"
 
 WAYS: dict[str, tuple[Way, ...]] = {
@@ -119,6 +123,32 @@ WAYS: dict[str, tuple[Way, ...]] = {
             (443, 8448),
             _FEDERATION,
         ),
+    ),
+    "kubelets": (
+        Way(f"{_WATCHED}cluster: {{{_API_SERVER}}}\n", ("prometheus",), ANYWHERE, (10250,), f"cluster: {{{_API_SERVER}}}\n"),
+        Way(
+            f"{_WATCHED}cluster: {{{_API_SERVER}, node_cidrs: {NETWORKS}}}\n",
+            ("prometheus",),
+            ("networks",),
+            (10250,),
+            f"cluster: {{{_API_SERVER}}}\n",
+        ),
+    ),
+    "alert-mail": (
+        Way(f"{_WATCHED}monitoring: {{alerts: {{mail: {{{_ALERTS}}}}}}}\n", ("alertmanager",), ANYWHERE, (587,), _WATCHED),
+        Way(
+            f"{_WATCHED}monitoring: {{alerts: {{mail: {{{_ALERTS}:465, cidrs: {NETWORKS}}}}}}}\n",
+            ("alertmanager",),
+            ("networks",),
+            (465,),
+            _WATCHED,
+        ),
+    ),
+    "alert-webhook": (
+        Way(f"{_WATCHED}monitoring: {{alerts: {{webhook: {_HOOK}}}}}\n", ("alertmanager",), ("networks",), (443,), _WATCHED),
+    ),
+    "alert-watchdog": (
+        Way(f"{_WATCHED}monitoring: {{alerts: {{watchdog: {_HOOK}}}}}\n", ("alertmanager",), ("networks",), (443,), _WATCHED),
     ),
     "clamav": (Way("features: {antivirus: true}\n", ("signature-update",), ("internet",), (443,), f"{_SIGNATURES}}}\n"),),
     "icap": (
