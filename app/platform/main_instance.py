@@ -72,8 +72,8 @@ def main_instance(
             administration=_administration(site),
         ),
     )
-    if features.calls:
-        _group_calls(installation, calls_place, site, profile, foundation, doors)
+    if turn:
+        _group_calls(installation, calls_place, site, profile, foundation, doors, turn)
     ElementWeb(
         installation,
         place,
@@ -120,7 +120,7 @@ def _homeserver(
         options=site.homeserver,
         federation=site.federation if site.features.federation else None,
         old_signing_keys=site.old_signing_keys,
-        turn=turn.uris if turn else (),
+        turn=tuple(relay.uri for relay in turn.relays) if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
         # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
@@ -197,7 +197,7 @@ def _coturn(installation: Installation, place: Place, site: Site, profile: Profi
 
 
 def _group_calls(
-    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances
+    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances, turn: Coturn
 ) -> None:
     host, redis = site.host("rtc"), foundation.redis
     password = redis.password.key("password")
@@ -216,5 +216,9 @@ def _group_calls(
             private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
         ),
     )
-    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks)
-    LiveKit(installation, place, MediaServerSpec(settings, profile.livekit, host, API_SECRET, password, webhook=authorisation.webhook))
+    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks, turn.relays)
+    LiveKit(
+        installation,
+        place,
+        MediaServerSpec(settings, profile.livekit, host, API_SECRET, turn.shared_secret, password, webhook=authorisation.webhook),
+    )
