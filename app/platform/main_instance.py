@@ -19,6 +19,7 @@ from main_instance.haproxy.well_known import WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
+from main_instance.media_sweep.component import MediaSweep, SweepSpec
 from main_instance.sygnal.component import Sygnal
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
@@ -88,6 +89,9 @@ def main_instance(
             login_elsewhere=features.authentication_service,
         ),
     )
+    if foundation.media_sweep:
+        spec = SweepSpec(foundation.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
+        MediaSweep(installation, place, spec)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 

@@ -75,8 +75,8 @@ class Start:
         if shards is None:
             return "the main process has not said yet which list of writers is in force"
         if shards.synapse != version:
-            before = f" since it was {shards.synapse}" if shards.synapse else " yet"
-            return f"the main process has not come up with Synapse {version}{before}: it goes first, and brings the tables to its version"
+            before = f"last with {shards.synapse}" if shards.synapse else "not yet with the list of writers in force"
+            return f"the main process goes first, and has come up {before}; this is {version}"
         if self.listed and not shards.names(self.name):
             return f"the list of writers in force does not name {self.name}"
         return None

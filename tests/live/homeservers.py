@@ -159,8 +159,12 @@ def running_homeserver(
     storage: ObjectStorage | None = None,
     certificates: Path | None = None,
     more_listeners: Sequence[Mapping[str, Any]] = (),
+    database: Mapping[str, Any] | None = None,
 ) -> Iterator[Homeserver]:
-    """A Synapse with SQLite and the users alice and admin. With certificates it federates: its name is localhost and its TLS port."""
+    """A Synapse with SQLite, or another database, and the users alice and admin.
+
+    With certificates it federates: its name is localhost and its TLS port.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, federation_port, metrics_port = free_ports(3)
     name = f"localhost:{federation_port}"
@@ -181,7 +185,7 @@ def running_homeserver(
         "log_config": f"{folder}/log.yaml",
         "signing_key_path": f"{folder}/signing.key",
         "media_store_path": f"{folder}/media",
-        "database": {"name": "sqlite3", "args": {"database": f"{folder}/homeserver.db"}},
+        "database": dict(database or {"name": "sqlite3", "args": {"database": f"{folder}/homeserver.db"}}),
         "registration_shared_secret": SHARED_SECRET,
         "macaroon_secret_key": "macaroon-secret-of-the-test",
         "form_secret": "form-secret-of-the-test",

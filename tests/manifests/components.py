@@ -96,6 +96,12 @@ COMPONENTS = {
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
         stand_in=("/synapse:",),
     ),
+    "media-sweep": row(
+        calls="minio-main postgresql-main",
+        metrics=("8080 /metrics",),
+        keeps=Nothing("what it removes is gone, and it has nothing else"),
+        stand_in=("/synapse:",),
+    ),
     "haproxy": row(
         calls="content-scanner matrix-authentication-service synapse",
         publishes="matrix admin well_known",

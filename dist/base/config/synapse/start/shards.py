@@ -34,7 +34,11 @@ _TABLE = """
 
 @frozen
 class Shards:
-    """A list, as YAML, and the version of Synapse with which main last came up: the tables are of that version."""
+    """A list, as YAML, and the version of Synapse with which main has come up with it; empty until then.
+
+    Main goes first, alone: it brings the tables to its version, and it forgets writers that are no more, by which processes that do the same
+    at the same time fail (synapse/storage/util/id_generators.py, `_load_current_ids`: could not serialize access).
+    """
 
     text: str
     synapse: str
@@ -71,13 +75,13 @@ class Session:
                 # Nobody can have run with another one.
                 cursor.execute("INSERT INTO matrix_platform.shards (list, synapse, since) VALUES (%s, '', '-infinity')", (text,))
             elif before[0] != text:
-                cursor.execute("UPDATE matrix_platform.shards SET list = %s, since = clock_timestamp()", (text,))
+                cursor.execute("UPDATE matrix_platform.shards SET list = %s, synapse = '', since = clock_timestamp()", (text,))
                 cursor.execute(f"NOTIFY {_CHANNEL}")
             cursor.execute("COMMIT")
         return before is not None and before[0] != text
 
     def came_up(self, synapse: str) -> None:
-        """Say that main serves in this version, and so has brought the tables to it."""
+        """Say that main serves, in this version and with the list in force."""
         self._execute("UPDATE matrix_platform.shards SET synapse = %s WHERE synapse <> %s", (synapse, synapse))
 
     def in_force(self) -> Shards | None:
