@@ -143,7 +143,7 @@ COMPONENTS = {
     ),
     # -- what watches the rest
     "prometheus": row(
-        calls="haproxy matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
+        calls="haproxy matrix-authentication-service media-sweep minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

@@ -43,6 +43,8 @@ SITES = {
     "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n"
     "cluster: {pod_cidrs: [10.42.0.0/16]}\n",
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
+    "media that stay in the bucket": "media: {remove_deleted: false}\n",
+    "media that are only said to go": "media: {removal_dry_run: true}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",

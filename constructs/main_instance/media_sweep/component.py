@@ -15,6 +15,10 @@ from kit.pods import Mount, PodSpec, SecretFiles
 from kit.quantities import Resources, mib, millicores
 
 METRICS = Port("metrics", 8080)
+MINIMUM_AGE_HOURS = 24
+"""An upload is in the bucket before it is in the database: what is younger is left alone."""
+MOST_PERCENT = 50
+"""If more than this would go, something else is wrong, such as a database that was brought back empty."""
 _NIGHTLY = "23 2 * * *"
 _CREDENTIALS, _PASSWORD, _AUTHORITY, _STORAGE_AUTHORITY = "/secrets/media", "/secrets/database", "/secrets/database-ca", "/secrets/media-ca"
 
@@ -25,11 +29,7 @@ class SweepSpec:
 
     bucket: Bucket
     database: Database
-    dry_run: bool = False
-    minimum_age_hours: int = 24
-    """An upload is in the bucket before it is in the database: what is younger is left alone."""
-    most_percent: int = 50
-    """If more than this would go, something else is wrong, such as a database that was brought back empty."""
+    dry_run: bool
 
 
 class MediaSweep(Component):
@@ -53,8 +53,8 @@ class MediaSweep(Component):
                 "sslrootcert": f"{_AUTHORITY}/ca.crt",
             },
             "password_file": f"{_PASSWORD}/pgpass",
-            "minimum_age_hours": spec.minimum_age_hours,
-            "most_percent": spec.most_percent,
+            "minimum_age_hours": MINIMUM_AGE_HOURS,
+            "most_percent": MOST_PERCENT,
             "dry_run": spec.dry_run,
             "metrics_port": METRICS.number,
             # Two scrapes.
