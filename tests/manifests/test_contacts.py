@@ -42,39 +42,45 @@ def test_what_is_handed_out_is_looked_at(full_site: Site, files: Files) -> None:
     assert {hosts.matrix, hosts.element, hosts.rtc, hosts.turn, hosts.auth} <= {host for _, host in contacts(files)}
 
 
-def element(change: Callable[[dict[str, object]], object]) -> Callable[[Files], None]:
+def without(path: str, *keys: str) -> Callable[[Files], None]:
+    """A file without one of its settings."""
+
     def apply(files: Files) -> None:
-        config = json.loads(files["config/element-web/config.json"])
-        change(config)
-        files["config/element-web/config.json"] = json.dumps(config)
+        config = yaml.safe_load(files[path])
+        inner = config
+        for key in keys[:-1]:
+            inner = inner[key]
+        del inner[keys[-1]]
+        files[path] = json.dumps(config)
 
     return apply
 
 
-def livekit(change: Callable[[dict[str, object]], object]) -> Callable[[Files], None]:
+def with_value(path: str, section: str, key: str, value: object) -> Callable[[Files], None]:
+    """A file with another value for a setting of a section."""
+
     def apply(files: Files) -> None:
-        config = yaml.safe_load(files["config/livekit/config.yaml"])
-        change(config["rtc"])
-        files["config/livekit/config.yaml"] = yaml.safe_dump(config)
+        config = yaml.safe_load(files[path])
+        config[section][key] = value
+        files[path] = json.dumps(config)
 
     return apply
 
 
+ELEMENT, LIVEKIT_FILE = "config/element-web/config.json", "config/livekit/config.yaml"
+SILENT = {
+    "integrations_ui_url": "scalar.vector.im",
+    "jitsi": "meet.element.io",
+    "branding": "element.io",
+    "desktop_builds": "element.io",
+    "mobile_builds": "apps.apple.com",
+    "help_url": "element.io",
+}
 SLIPS: list[tuple[Callable[[Files], None], str]] = [
-    (livekit(lambda rtc: rtc.pop("turn_servers")), LIVEKIT[0]),
-    (livekit(lambda rtc: rtc.update(stun_servers=["stun.example.net:3478"])), "stun.example.net"),
-    *(
-        (element(lambda config, key=key: config.pop(key)), host)
-        for key, host in {  # type: ignore[misc]
-            "integrations_ui_url": "scalar.vector.im",
-            "jitsi": "meet.element.io",
-            "branding": "element.io",
-            "desktop_builds": "element.io",
-            "mobile_builds": "apps.apple.com",
-            "help_url": "element.io",
-        }.items()
-    ),
-    (element(lambda config: config["setting_defaults"].update({"UIFeature.feedback": True})), "github.com"),  # type: ignore[attr-defined]
+    (without(LIVEKIT_FILE, "rtc", "turn_servers"), LIVEKIT[0]),
+    (with_value(LIVEKIT_FILE, "rtc", "stun_servers", ["stun.example.net:3478"]), "stun.example.net"),
+    *((without(ELEMENT, key), host) for key, host in SILENT.items()),
+    (with_value(ELEMENT, "setting_defaults", "UIFeature.feedback", True), "github.com"),
 ]
 
 
