@@ -53,6 +53,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20), alertmanagers=1),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

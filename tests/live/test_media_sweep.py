@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (port,) = free_ports(1)
     with running_postgresql(port, "synapse", PASSWORD), running_storage() as storage:
         storage.client().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        parameters = {"host": LOOPBACK, "port": port, "dbname": "synapse", "user": "synapse"}
+        parameters: dict[str, Any] = {"host": LOOPBACK, "port": port, "dbname": "synapse", "user": "synapse"}
         with psycopg.connect(**{**parameters, "dbname": "postgres"}, password=PASSWORD, autocommit=True) as connection:
             connection.execute("CREATE DATABASE synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
         (folder / "pgpass").write_text(f"{LOOPBACK}:{port}:synapse:synapse:{PASSWORD}\n")
@@ -200,7 +200,7 @@ def test_metrics_say_what_a_run_has_found(site: Site) -> None:
     request = json.loads((site.folder / "request.json").read_text()) | {"metrics_port": port, "linger_seconds": 60}
     (site.folder / "request.json").write_text(json.dumps(request))
     environment = {"PYTHONPATH": str(ROOT), "AWS_SHARED_CREDENTIALS_FILE": str(site.folder / "credentials")}
-    command = [synapse_python(), "-m", "services.media_sweep.sweep", site.folder / "request.json"]
+    command: list[str | Path] = [synapse_python(), "-m", "services.media_sweep.sweep", site.folder / "request.json"]
 
     def scrape() -> str:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
