@@ -54,7 +54,7 @@ class Site:
             **changes,
         }
         (self.folder / "request.json").write_text(json.dumps(request))
-        command = [synapse_python(), "-m", "services.media_sweep.sweep", self.folder / "request.json", *options]
+        command: list[str | Path] = [synapse_python(), "-m", "services.media_sweep.sweep", self.folder / "request.json", *options]
         environment = {"PYTHONPATH": str(ROOT), "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "credentials"), "PATH": "/usr/bin:/bin"}
         run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert run.returncode == code, run.stdout + run.stderr
