@@ -251,7 +251,7 @@ def test_a_restored_database_is_made_of_one_archive_and_fills_another(built: dic
             "source": "archive",
             "database": "synapse",
             "owner": "synapse",
-            "recoveryTarget": {"targetTime": "2026-01-31T12:00:00Z"},
+            "recoveryTarget": {"targetTime": "2026-01-31T12:00:00+00:00"},
         }
     }
     (archive,) = cluster["externalClusters"]
