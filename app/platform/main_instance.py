@@ -20,6 +20,7 @@ from main_instance.haproxy.well_known import WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
+from main_instance.media_sweep.component import MediaSweep, SweepSpec
 from main_instance.sygnal.component import Sygnal
 from main_instance.sygnal.options import Gateways
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
@@ -76,8 +77,8 @@ def main_instance(
             bridges=tuple(pods for name, of in site.application_services if (pods := pods_of(name, of))),
         ),
     )
-    if features.calls:
-        _group_calls(installation, calls_place, site, profile, foundation, doors)
+    if turn:
+        _group_calls(installation, calls_place, site, profile, foundation, doors, turn)
     ElementWeb(
         installation,
         place,
@@ -93,6 +94,9 @@ def main_instance(
             mail=site.mail is not None,
         ),
     )
+    if foundation.media_sweep:
+        spec = SweepSpec(foundation.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
+        MediaSweep(installation, place, spec)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 
@@ -135,7 +139,7 @@ def _homeserver(
         mail=site.mail,
         client=f"https://{site.hosts.element}",
         old_signing_keys=site.old_signing_keys,
-        turn=turn.uris if turn else (),
+        turn=tuple(relay.uri for relay in turn.relays) if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
         reachable_networks=_reachable_networks(site),
@@ -231,7 +235,7 @@ def _coturn(installation: Installation, place: Place, site: Site, profile: Profi
 
 
 def _group_calls(
-    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances
+    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances, turn: Coturn
 ) -> None:
     host, redis = site.host("rtc"), foundation.redis
     password = redis.password.key("password")
@@ -250,5 +254,9 @@ def _group_calls(
             private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
         ),
     )
-    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks)
-    LiveKit(installation, place, MediaServerSpec(settings, profile.livekit, host, API_SECRET, password, webhook=authorisation.webhook))
+    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks, turn.relays)
+    LiveKit(
+        installation,
+        place,
+        MediaServerSpec(settings, profile.livekit, host, API_SECRET, turn.shared_secret, password, webhook=authorisation.webhook),
+    )

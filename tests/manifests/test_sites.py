@@ -83,6 +83,8 @@ SITES = {
         "  image: registry.example.com/own-synapse:1\n  extra: {max_avatar_size: 10M}\n  extra_secret: true\n"
     ),
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
+    "media that stay in the bucket": "media: {remove_deleted: false}\n",
+    "media that are only said to go": "media: {removal_dry_run: true}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
@@ -289,7 +291,7 @@ def test_a_restored_database_is_made_of_one_archive_and_fills_another(built: dic
             "source": "archive",
             "database": "synapse",
             "owner": "synapse",
-            "recoveryTarget": {"targetTime": "2026-01-31T12:00:00Z"},
+            "recoveryTarget": {"targetTime": "2026-01-31T12:00:00+00:00"},
         }
     }
     (archive,) = cluster["externalClusters"]

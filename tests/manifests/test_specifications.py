@@ -28,6 +28,7 @@ FIXED = {
     "CoturnSpec.ports": FOR_TESTS,
     "CoturnSpec.run": FOR_TESTS,
     "LiveKitSpec.key_file": FOR_TESTS,
+    "LiveKitSpec.turn_secret": FOR_TESTS,
     "LiveKitSpec.ports": FOR_TESTS,
     "ServiceSpec.bind_address": FOR_TESTS,
     "HomeserverSpec.paths": FOR_TESTS,

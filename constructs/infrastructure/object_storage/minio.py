@@ -29,7 +29,7 @@ NEW_ROOT_KEY = Change(
 )
 NEW_USER_KEY = Change(
     "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`. `backups`: nothing, the archiver sees it within minutes and tries again.",
+    "Run the bucket Job. `media`: restart `media-repository`. The others: nothing, they see it within minutes, or at night.",
 )
 
 

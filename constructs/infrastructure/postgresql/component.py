@@ -292,7 +292,9 @@ def _new() -> cnpg.ClusterSpecBootstrap:
 
 
 def _restored(restore: RestoreOptions) -> cnpg.ClusterSpecBootstrap:
-    target = cnpg.ClusterSpecBootstrapRecoveryRecoveryTarget(target_time=restore.time) if restore.time else None
+    # PostgreSQL does not know Z in recovery_target_time, and not every version of the operator turns it into an offset.
+    time = restore.time.replace("Z", "+00:00") if restore.time else None
+    target = cnpg.ClusterSpecBootstrapRecoveryRecoveryTarget(target_time=time) if time else None
     # The owner gets the password of the operator's Secret, which is new if that was lost too.
     recovery = cnpg.ClusterSpecBootstrapRecovery(source=_ARCHIVE, database=DATABASE, owner=DATABASE, recovery_target=target)
     return cnpg.ClusterSpecBootstrap(recovery=recovery)

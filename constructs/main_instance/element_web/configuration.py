@@ -68,14 +68,18 @@ def client_config(spec: ElementWebSpec) -> Config:
         # Unset, these would be Element's integration manager.
         "integrations_ui_url": None,
         "integrations_rest_url": None,
+        # Unset, these too would lead to Element, to shops of apps and to Jitsi.
+        "branding": {"logo_link_url": f"https://{spec.host.name}"},
+        "jitsi": {"preferred_domain": spec.host.name},
+        "desktop_builds": {"available": False},
+        "mobile_builds": {"ios": None, "android": None, "fdroid": None},
+        **dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url or f"https://{spec.host.name}"),
         "element_call": {"use_exclusively": True} if spec.calls else {"disable": True},
         "features": {"feature_group_calls": spec.calls},
         "setting_defaults": _settings(spec),
     }
     if options.theme is not Theme.SYSTEM:
         config["default_theme"] = options.theme.value
-    if options.help_url:
-        config |= dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url)
     if not spec.federation:
         # Links to rooms and people stay here, instead of going by matrix.to.
         config["permalink_prefix"] = f"https://{spec.host.name}"

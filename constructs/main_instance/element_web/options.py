@@ -31,7 +31,7 @@ class ElementOptions:
 
     brand: Line = option("Element", "What it calls itself.")
     theme: Theme = option(Theme.SYSTEM, "For users who have chosen none; `system`: what their device prefers.")
-    help_url: HttpsUrl | None = option(None, "Where its help leads.", otherwise="Element's own pages")
+    help_url: HttpsUrl | None = option(None, "Where its help leads.", otherwise="the client itself")
     custom_homeservers: bool = option(False, "Whether people may use it to log in to other homeservers.")
     config: ElementSettings = option(
         Settings(),

@@ -13,6 +13,7 @@ from kit.network import Endpoint
 from kit.text import yaml_text
 from main_instance.calls.nodes import SCRIPT, NodeAddresses
 from main_instance.calls.options import CallsOptions
+from main_instance.coturn.configuration import Relay
 
 REDIS_DATABASE = 1
 """Synapse's is 0."""
@@ -31,14 +32,17 @@ class Ports:
 class LiveKitSpec:
     """LiveKit on several nodes that know of each other by Redis.
 
-    `redis`: what leads to the primary. `webhooks`: who is told what happens in rooms, signed with `api_key`.
+    `redis`: what leads to the primary. `webhooks`: who is told what happens in rooms, signed with `api_key`. `relays`: the site's own TURN
+    server, which shares a secret with LiveKit.
     """
 
     calls: CallsOptions
     redis: Endpoint
     api_key: str
     webhooks: tuple[str, ...]
+    relays: tuple[Relay, ...]
     key_file: str = "/secrets/livekit/keys.yaml"
+    turn_secret: str = "/secrets/turn/shared_secret"
     ports: Ports = Ports()
 
 
@@ -62,6 +66,11 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
             "port_range_end": spec.calls.media_ports.last,
             # No server of somebody else's is asked for this node's address.
             "use_external_ip": False,
+            # Without any of these, clients would be told to ask Twilio and Google for their addresses (pkg/service/roommanager.go).
+            "turn_servers": [
+                {"host": relay.host, "port": relay.port, "protocol": relay.transport, "secret_file": spec.turn_secret}
+                for relay in spec.relays
+            ],
         },
         # The proxy follows the Sentinels, and closes connections to a primary that is gone. LiveKit knows Sentinels too, but when the machine
         # of the primary loses power it goes on waiting at a connection that nobody closes (go-redis, options.go, NewDialer: the kernel looks

@@ -62,6 +62,12 @@ class MediaOptions:
     remote_lifetime: MediaAge | None = option(
         None, "Age since last access at which copies of other servers' media are deleted.", otherwise="kept for ever"
     )
+    remove_deleted: bool = option(
+        True,
+        "Whether what the homeserver has deleted (by age, by an administrator, with its user) is removed from the bucket too, at night. "
+        "`false`: it stays there for ever.",
+    )
+    removal_dry_run: bool = option(False, "Whether that only logs what it would remove.", only_with=When("media.remove_deleted", True))
 
 
 @frozen(kw_only=True)

@@ -54,8 +54,8 @@ HEALTH_PORT = 8080
 """`/health` and nothing else: a probe never waits behind requests of users."""
 START_PROGRAM = "synapse_start"
 """The program of `services/` that waits until a process can run, and then becomes Synapse."""
-MAIN_START_SECONDS, WORKER_START_SECONDS = 600, 120
-"""How long Synapse itself may take to start. Main migrates the database of an older version before it listens."""
+START_SECONDS = 600
+"""How long Synapse itself may take to start: main migrates the database of an older version, and after a change of writers all start at once."""
 
 # What the program writes (services/synapse_start).
 _LIST_FILE, _NAME_FILE = f"{RUN_FOLDER}/shards.yaml", f"{RUN_FOLDER}/name.yaml"
@@ -84,7 +84,7 @@ def start(*, worker: bool, listed: bool = False, mail: bool = False, authorities
     if worker:
         files.append(_NAME_FILE)
     options = [f"--run={RUN_FOLDER}", f"--password-file={PASSWORD_FILE_SOURCE}", f"--health-port={HEALTH_PORT}"]
-    options.append(f"--start-seconds={WORKER_START_SECONDS if worker else MAIN_START_SECONDS}")
+    options.append(f"--start-seconds={START_SECONDS}")
     if not worker:
         options.append(f"--publish={SHARDS_FOLDER}/shards.yaml")
     if listed:

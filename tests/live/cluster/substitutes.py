@@ -402,7 +402,12 @@ def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Seq
 def _buckets(namespace: str, objects: Sequence[Manifest]) -> list[str]:
     """The buckets that a Job of the namespace would make."""
     requests = [json.loads(o["data"]["request.json"]) for o in objects if o["kind"] == "ConfigMap" and "request.json" in o.get("data", {})]
-    return [bucket["name"] for request in requests if f"minio.{namespace}." in request.get("endpoint", "") for bucket in request["buckets"]]
+    return [
+        bucket["name"]
+        for request in requests
+        if f"minio.{namespace}." in request.get("endpoint", "")
+        for bucket in request.get("buckets", ())
+    ]
 
 
 # --- objects ---
