@@ -149,6 +149,7 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
+    "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
     "leaves nothing to log in with": "login: {passwords: false}",
     "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
     "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",

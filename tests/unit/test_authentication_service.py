@@ -305,12 +305,12 @@ def test_two_backends_of_one_name_are_refused() -> None:
 
 
 def test_the_server_name_says_where_people_log_in() -> None:
-    client = WellKnown("https://matrix.example.com", issuer="https://auth.example.com/").documents["client"]
+    client = WellKnown("https://matrix.example.com", issuer="https://auth.example.com/").documents["matrix/client"]
     assert client["org.matrix.msc2965.authentication"] == {
         "issuer": "https://auth.example.com/",
         "account": "https://auth.example.com/account/",
     }
-    assert "org.matrix.msc2965.authentication" not in WellKnown("https://matrix.example.com").documents["client"]
+    assert "org.matrix.msc2965.authentication" not in WellKnown("https://matrix.example.com").documents["matrix/client"]
 
 
 def test_single_sign_on_of_synapse_is_what_is_replaced() -> None:
