@@ -58,9 +58,9 @@ class Rendered:
 
     @property
     def target(self) -> str | None:
-        """The time to which it is restored."""
+        """The time to which it is restored, as the operator writes it (cloudnative-pg, pkg/postgres/time: ConvertToPostgresFormat)."""
         target = self.cluster["bootstrap"]["recovery"].get("recoveryTarget", {})
-        return str(target["targetTime"]) if target else None
+        return datetime.fromisoformat(target["targetTime"]).isoformat(" ", "microseconds") if target else None
 
     def command(self, program: str, server: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
         """One of barman-cloud's programs."""

@@ -8,16 +8,10 @@ from tests.manifests.rules.objects import Objects, Workload, namespace_of, of_ki
 
 # Pods that talk to the Kubernetes API: why they have a token.
 TOKEN_HOLDERS = {
-<<<<<<< HEAD
-    "secret-generator": "it creates the Secrets that are missing",
-    "first-backup": "it asks the operator for a backup, one for each database",
-    "prometheus": "it finds the pods whose metrics it reads",
-    "kube-state-metrics": "it measures what is in the API",
-=======
     "kube-state-metrics": "it measures what is in the API",
     "prometheus": "it finds the pods that it measures",
     "secret-generator": "it creates the Secrets that are missing",
->>>>>>> main
+    "first-backup": "it asks the operator for a backup, one for each database",
 }
 
 # Workloads that are in the network of their nodes: why.
