@@ -17,10 +17,13 @@ from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
+from kit.placement import Placements
+from main_instance.application_services.options import APPLICATION_SERVICES, ApplicationServices
 from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.calls.options import OWN_HOSTS, CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
+from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
@@ -96,6 +99,11 @@ class Site:
         "Whether nothing may talk to anything but as the components declare, in both directions. `false`: there is no NetworkPolicy at all, "
         "for a cluster whose network plugin knows none or that keeps its own.",
     )
+    placement: Placements = option(
+        (),
+        "Where pods run and what they get, by the name of a component, such as `synapse`, or of one workload, such as `synchrotron`.",
+        otherwise="as the platform and the profile say",
+    )
     storage_classes: StorageClasses = section(StorageClasses)
     storage_sizes: StorageSizes = section(StorageSizes)
     ingress: IngressOptions = section(IngressOptions)
@@ -116,6 +124,13 @@ class Site:
     )
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
+    login: LoginOptions = section(LoginOptions)
+    application_services: ApplicationServices = option(
+        (),
+        "Bridges and bots, each by a name. Synapse knows them by a registration, whose tokens are made.",
+        otherwise="none",
+        opens=(APPLICATION_SERVICES,),
+    )
     monitoring: MonitoringOptions = section(MonitoringOptions, only_with=When("features.monitoring", True))
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
@@ -136,7 +151,7 @@ class Site:
     @property
     def facts(self) -> Facts:
         """What every component may ask."""
-        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes)
+        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes, self.placement)
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

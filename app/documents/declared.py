@@ -19,14 +19,23 @@ features: {calls: true, push: true, li: true, authentication_service: true, fede
 antivirus: {mode: quarantine, encrypted: true, icap: {other: 'icap://av.example.com:1344/scan'}}
 mail: {server: smtp.example.com, sender: matrix@example.com, user: matrix}
 homeserver: {url_previews: true}
-authentication_service: {additions: true}
+authentication_service: {extra_secret: true}
+login: {providers: {corporate: {issuer: "https://id.example.com", client_id: matrix}}}
+application_services: {telegram: {url: "https://telegram.example.com", bot: telegrambot}}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
 push:
   gateways: internet
   apns: {key_id: ABCDE12345, team_id: ABCDE12345, apps: {com.example.app.ios: com.example.app}}
   fcm_apps: {com.example.app.android: example-app}
 """
-_SITES = (_EVERYTHING, _EVERYTHING + "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n")
+_OTHERWISE = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+object_storage: {backend: external, external: {endpoint: https://s3.example.com}}
+login:
+  ldap: {servers: ["ldaps://ldap.example.com"], cidrs: [192.0.2.7/32], base: "dc=example,dc=com", bind_dn: "cn=matrix,dc=example,dc=com"}
+"""
+_SITES = (_EVERYTHING, _OTHERWISE)
 """What any site can have is in one of these."""
 
 

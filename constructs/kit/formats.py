@@ -9,7 +9,7 @@ from attrs import frozen
 
 from kit.network import PortRange
 from kit.options import Entries, Number, Text
-from kit.quantities import Bytes, parse_bytes
+from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
 _HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?"  # the last label starts with a letter: this is no IPv4 address
@@ -238,6 +238,18 @@ HttpsUrl = Annotated[
         read=_port_in_range,
     ),
 ]
+LdapUrl = Annotated[
+    str,
+    Text(
+        "the URL of an LDAP server",
+        rf"ldaps?://{_SERVER}(:{_PORT})?",
+        "ldaps://ldap.example.com",
+        max_length=300,
+        mistakes={"[^/]*": "has no ldaps://", "ldaps?://[^/]*/.*": "has a path", "https?://.*": "is the URL of a website"},
+        mend=lambda text: f"ldaps://{text}" if "://" not in text else "/".join(text.split("/")[:3]),
+        read=_port_in_range,
+    ),
+]
 Line = Annotated[
     str,
     Text(
@@ -257,6 +269,18 @@ UserId = Annotated[
         max_length=255,
         mistakes={"[^@]+@[^@]+": "is an e-mail address"},
         mend=lambda text: re.sub("^([^@]+)@([^@]+)$", r"@\1:\2", text.strip().lower()),
+        read=_port_in_range,
+    ),
+]
+RoomAlias = Annotated[
+    str,
+    Text(
+        "the alias of a room",
+        rf"#[!-9;-~]+:{_HOST}(:{_PORT})?",
+        "#hall:example.com",
+        max_length=255,
+        mistakes={"![^:]+(:.*)?": "is the id of a room"},
+        mend=lambda text: text if text.startswith("#") else f"#{text}",
         read=_port_in_range,
     ),
 ]
@@ -363,6 +387,18 @@ def _size(example: str) -> Text:
 
 VolumeSize = Annotated[Bytes, _size("100Gi")]
 FileSize = Annotated[Bytes, _size("100Mi")]
+MemoryAmount = Annotated[Bytes, _size("512Mi")]
+CpuAmount = Annotated[
+    Cpu,
+    Text(
+        "an amount of processors, or of thousandths of one",
+        "[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}",
+        "250m",
+        mistakes={"[0-9]+[.][0-9]+": "is a fraction"},
+        mend=lambda text: f"{int(float(text) * 1000)}m" if re.fullmatch(r"[0-9]+[.][0-9]+", text) else text,
+        read=parse_cpu,
+    ),
+]
 Schedule = Annotated[
     str,
     Text(
@@ -441,6 +477,13 @@ Bucket = Annotated[
     Text("a bucket name of 3 to 63 lower-case letters, digits and hyphens", "[a-z0-9][-a-z0-9]{1,61}[a-z0-9]", "matrix-media", mend=_lower),
 ]
 Region = Annotated[str, Text("a region name", "[a-z0-9]+(-[a-z0-9]+)*", "us-east-1", max_length=63)]
+Labels = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("a label", rf"({_HOST}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?", "app.kubernetes.io/name", max_length=317),
+        value=Text("the value of a label", "([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", "bridge"),
+    ),
+]
 Annotations = Annotated[
     tuple[tuple[str, str], ...],
     Entries(

@@ -171,8 +171,12 @@ def running_homeserver(
     storage: ObjectStorage | None = None,
     certificates: Path | None = None,
     more_listeners: Sequence[Mapping[str, Any]] = (),
+    database: Mapping[str, Any] | None = None,
 ) -> Iterator[Homeserver]:
-    """A Synapse with SQLite and the users alice and admin. With certificates it federates: its name is localhost and its TLS port."""
+    """A Synapse with SQLite, or another database, and the users alice and admin.
+
+    With certificates it federates: its name is localhost and its TLS port.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, federation_port, metrics_port = free_ports(3)
     name = f"localhost:{federation_port}"
@@ -187,6 +191,7 @@ def running_homeserver(
         )
     (folder / "log.yaml").write_text(yaml.safe_dump(log_config(structured=False)))
     config = homeserver_config(name, str(folder), listeners, str(certificates) if certificates else None) | {"modules": list(modules)}
+    config |= {"database": dict(database)} if database else {}
     if storage:
         config["media_storage_providers"] = [
             {

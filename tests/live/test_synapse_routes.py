@@ -5,8 +5,9 @@ import json
 import re
 import string
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
@@ -121,7 +122,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     folder = tmp_path_factory.mktemp("servlets")
-    return read_servlets(folder, evolve(everything_on(folder), extra=SINGLE_SIGN_ON), WORKER_TYPES)
+    return read_servlets(folder, everything_on(folder), WORKER_TYPES, SINGLE_SIGN_ON)
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +138,11 @@ def everything_on(folder: Path) -> HomeserverSpec:
     )
 
 
-def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...]) -> Server:
-    """What one process of each type serves, and main."""
+def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...], extra: Mapping[str, Any] | None = None) -> Server:
+    """What one process of each type serves, and main. `extra`: what every one of them is told as well."""
     files = write_files(folder, spec, {worker.name: 1 for worker in types})
-    asked = {name.removesuffix("-0"): files.arguments(name) for name in files.by_process}
+    (folder / "extra.yaml").write_text(json.dumps(dict(extra or {})))
+    asked = {name.removesuffix("-0"): [*files.arguments(name), "-c", f"{folder}/extra.yaml"] for name in files.by_process}
     command = [synapse_python(), str(Path(__file__).with_name("synapse_servlets.py")), str(folder)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-5000:]

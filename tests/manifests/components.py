@@ -103,6 +103,12 @@ COMPONENTS = {
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
         stand_in=("/synapse:",),
     ),
+    "media-sweep": row(
+        calls="minio-main postgresql-main",
+        metrics=("8080 /metrics",),
+        keeps=Nothing("what it removes is gone, and it has nothing else"),
+        stand_in=("/synapse:",),
+    ),
     "haproxy": row(
         calls="content-scanner matrix-authentication-service synapse",
         publishes="matrix admin well_known",
@@ -119,7 +125,7 @@ COMPONENTS = {
     "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
     "matrix-authentication-service": row(
         calls="haproxy postgresql-main",
-        publishes="auth",
+        publishes="auth admin",
         metrics=("8081 /metrics",),
         keeps=Nothing("all is in PostgreSQL"),
         stand_in=("matrix-authentication-service:",),
@@ -151,8 +157,8 @@ COMPONENTS = {
         metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
     ),
     "prometheus": row(
-        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service minio-li minio-main node-exporter postgresql-main redis "
-        "scan-worker sygnal synapse",
+        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service media-sweep minio-li minio-main node-exporter "
+        "postgresql-main redis scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

@@ -32,6 +32,9 @@ class Way:
 _FEDERATION = "features: {federation: true}\n"
 _PUSH = "cluster: {service_cidrs: [10.43.0.0/16]}\npush: {fcm_apps: {com.example.app: example-app}}\n"
 _LOGIN = "features: {authentication_service: true}\n"
+_PROVIDER = "issuer: 'https://id.example.com:8443', client_id: matrix"
+_AUTHENTICATING = ("synapse", "client-reader", "event-creator", "device-lists")
+_BRIDGE = "url: 'https://far.example.com', bot: far"
 _MAIL = "sender: matrix@example.com, server: smtp.example.com"
 _NODES = "cluster: {node_cidrs: [10.0.0.0/24]}\n"
 _WATCHED = "features: {monitoring: true}\n"
@@ -65,13 +68,49 @@ WAYS: dict[str, tuple[Way, ...]] = {
     ),
     "web-pages": (Way("homeserver: {url_previews: true}\n", ("media-repository",), ("internet",), (80, 443)),),
     "identity-providers": (
-        Way(f"{_LOGIN}authentication_service: {{additions: true}}\n", ("matrix-authentication-service",), ("internet",), (443,), _LOGIN),
+        Way(f"login: {{providers: {{corporate: {{{_PROVIDER}}}}}}}\n", (*_AUTHENTICATING, "sso-login"), ("internet",), (8443,)),
         Way(
-            f"{_LOGIN}authentication_service: {{additions: true, identity_provider_cidrs: {NETWORKS}}}\n",
+            f"login: {{providers: {{corporate: {{{_PROVIDER}, cidrs: {NETWORKS}}}}}}}\n",
+            (*_AUTHENTICATING, "sso-login"),
+            ("networks",),
+            (8443,),
+        ),
+        Way(
+            f"{_LOGIN}login: {{providers: {{corporate: {{{_PROVIDER}}}}}}}\n",
+            ("matrix-authentication-service",),
+            ("internet",),
+            (8443,),
+            _LOGIN,
+        ),
+        Way(
+            f"{_LOGIN}login: {{providers: {{corporate: {{{_PROVIDER}, cidrs: {NETWORKS}}}}}}}\n",
             ("matrix-authentication-service",),
             ("networks",),
-            (443,),
+            (8443,),
             _LOGIN,
+        ),
+    ),
+    "directory": (
+        Way(
+            f"login: {{ldap: {{servers: ['ldaps://ldap.example.com'], base: 'dc=example', cidrs: {NETWORKS}}}}}\n",
+            _AUTHENTICATING,
+            ("networks",),
+            (636,),
+        ),
+    ),
+    "application-services": (
+        Way(
+            f"application_services: {{far: {{{_BRIDGE}}}}}\n",
+            ("synapse", "appservice", "client-reader", "event-creator"),
+            ("internet",),
+            (443,),
+        ),
+        Way(
+            f"{_FEDERATION}application_services: {{far: {{{_BRIDGE}, cidrs: {NETWORKS}}}}}\n",
+            ("synapse", "appservice", "client-reader", "event-creator", "federation-reader", "federation-inbound"),
+            ("networks",),
+            (443,),
+            _FEDERATION,
         ),
     ),
     # The site's own hosts have private addresses in an intranet.
@@ -134,6 +173,11 @@ WAYS: dict[str, tuple[Way, ...]] = {
 """By the name of the `External`, which the options that open it name."""
 
 NO_WAY_OUT = {
+    "login.ldap.start_tls": "login.ldap opens it",
+    "homeserver.encryption": "what clients ask of the homeserver",
+    "homeserver.server_notices.display_name": "a name",
+    "homeserver.server_notices.room_name": "a name",
+    "homeserver.modules": "who is asked runs within the process; a door opens no way",
     "hosts.rtc": "who comes in",
     "namespaces.rtc": "calls are meant that people make",
     "element.brand": "a name",

@@ -9,11 +9,23 @@ from typing import Any
 from attrs import frozen
 
 from kit.files import rendered
+from kit.merging import with_extra
 from kit.network import Host
 from main_instance.element_web.options import ElementOptions, Theme
 from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
+
+_USE = {
+    "brand": "element.brand",
+    "default_theme": "element.theme",
+    "disable_custom_urls": "element.custom_homeservers",
+    "element_call": "features.calls",
+    "help_url": "element.help_url",
+    "setting_defaults.UIFeature.registration": "registration.enabled",
+    "setting_defaults.UIFeature.voip": "features.calls",
+}
+"""Options of Element Web to the option of the site that sets each."""
 
 FOLDER = "/etc/element-web"
 PORT = 8080
@@ -40,7 +52,10 @@ class ElementWebSpec:
 
 
 def client_config(spec: ElementWebSpec) -> Config:
-    """config.json: nothing is reported to, or fetched from, anybody but the homeserver."""
+    """config.json: nothing is reported to, or fetched from, anybody but the homeserver.
+
+    Raises OptionError when the site's own options set what is set here.
+    """
     options = spec.options
     config: Config = {
         # No `m.identity_server`: nobody is told of users' addresses.
@@ -53,18 +68,22 @@ def client_config(spec: ElementWebSpec) -> Config:
         # Unset, these would be Element's integration manager.
         "integrations_ui_url": None,
         "integrations_rest_url": None,
+        # Unset, these too would lead to Element, to shops of apps and to Jitsi.
+        "branding": {"logo_link_url": f"https://{spec.host.name}"},
+        "jitsi": {"preferred_domain": spec.host.name},
+        "desktop_builds": {"available": False},
+        "mobile_builds": {"ios": None, "android": None, "fdroid": None},
+        **dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url or f"https://{spec.host.name}"),
         "element_call": {"use_exclusively": True} if spec.calls else {"disable": True},
         "features": {"feature_group_calls": spec.calls},
         "setting_defaults": _settings(spec),
     }
     if options.theme is not Theme.SYSTEM:
         config["default_theme"] = options.theme.value
-    if options.help_url:
-        config |= dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url)
     if not spec.federation:
         # Links to rooms and people stay here, instead of going by matrix.to.
         config["permalink_prefix"] = f"https://{spec.host.name}"
-    return config
+    return with_extra(config, options.config, "element.config", _USE)
 
 
 def _settings(spec: ElementWebSpec) -> Config:

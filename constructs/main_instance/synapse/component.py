@@ -12,8 +12,11 @@ from kit.network import Endpoint, External, Host, Port
 from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
+from kit.secrets import Change, Form, Given, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
+from main_instance.application_services import configuration as application_services
+from main_instance.login.configuration import CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
+from main_instance.login.options import LoginOptions
 from main_instance.mail.configuration import FILE as MAIL_FILE
 from main_instance.mail.configuration import PASSWORD, file_secret, password_secret, synapse_section, way_out
 from main_instance.mail.options import MailOptions
@@ -28,6 +31,7 @@ from main_instance.synapse.configuration import (
     REPLICATION_PORT,
     SHARED_SECRETS,
     HomeserverSpec,
+    Module,
     calls_other_servers,
     homeserver_config,
     log_config,
@@ -38,7 +42,7 @@ from main_instance.synapse.configuration import (
 from main_instance.synapse.fleet import Fleet
 from main_instance.synapse.options import FEDERATION, WEB_PAGES, FederationOptions
 from main_instance.synapse.worker_type import Duty, Listener, WorkerType
-from main_instance.synapse.workers import MAIN
+from main_instance.synapse.workers import AUTHENTICATING, CALLING_APPLICATION_SERVICES, MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
@@ -46,6 +50,8 @@ HEALTH = Port("health", HEALTH_PORT)
 METRICS = Port("metrics", METRICS_PORT)
 _METRICS_PATH = "/_synapse/metrics"
 
+EXTRA, MODULE = "synapse-extra", "synapse-module"
+"""The Secret with options of the site's own, and how those of modules begin."""
 MAIL_SECRET = "synapse-mail"
 """The Secret with its section on mail."""
 TURN = "turn"
@@ -71,6 +77,9 @@ CHANGES = {
     "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
 }
 """Of the keys of its Secret."""
+NEW_EXTRA = Change("It is configuration.", "Restart Synapse.")
+NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart Synapse.")
+NEW_LDAP_PASSWORD = Change("Nobody logs in by the directory until both sides have the new one.", "Restart Synapse.")
 NEW_MAIL_PASSWORD = Change(
     "No mail is sent until the programs have the one that the mail server knows.",
     "Restart the StatefulSets `synapse` and `pusher`, and `matrix-authentication-service` where there is one.",
@@ -87,9 +96,9 @@ class Authentication:
 
 @frozen
 class Scanning:
-    """How media workers have files scanned: the file that names their module, the Secrets with its tokens, and whom it calls."""
+    """How media workers have files scanned: their module, the Secrets with its tokens, and whom it calls."""
 
-    config: ConfigMap
+    module: Module
     token: str
     administrator: str | None
     peers: tuple[Endpoint, ...]
@@ -129,6 +138,9 @@ class Synapse(Component):
         self.secret(_secret(self.name, self.namespace), CHANGES)
         if spec.turn_secret:
             self.secret(SecretSpec(TURN, self.namespace, {"shared_secret": Shared(spec.turn_secret)}))
+        if spec.homeserver.options.extra_secret:
+            given = Given("Further options of Synapse, whose sections replace all others: a YAML file")
+            self.secret(SecretSpec(EXTRA, self.namespace, {"extra.yaml": given}), {"extra.yaml": NEW_EXTRA})
         self._homeserver = self.config(
             f"{self.name}-homeserver",
             {"homeserver.yaml": yaml_text(homeserver_config(spec.homeserver)), "log.yaml": yaml_text(log_config())},
@@ -153,6 +165,9 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
+        else:
+            self._ask_who_people_are(spec.homeserver.login)
+        self._call_application_services(spec.homeserver)
         if spec.homeserver.mail:
             self._send_mail(spec.homeserver.mail, spec.homeserver.client)
         if spec.push.gateways is not Gateways.NONE:
@@ -167,6 +182,28 @@ class Synapse(Component):
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
         self.alerts(*ALERTS)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    def _call_application_services(self, homeserver: HomeserverSpec) -> None:
+        """Their registrations, and the ways to them."""
+        for name, of in homeserver.application_services:
+            self.secret(*application_services.registration_secret(name, of, homeserver.server_name, self.namespace))
+            self._open(CALLING_APPLICATION_SERVICES, application_services.way(name, of))
+
+    def _ask_who_people_are(self, login: LoginOptions) -> None:
+        """The Secrets by which identity providers and the directory know the homeserver, and the ways to them."""
+        for name, of in login.providers:
+            given = Given(f"Client secret of {of.client_id} at {of.issuer}", Form.LINE)
+            self.secret(SecretSpec(secret_name(name), self.namespace, {CLIENT_SECRET: given}), {CLIENT_SECRET: NEW_CLIENT_SECRET})
+        if login.ldap and login.ldap.bind_dn:
+            given = Given(f"Password of {login.ldap.bind_dn}", Form.LINE)
+            self.secret(SecretSpec(secret_name("ldap"), self.namespace, {LDAP_PASSWORD: given}), {LDAP_PASSWORD: NEW_LDAP_PASSWORD})
+        self._open(AUTHENTICATING, *provider_ways(login), *ldap_ways(login))
+
+    def _open(self, callers: frozenset[str], *ways: Endpoint | External) -> None:
+        """Let those of these processes out that there are."""
+        for name in (MAIN, *(worker.name for worker in self.topology.types)):
+            if name in callers:
+                self.connect(self.pods_of(name), *ways)
 
     def _send_mail(self, mail: MailOptions, client: str) -> None:
         self.connect(self.pods_of("main"), way_out(mail))
@@ -221,7 +258,12 @@ class Synapse(Component):
     def _authorities(self, worker: WorkerType | None) -> tuple[str, ...]:
         """Secrets with authorities of those whom a process calls."""
         mail, pushes = self._mail(worker), worker is not None and Duty.PUSH in worker.duties
-        found = (mail.ca_secret if mail else None, self._spec.push.gateway_ca_secret if pushes else None)
+        asks = not self._spec.authentication and (worker.name if worker else MAIN) in AUTHENTICATING
+        found = (
+            mail.ca_secret if mail else None,
+            self._spec.push.gateway_ca_secret if pushes else None,
+            self._spec.homeserver.login.ca_secret if asks else None,
+        )
         return tuple(dict.fromkeys(name for name in found if name))
 
     def _beside(self, worker: WorkerType) -> tuple[Container, ...]:
@@ -233,7 +275,7 @@ class Synapse(Component):
         return (
             Container(
                 name="media-cache",
-                image=image("synapse"),
+                image=image("synapse", self._spec.homeserver.options.image),
                 command=start.command,
                 args=start.args,
                 mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
@@ -258,14 +300,15 @@ class Synapse(Component):
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
+        options, name = spec.homeserver.options, worker.name if worker else MAIN
         listed = worker is not None and bool(worker.writes or worker.duties)
         mail, authorities = self._mail(worker), self._authorities(worker)
         start = process.start(
             worker=worker is not None,
             listed=listed,
-            modules=media and spec.scanning is not None,
             mail=bool(mail and mail.user),
             authorities=bool(authorities),
+            extra=options.extra_secret,
         )
         database, bucket = spec.homeserver.database, spec.homeserver.bucket
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
@@ -281,6 +324,14 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
+        if options.extra_secret:
+            mounts.append(Mount(SecretFiles(EXTRA, items=(("extra.yaml", "extra.yaml"),)), process.EXTRA.rpartition("/")[0]))
+        for module, of in options.modules:
+            if of.secret and (not of.processes or name in of.processes):
+                mounts.append(Mount(SecretFiles(f"{MODULE}-{module}"), f"{process.MODULES_FOLDER}/{module}"))
+        for service, _ in spec.homeserver.application_services:
+            secret, file = application_services.secret_name(service), application_services.REGISTRATION
+            mounts.append(Mount(SecretFiles(secret, items=((file, file),)), f"{process.APPLICATION_SERVICES_FOLDER}/{secret}"))
         if spec.turn_secret:
             mounts.append(Mount(SecretFiles(TURN, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"))
         if spec.authentication:
@@ -301,10 +352,11 @@ class Synapse(Component):
             "PGAPPNAME": PodField("metadata.name"),
         }
         if media and spec.scanning:
-            mounts.append(Mount(spec.scanning.config, process.MODULES_FOLDER))
             mounts.append(_token(spec.scanning.token, process.SCAN_WORKER_TOKEN))
             if spec.scanning.administrator:
                 mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
+        if not spec.authentication and name in AUTHENTICATING:
+            mounts += _login(spec.homeserver.login)
         if media:
             keys = bucket.credentials
             mounts += [
@@ -318,7 +370,7 @@ class Synapse(Component):
                 env["AWS_CA_BUNDLE"] = "/secrets/media-ca/ca.crt"
         return Container(
             name="synapse",
-            image=image("synapse"),
+            image=image("synapse", options.image),
             command=start.command,
             args=start.args,
             ports=ports,
@@ -329,6 +381,14 @@ class Synapse(Component):
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
+
+
+def _login(login: LoginOptions) -> list[Mount]:
+    """The secrets of a process that asks who people are."""
+    keys = [(secret_name(name), CLIENT_SECRET) for name, _ in login.providers]
+    if login.ldap and login.ldap.bind_dn:
+        keys.append((secret_name("ldap"), LDAP_PASSWORD))
+    return [Mount(SecretFiles(secret, items=((key, key),)), f"{process.LOGIN_FOLDER}/{secret}") for secret, key in keys]
 
 
 def _other_servers(federation: FederationOptions) -> Iterator[External]:

@@ -60,9 +60,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
     "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
-    "prometheus/alertmanager:": lambda: _debian(
-        "prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share/prometheus/alertmanager"
-    ),
+    "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share"),
     "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter", sees="/sys"),
     "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
     # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
@@ -402,7 +400,12 @@ def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Seq
 def _buckets(namespace: str, objects: Sequence[Manifest]) -> list[str]:
     """The buckets that a Job of the namespace would make."""
     requests = [json.loads(o["data"]["request.json"]) for o in objects if o["kind"] == "ConfigMap" and "request.json" in o.get("data", {})]
-    return [bucket["name"] for request in requests if f"minio.{namespace}." in request.get("endpoint", "") for bucket in request["buckets"]]
+    return [
+        bucket["name"]
+        for request in requests
+        if f"minio.{namespace}." in request.get("endpoint", "")
+        for bucket in request.get("buckets", ())
+    ]
 
 
 # --- objects ---
