@@ -125,7 +125,7 @@ COMPONENTS = {
     "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
     "matrix-authentication-service": row(
         calls="haproxy postgresql-main",
-        publishes="auth",
+        publishes="auth admin",
         metrics=("8081 /metrics",),
         keeps=Nothing("all is in PostgreSQL"),
         stand_in=("matrix-authentication-service:",),

@@ -36,6 +36,7 @@ SPECS = st.builds(
     federation=st.booleans(),
     calls=st.booleans(),
     login_elsewhere=st.booleans(),
+    mail=st.booleans(),
 )
 # apps/web/src/IConfigOptions.ts of Element Web; `disable` of element_call: useRoomCall.tsx.
 KNOWN = {
@@ -113,6 +114,13 @@ def test_people_are_offered_to_sign_up_where_they_may(registration: bool, login_
 def test_an_account_of_another_service_is_not_deactivated_here() -> None:
     assert settings()["UIFeature.deactivate"] is True
     assert settings(login_elsewhere=True)["UIFeature.deactivate"] is False
+
+
+def test_addresses_and_passwords_by_mail_are_offered_where_there_is_mail_and_the_account_is_here() -> None:
+    for mail, elsewhere in ((False, False), (True, False), (True, True)):
+        found = settings(mail=mail, login_elsewhere=elsewhere)
+        assert found["UIFeature.passwordReset"] is found["UIFeature.thirdPartyId"] is (mail and not elsewhere)
+        assert client_config(attrs.evolve(SPEC, mail=mail))["disable_3pid_login"] is not mail
 
 
 def test_a_theme_goes_before_that_of_the_device_only_if_the_site_chooses_one() -> None:

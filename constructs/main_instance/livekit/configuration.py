@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from kit.files import text
+from kit.merging import with_extra
 from kit.network import Endpoint
 from kit.text import yaml_text
 from main_instance.calls.nodes import SCRIPT, NodeAddresses
@@ -52,8 +53,11 @@ def configuration(spec: LiveKitSpec) -> dict[str, str]:
 
 
 def settings(spec: LiveKitSpec) -> dict[str, Any]:
-    """What all nodes share. Where a node listens, by what address it is reached and the password of Redis come from the start script."""
-    return {
+    """What all nodes share. Where a node listens, by what address it is reached and the password of Redis come from the start script.
+
+    Raises OptionError when the site's own options set what is set here.
+    """
+    config: dict[str, Any] = {
         "port": spec.ports.http,
         "prometheus": {"port": spec.ports.metrics},
         "rtc": {
@@ -79,3 +83,9 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
         "turn": {"enabled": False},
         "logging": {"level": "info", "json": True},
     }
+    return with_extra(
+        config,
+        spec.calls.livekit,
+        "calls.livekit",
+        {"rtc.port_range_start": "calls.media_ports", "rtc.port_range_end": "calls.media_ports"},
+    )

@@ -24,8 +24,8 @@ from services.synapse_start.needs import connect, redis_problem, synapse_version
 from services.synapse_start.shards import Session, Shards
 from services.synapse_start.speech import say, wait_for
 
-PASSWORD, LIST, NAME = "pgpass", "shards.yaml", "name.yaml"
-"""What it writes into its folder: libpq's password file, the list of writers, and a worker's name."""
+PASSWORD, LIST, NAME, AUTHORITIES = "pgpass", "shards.yaml", "name.yaml", "authorities.crt"
+"""What it writes into its folder: libpq's password file, the list of writers, a worker's name, and authorities that it trusts."""
 
 
 class Start:
@@ -36,6 +36,7 @@ class Start:
         self.name = os.environ["POD_NAME"]
         self.own = Path(options.publish).read_text() if options.publish else None
         self.settings = _settings(options.arguments)
+        self.authorities = sorted(Path(options.authorities).glob("*/ca.crt")) if options.authorities else []
         self.session: Session | None = None
         self.shards: Shards | None = None
 
@@ -94,6 +95,8 @@ class Start:
         assert self.shards is not None  # noqa: S101 - it has been waited for
         (self.run / LIST).write_text(self.shards.text)
         (self.run / NAME).write_text(yaml.safe_dump({"worker_name": self.name}))
+        if self.authorities:
+            (self.run / AUTHORITIES).write_text("\n".join(file.read_text() for file in self.authorities))
 
 
 def _settings(arguments: Sequence[str]) -> dict[str, Any]:
@@ -123,6 +126,7 @@ def main() -> None:
     parser.add_argument("--password-file", required=True, help="libpq's password file as it is mounted")
     parser.add_argument("--publish", metavar="FILE", help="main alone: the list of writers that is in force from now on")
     parser.add_argument("--listed", action="store_true", help="a worker that must stand in the list")
+    parser.add_argument("--authorities", metavar="FOLDER", help="certificates that become one file: a folder for each, with ca.crt")
     parser.add_argument("--health-port", type=int, required=True)
     parser.add_argument("--start-seconds", type=float, required=True, help="how long Synapse may take until it listens there")
     parser.add_argument("module")
