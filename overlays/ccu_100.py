@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -51,5 +52,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20)),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -51,5 +52,6 @@ PROFILE = Profile(
         workers=4,
         most_workers=12,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(300)),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -6,6 +6,7 @@ from app.platform.antivirus import antivirus
 from app.platform.edge import edge
 from app.platform.infrastructure import infrastructure
 from app.platform.main_instance import main_instance
+from app.platform.monitoring import monitoring
 from app.site import Site
 from kit.installation import Installation
 from overlays.profile import Profile
@@ -17,5 +18,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     foundation = infrastructure(installation, site, profile)
     scanners = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
     main_instance(installation, site, profile, foundation, scanners)
+    if site.features.monitoring:
+        monitoring(installation, site, profile)
     edge(installation, site)
     return installation

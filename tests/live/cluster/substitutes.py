@@ -64,6 +64,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "coturn/coturn:": Image,
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
+    "prometheus/prometheus:": lambda: _debian("prometheus", "/usr/bin/prometheus"),
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -90,6 +91,12 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
     """An image of one program: the one that a variable names, else the usual one."""
     found = shutil.which(os.environ.get(variable, usual))
     return Image(files={inside: str(Path(found).absolute())}, entrypoint=(inside,)) if found else None
+
+
+def _debian(package: str, program: str) -> Image | None:
+    """An image of one program of a newer Debian (tools/debian-program)."""
+    folder = ROOT / ".tools" / "debian" / package
+    return Image((str(folder),), entrypoint=(f"{folder}{program}",)) if (folder / ".done").exists() else None
 
 
 def _stand_ins(**settings: Any) -> Image:
