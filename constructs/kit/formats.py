@@ -371,6 +371,8 @@ IcapServers = Annotated[
 ]
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]
 """`retentionPolicy` of the barman-cloud plugin: d, w, m."""
+LogAge = Annotated[str, Text("a number of days or weeks", "[1-9][0-9]{0,3}[dw]", "30d")]
+"""A duration of Prometheus's, which is Loki's, of at least a day."""
 MediaAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "90d")]
 """A duration of Synapse, of which `m` would be minutes."""
 Bucket = Annotated[

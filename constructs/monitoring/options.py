@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from kit.options import option
+from kit.formats import LogAge
+from kit.options import When, option, section
 
 
 class Mode(StrEnum):
@@ -13,6 +14,16 @@ class Mode(StrEnum):
 
     BUNDLED = "bundled"
     OPERATOR = "operator"
+
+
+@frozen(kw_only=True)
+class LogOptions:
+    """Logs of all pods, in object storage."""
+
+    retention: LogAge = option("30d", "How long they are kept.")
+    audit_retention: LogAge = option(
+        "52w", "How long the logs of lawful interception are kept, which say who has looked at whose messages and keys."
+    )
 
 
 @frozen(kw_only=True)
@@ -24,3 +35,4 @@ class MonitoringOptions:
         "`bundled`: Prometheus is a part of the platform. `operator`: your own is there, by the Prometheus Operator; it gets PodMonitors and "
         "rules for it.",
     )
+    logs: LogOptions = section(LogOptions, only_with=When("monitoring.mode", Mode.BUNDLED))

@@ -137,9 +137,20 @@ COMPONENTS = {
     ),
     # -- what watches the rest
     "prometheus": row(
-        calls="haproxy matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
+        calls="alloy grafana haproxy loki matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),
     ),
+    "grafana": row(
+        calls="loki prometheus",
+        publishes="grafana",
+        metrics=("3000 /metrics",),
+        keeps=Nothing("what it shows is provisioned"),
+        stand_in=("grafana/grafana:",),
+    ),
+    "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
+    "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
+    # For a Grafana of others.
+    "dashboards": without_pods(),
 }

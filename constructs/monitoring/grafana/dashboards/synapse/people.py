@@ -6,7 +6,7 @@ from monitoring.grafana.promql import per, series, share, top, total
 
 _PRESENCE, _PUSHES, _RULES = "synapse_handler_presence", "synapse_http_httppusher_http_pushes", "synapse_push_bulk_push_rule_evaluator"
 _CACHES_OF_RULES = 'name=~"push_rules_delta_state_cache_metric|room_push_rule_cache|_get_rules_for_room|get_push_rules_for_user"'
-_LINES = '{component="synapse", part=~"$worker", level=~"WARNING|ERROR|CRITICAL"}'
+_LINES = '{job=~"$worker", level=~"WARNING|ERROR|CRITICAL"}'
 
 PEOPLE = Row(
     "People",
