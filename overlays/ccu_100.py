@@ -53,7 +53,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20), alertmanagers=1),
     logs=LogsSize(
         servers=1, loki=Resources(millicores(50), mib(256), gib(1)), buffer=gib(5), reader=Resources(millicores(50), mib(128), mib(512))
     ),

@@ -53,7 +53,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40), alertmanagers=2),
     logs=LogsSize(
         servers=1, loki=Resources(millicores(150), mib(512), gib(2)), buffer=gib(10), reader=Resources(millicores(100), mib(192), mib(768))
     ),

@@ -53,7 +53,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=6,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80), alertmanagers=2),
     logs=LogsSize(
         servers=3, loki=Resources(millicores(200), mib(768), gib(3)), buffer=gib(20), reader=Resources(millicores(200), mib(256), gib(1))
     ),
