@@ -151,6 +151,4 @@ COMPONENTS = {
     ),
     "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
     "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
-    # For a Grafana of others.
-    "dashboards": without_pods(),
 }

@@ -1,4 +1,4 @@
-module alloy-syntax
+module matrix-platform/tools/alloy-syntax
 
 go 1.26.7
 

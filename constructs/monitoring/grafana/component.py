@@ -105,7 +105,7 @@ class Dashboards(Component):
     directory = "02-grafana"
 
     def __init__(self, installation: Installation, place: Place) -> None:
-        super().__init__(installation, "dashboards", place)
+        super().__init__(installation, "grafana", place)
         for name, text in _files().items():
             self.add(
                 "dashboards.yaml",

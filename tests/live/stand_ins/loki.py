@@ -62,7 +62,8 @@ async def metrics(_: web.Request) -> web.Response:
 
 def main() -> None:
     """Serve until SIGTERM. It writes to its volume, as Loki does."""
-    assert OVERRIDES and Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).read_text()
+    assert OVERRIDES
+    assert Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).read_text()
     (Path(CONFIG["common"]["path_prefix"]) / "wal").mkdir(exist_ok=True)
     application = web.Application()
     application.add_routes([web.post("/loki/api/v1/push", push), web.get("/loki/api/v1/query_range", query)])

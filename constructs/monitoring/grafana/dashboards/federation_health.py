@@ -1,13 +1,12 @@
 """Federation: whether messages reach other servers and theirs reach us, and what waits."""
 
 from monitoring.grafana.board import Board, Query, Row, Unit, heat, lines, number, table
-from monitoring.grafana.promql import less, per, quantiles, top, total
+from monitoring.grafana.promql import per, quantiles, top, total
 
 _SENDER = 'name="federation_sender"'
 _SENT = "synapse_federation_client_sent"
 _RECEIVED = "synapse_federation_server_received"
 _LAG = "synapse_event_processing_lag_by_event"
-_SEND = 'block_name="_send_new_transaction"'
 _ENDPOINTS = 'servlet=~"Federation.+"'
 
 _NOW = Row(
@@ -60,7 +59,12 @@ _OUT = Row(
             "What is sent to other servers, several messages at once.",
             Unit.PER_SECOND,
             Query(total(f"{_SENT}_transactions_total"), "successful"),
-            Query(less(total("synapse_util_metrics_block_count_total", _SEND), total(f"{_SENT}_transactions_total")), "failed"),
+        ),
+        lines(
+            "Answers of other servers",
+            "By their code; what did not answer at all is not here.",
+            Unit.REQUESTS,
+            Query(per("code", "synapse_http_matrixfederationclient_responses_total"), "{{code}}"),
         ),
         lines(
             "Messages and news",

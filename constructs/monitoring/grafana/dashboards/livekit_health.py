@@ -126,9 +126,9 @@ _SERVERS = Row(
         ),
         lines(
             "Operations",
-            "What did not succeed says why.",
+            "What did not succeed is named.",
             Unit.PER_SECOND,
-            Query(per("type, status, error_type", "livekit_node_service_operation", _L), "{{type}} {{status}} {{error_type}}"),
+            Query(per("type, status", "livekit_node_service_operation", _L), "{{type}} {{status}}"),
         ),
     ),
     folded=True,

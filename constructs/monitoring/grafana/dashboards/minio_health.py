@@ -4,6 +4,7 @@ from monitoring.grafana.board import Board, Query, Row, Unit, Variable, lines, n
 from monitoring.grafana.promql import rate, series
 
 _T = 'job=~"$tenant"'
+_FREE = "minio_cluster_capacity_usable_free_bytes"
 
 
 def _once(metric: str, by: str = "job") -> str:
@@ -32,8 +33,7 @@ _NOW = Row(
             "Full in",
             "Days, if it goes on as in the last day.",
             Unit.AMOUNT,
-            f"min({_once('minio_cluster_capacity_usable_free_bytes')}"
-            f" / (clamp_min(-deriv(minio_cluster_capacity_usable_free_bytes{{{_T}}}[1d]), 1) * 86400))",
+            f"min({_once(_FREE)} / (max by (job) (clamp_min(-deriv({series(_FREE, _T)}[1d]), 1)) * 86400))",
         ),
         number(
             "Requests waiting",

@@ -6,7 +6,7 @@ from monitoring.grafana.promql import per, quantile, quantiles, share, total
 
 _PROXIES, _REDIS_PROXIES = 'job="haproxy"', 'job="redis-proxy"'
 _IDLE = 'mode="idle"'
-_CORES = f"count by (instance) (node_cpu_seconds_total{{{_IDLE}}})"
+_CORES = f"count by (node) (node_cpu_seconds_total{{{_IDLE}}})"
 _DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs"'
 _CARDS = 'device!~"lo|veth.*|cali.*|cni.*"'
 _RESPONSES = "haproxy_frontend_http_responses_total"
@@ -135,14 +135,14 @@ _NODES = Row(
             "Processor",
             "The share that is busy.",
             Unit.SHARE,
-            Query(f"1 - {per('instance', 'node_cpu_seconds_total', _IDLE)} / {_CORES}", "{{instance}}"),
+            Query(f"1 - {per('node', 'node_cpu_seconds_total', _IDLE)} / {_CORES}", "{{node}}"),
             bounds=(0.8, 0.95),
         ),
         lines(
             "Memory",
             "The share that no program could get any more.",
             Unit.SHARE,
-            Query("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes", "{{instance}}"),
+            Query("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes", "{{node}}"),
             bounds=(0.85, 0.95),
         ),
         lines(
@@ -150,8 +150,8 @@ _NODES = Row(
             "The share that is full.",
             Unit.SHARE,
             Query(
-                f"max by (instance, mountpoint) (1 - node_filesystem_avail_bytes{{{_DISKS}}} / node_filesystem_size_bytes{{{_DISKS}}})",
-                "{{instance}} {{mountpoint}}",
+                f"max by (node, mountpoint) (1 - node_filesystem_avail_bytes{{{_DISKS}}} / node_filesystem_size_bytes{{{_DISKS}}})",
+                "{{node}} {{mountpoint}}",
             ),
             bounds=(0.8, 0.9),
         ),
@@ -159,8 +159,8 @@ _NODES = Row(
             "Network",
             "In and out, without what stays on the node.",
             Unit.BYTES_PER_SECOND,
-            Query(per("instance", "node_network_receive_bytes_total", _CARDS), "{{instance}} in"),
-            Query(per("instance", "node_network_transmit_bytes_total", _CARDS), "{{instance}} out"),
+            Query(per("node", "node_network_receive_bytes_total", _CARDS), "{{node}} in"),
+            Query(per("node", "node_network_transmit_bytes_total", _CARDS), "{{node}} out"),
         ),
     ),
 )
