@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -38,7 +39,7 @@ PROFILE = Profile(
         medium=Resources(millicores(50), mib(144), mib(768)),
         heavy=Resources(millicores(80), mib(160), gib(1)),
         main=Resources(millicores(200), mib(256), gib(2)),
-        database_connections=5,
+        connections=Connections(light=3, medium=4, heavy=4, main=6),
         cache_factor=0.5,
     ),
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),

@@ -37,7 +37,7 @@ def main_instance(
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
     workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
-    profile.check_connections(workers.processes)
+    profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
@@ -153,7 +153,7 @@ def _authentication_service(
         host=host.name,
         homeserver_url=f"http://{doors.internal.address}/",
         database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
-        database_connections=profile.synapse.database_connections,
+        database_connections=profile.synapse.connections.light,
         registration=site.registration,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),

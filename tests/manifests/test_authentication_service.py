@@ -80,7 +80,7 @@ def test_every_overlay_builds_to_exactly_its_profile(profile: Profile, chosen: S
 MUTATIONS: list[tuple[Rule, Break, str]] = [
     (
         budget.connection_problems,
-        replacing(f"{NAME}-config", "config.yaml", "max_connections: 5", "max_connections: 25"),
+        replacing(f"{NAME}-config", "config.yaml", "max_connections: 3", "max_connections: 25"),
         "connections",
     ),
     (

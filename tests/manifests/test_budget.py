@@ -72,6 +72,7 @@ RULES = [
     budget.erasure_problems,
     budget.sentinel_problems,
     processes.main_problems,
+    processes.list_problems,
     processes.writer_problems,
     processes.instance_problems,
     processes.instance_map_problems,
@@ -101,7 +102,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     ),
     (
         budget.connection_problems,
-        replacing("synapse-homeserver", "homeserver.yaml", "cp_max: 5", "cp_max: 50"),
+        replacing("synapse-client-reader", "kind.yaml", "cp_max: 4", "cp_max: 50"),
         "connections",
     ),
     (
@@ -138,6 +139,17 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         "maxmemory",
     ),
     (processes.main_problems, setting("StatefulSet/synapse", "spec.replicas", 2), "main process"),
+    (
+        processes.list_problems,
+        setting("StatefulSet/pusher", "container.args[0]", "--publish=/etc/synapse/shards/shards.yaml"),
+        "pusher puts a list into force and mounts []",
+    ),
+    (processes.list_problems, replacing(*SHARDS, "stream_writers:", "streams:"), "synapse puts a list into force and mounts []"),
+    (
+        processes.list_problems,
+        replacing("synapse-pusher", "kind.yaml", "worker_app:", "stream_writers: {}\nworker_app:"),
+        "pusher does not put a list into force and mounts",
+    ),
     (processes.writer_problems, replacing(*SHARDS, "  typing:\n", "  typing:\n  - receipts-0\n"), "typing"),
     (
         processes.writer_problems,

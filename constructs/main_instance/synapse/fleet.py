@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from main_instance.synapse.size import Workers
+from main_instance.synapse.size import Connections, Workers
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.worker_type import WorkerType
 
@@ -30,6 +30,10 @@ class Fleet:
     def processes(self) -> int:
         """All Synapse processes, main included, with autoscaled types at their ceiling."""
         return 1 + sum(self.most.values())
+
+    def connections(self, pools: Connections) -> int:
+        """The most connections to the database that all of them open: their pools, and the one by which a process is seen to live."""
+        return pools.main + sum(pools.of(worker.load) * self.most[worker.name] for worker in self.topology.types) + self.processes
 
 
 def fleet(size: Workers, types: tuple[WorkerType, ...]) -> Fleet:

@@ -31,14 +31,14 @@ _HEALTH = "GET health/health"
 _WORKER = Life(
     # What Synapse has promised to others (a stream's positions, transactions) is written in these seconds.
     grace=60,
-    startup=Check(_HEALTH, 120),
+    # It waits for its database, Redis and main for a week, neither ready nor killed; Synapse itself has a time limit (--start-seconds).
+    startup=Check(_HEALTH, 600_000),
     readiness=Check(_HEALTH, 16),
     liveness=Check(_HEALTH, 48),
 )
 
 LIVES: Mapping[str, Life] = {
-    # A new version migrates the database before it listens: ten minutes, not a restart in the middle.
-    "synapse/synapse": Life(60, Check(_HEALTH, 16), Check(_HEALTH, 48), Check(_HEALTH, 600)),
+    "synapse/synapse": _WORKER,
     "media-repository/media-cache": Life(
         60,
         Check("sh -c find /media/.looked -mmin -10 | grep -q .", 180),
