@@ -78,8 +78,9 @@ class Loki(Component):
             mounts=tuple(mounts),
             env={
                 "AWS_SHARED_CREDENTIALS_FILE": f"{_KEYS}/credentials",
-                # Amazon's library adds checksums that other storages refuse, unless they are required.
+                # Amazon's library adds checksums that other storages refuse, and asks for them.
                 "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+                "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
             },
             # It reads its write-ahead log before it answers.
             startup=Probe.http("/ready", "http", period_seconds=5, failures=180),
