@@ -23,6 +23,7 @@ from main_instance.sygnal.component import Sygnal
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.fleet import Fleet, fleet
+from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
@@ -36,7 +37,7 @@ def main_instance(
     authentication = (
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
-    workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
+    workers = fleet(profile.synapse.workers, worker_types(work(site)))
     profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
@@ -60,7 +61,7 @@ def main_instance(
         installation,
         place,
         ProxySpec(
-            routing=_routing(site, workers, synapse, tuple(beside)),
+            routing=_routing(site, profile, workers, synapse, tuple(beside)),
             size=profile.haproxy,
             backends=(
                 *(synapse.http, synapse.health),
@@ -91,6 +92,19 @@ def main_instance(
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 
 
+def work(site: Site) -> frozenset[Work]:
+    """What the homeserver of a site does besides what all do: which worker types it has depends on nothing else."""
+    features = site.features
+    wanted = {
+        Work.FEDERATION: features.federation,
+        Work.AUTHENTICATION_SERVICE: features.authentication_service,
+        Work.NOTIFICATIONS: features.push,
+        Work.SINGLE_SIGN_ON: not features.authentication_service,
+        Work.APPLICATION_SERVICES: True,
+    }
+    return frozenset(kind for kind, there in wanted.items() if there)
+
+
 def _homeserver(
     site: Site, profile: Profile, foundation: Infrastructure, authentication: AuthenticationService | None, turn: Coturn | None
 ) -> HomeserverSpec:
@@ -114,7 +128,7 @@ def _homeserver(
     )
 
 
-def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
+def _routing(site: Site, profile: Profile, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
     return HAProxySpec(
         pools=pools(workers, synapse.domain),
         main=f"{synapse.address(MAIN)}.",
@@ -123,6 +137,7 @@ def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstrea
         upstreams=beside,
         ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
         federation=site.features.federation,
+        replicas=profile.haproxy.replicas,
         well_known=_well_known(site) if site.well_known.publish else None,
     )
 

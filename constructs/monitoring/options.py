@@ -18,7 +18,7 @@ class Mode(StrEnum):
 
 @frozen(kw_only=True)
 class Mail:
-    """Alerts by e-mail. With `user`, the password goes into the Secret `alertmanager`, as `smtp-password`."""
+    """Alerts by e-mail. With `user`, the password goes into the Secret `alert-receivers`, as `smtp-password`."""
 
     to: tuple[Email, ...] = required("Who is told.")
     sender: Email = required("From whom it comes.")
@@ -29,7 +29,7 @@ class Mail:
 
 @frozen(kw_only=True)
 class Webhook:
-    """A URL to which Alertmanager posts. It goes into the Secret `alertmanager`: mostly it is a secret itself."""
+    """A URL to which Alertmanager posts. It goes into the Secret `alert-receivers`: mostly it is a secret itself."""
 
     server: Server = required("The host of the URL, with its port where that is not 443.")
     cidrs: tuple[Cidr, ...] = option((), "Addresses of its host. Empty: any.")

@@ -64,7 +64,11 @@ COMPONENTS = {
     "postgresql-main": row(
         calls="minio-main", metrics=("9187 /metrics",), keeps=("Cluster postgresql-main",), stand_in=("substitute/postgresql",)
     ),
-    "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
+    "redis": row(
+        metrics=("8404 /metrics", "9121 /scrape"),
+        keeps=("StatefulSet redis",),
+        stand_in=("valkey/valkey:", "library/haproxy:", "oliver006/redis_exporter:"),
+    ),
     "minio-main": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-main",), stand_in=("substitute/minio",)),
     "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
     "minio-li": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-li",), stand_in=("substitute/minio",)),
@@ -136,8 +140,16 @@ COMPONENTS = {
         calls="lk-jwt-service redis", metrics=("9641 /metrics",), keeps=Nothing("calls end with it"), stand_in=("coturn/coturn:",)
     ),
     # -- what watches the rest
+    "alertmanager": row(metrics=("9093 /metrics",), keeps=("StatefulSet alertmanager",), stand_in=("prometheus/alertmanager:",)),
+    "kube-state-metrics": row(
+        metrics=("8080 /metrics",), keeps=Nothing("the API server has it"), stand_in=("kube-state-metrics/kube-state-metrics:",)
+    ),
+    "node-exporter": row(
+        metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
+    ),
     "prometheus": row(
-        calls="alloy grafana haproxy loki matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
+        calls="alertmanager alloy grafana haproxy kube-state-metrics loki matrix-authentication-service minio-li minio-main node-exporter "
+        "postgresql-main redis scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

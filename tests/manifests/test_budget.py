@@ -88,7 +88,8 @@ def test_every_number_fits(rule: Rule, trees: dict[str, Objects]) -> None:
 
 def test_there_is_something_to_count(built: dict[str, Objects]) -> None:
     for objects in built.values():
-        assert len(processes.processes(objects)) == 23
+        # Main, and the workers of a site that has push and no federation.
+        assert len(processes.processes(objects)) == 1 + 19
         assert all(of_kind(objects, kind) for kind in ("Cluster", "Tenant", "ScheduledBackup", "ObjectStore"))
 
 
@@ -156,7 +157,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         replacing(*SHARDS, "  receipts:\n  - receipts-0", "  receipts:\n  - receipts-7"),
         "receipts-7",
     ),
-    (processes.instance_problems, replacing(*SHARDS, "- federation-sender-0", "- federation-sender-4"), "is no pod"),
+    (processes.instance_problems, replacing(*SHARDS, "- pusher-0", "- pusher-4"), "is no pod"),
     (processes.instance_problems, setting("StatefulSet/event-persister", "spec.replicas", 2), "leaves out"),
     (processes.instance_problems, replacing(*SHARDS, "on: background-0", "on: background-1"), "background-1"),
     (

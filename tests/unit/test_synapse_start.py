@@ -12,9 +12,9 @@ from services.synapse_start.shards import Shards
 
 
 def test_a_reason_is_said_when_it_is_new_and_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, said = [0.0], []
-    monkeypatch.setattr(speech.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(speech.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    now, said = [0.0], list[str]()
+    monkeypatch.setattr("services.synapse_start.speech.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("services.synapse_start.speech.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(speech, "say", said.append)
     speech.wait_for(lambda: "the database" if now[0] < 120 else "Redis" if now[0] < 130 else None)
     assert said == ["waiting: the database"] * 2 + ["waiting: Redis", f"waited {now[0]:.0f} s"]

@@ -7,7 +7,8 @@ _SYNAPSE = ("SynapseReplicationDown", "EventsNotPersisted", "SendBudgetBurns", "
 ALERTS = (
     Alert(
         "RedisNoPrimary",
-        'sum by (namespace) (redis_instance_info{role="master"}) < 1 or absent_over_time(redis_instance_info{role="master"}[2m])',
+        'count by (namespace) (redis_instance_info{job="redis"})'
+        ' unless on (namespace) count by (namespace) (redis_instance_info{job="redis",role="master"})',
         1,
         Severity.CRITICAL,
         "Redis has no primary: Synapse's processes hear nothing of each other, and no call can begin.",
@@ -22,7 +23,8 @@ ALERTS = (
     ),
     Alert(
         "RedisFailover",
-        "max by (namespace) (changes(redis_sentinel_master_config_epoch[15m])) > 0",
+        # A label has the primary's address, so that each primary is a series of its own.
+        "changes((max by (namespace) (redis_sentinel_master_config_epoch))[15m:]) > 0",
         0,
         Severity.WARNING,
         "Redis has another primary since a quarter of an hour at most.",

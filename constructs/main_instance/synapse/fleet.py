@@ -7,6 +7,7 @@ from attrs import frozen
 from main_instance.synapse.size import Connections, Workers
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.worker_type import WorkerType
+from main_instance.synapse.workers import EVERY_TYPE
 
 
 @frozen
@@ -37,9 +38,13 @@ class Fleet:
 
 
 def fleet(size: Workers, types: tuple[WorkerType, ...]) -> Fleet:
-    """The workers of `types` in a size. Raises ValueError for numbers that Synapse cannot work with, and for unknown types."""
+    """The workers of `types` in a size. Raises ValueError for numbers that Synapse cannot work with, and for unknown types.
+
+    What a size says of a type that is left out counts for nothing.
+    """
     counts = {worker.name: size.count(worker.name, worker.scaling) for worker in types}
+    left_out = {worker.name for worker in EVERY_TYPE} - counts.keys()
     return Fleet(
-        topology(counts | dict(size.extra), types),
+        topology(counts | {name: count for name, count in size.extra.items() if name not in left_out}, types),
         {worker.name: size.ceiling(counts[worker.name]) for worker in types if worker.autoscaled},
     )

@@ -12,7 +12,7 @@ from kit.pods import Claim, Container, Mount, PodSpec, Probe, SecretFiles
 from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import Change, Form, Given, SecretSpec
 from kit.text import yaml_text
-from monitoring.alertmanager.configuration import SECRETS, AlertmanagerSpec, address, configuration, secret_keys
+from monitoring.alertmanager.configuration import SECRET, SECRETS, AlertmanagerSpec, address, configuration, secret_keys
 from monitoring.options import AlertOptions
 
 HTTP = Port("http", 9093)
@@ -45,7 +45,7 @@ class Alertmanager(Component):
         keys = secret_keys(told)
         if keys:
             given = {key: Given(description, Form.LINE) for key, description in keys.items()}
-            self.secret(SecretSpec(self.name, self.namespace, given), dict.fromkeys(keys, NEW_VALUE))
+            self.secret(SecretSpec(SECRET, self.namespace, given), dict.fromkeys(keys, NEW_VALUE))
         files = self.config(self.name, {"alertmanager.yaml": yaml_text(configuration(AlertmanagerSpec(told, alerting.alerts)))})
         pods = f"{self.name}-pods"
         self.hosts = tuple(
@@ -67,7 +67,7 @@ class Alertmanager(Component):
             mounts=(
                 Mount(files, _FILES),
                 Mount(data, _DATA),
-                *((Mount(SecretFiles(self.name, items=tuple((key, key) for key in keys)), SECRETS),) if keys else ()),
+                *((Mount(SecretFiles(SECRET, items=tuple((key, key) for key in keys)), SECRETS),) if keys else ()),
             ),
             readiness=Probe.http("/-/ready", "http", period_seconds=5),
             liveness=Probe.http("/-/healthy", "http"),

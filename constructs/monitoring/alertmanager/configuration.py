@@ -10,7 +10,9 @@ from monitoring.options import AlertOptions, Mail
 
 WATCHDOG = "Watchdog"
 """The alert that is always on: when it does not arrive, alerting is broken."""
-SECRETS = "/secrets/alertmanager"
+SECRET = "alert-receivers"
+"""The Secret that the site's operator fills."""
+SECRETS = f"/secrets/{SECRET}"
 PASSWORD, WEBHOOK_URL, WATCHDOG_URL = "smtp-password", "webhook-url", "watchdog-url"
 _SUBMISSION = 587
 

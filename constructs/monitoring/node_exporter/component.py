@@ -32,7 +32,7 @@ class NodeExporter(Component):
                 f"--web.listen-address=:{HTTP.number}",
             ),
             ports=(HTTP,),
-            mounts=(Mount(Scratch("disk", mib(1)), DISK, read_only=True),),
+            mounts=(Mount(Scratch("disk", mib(1)), DISK),),
             readiness=Probe.http("/", "http"),
             liveness=Probe.http("/", "http"),
             resources=Resources(millicores(10), mib(20), mib(64)),

@@ -64,7 +64,12 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "coturn/coturn:": Image,
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
-    "prometheus/prometheus:": lambda: _debian("prometheus", "/usr/bin/prometheus"),
+    "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
+    "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager"),
+    "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter"),
+    "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
+    # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
+    "kube-state-metrics/kube-state-metrics:": lambda: None,
     "grafana/grafana:": lambda: _stand_ins(entrypoint=("grafana",), aliases={"grafana": str(STAND_INS / "grafana.py")}),
     "grafana/loki:": lambda: _stand_ins(entrypoint=("loki",), aliases={"loki": str(STAND_INS / "loki.py")}),
     "grafana/alloy:": lambda: _stand_ins(entrypoint=("alloy",), aliases={"alloy": str(STAND_INS / "alloy.py")}),
@@ -99,7 +104,7 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
 def _debian(package: str, program: str) -> Image | None:
     """An image of one program of a newer Debian (tools/debian-program)."""
     folder = ROOT / ".tools" / "debian" / package
-    return Image((str(folder),), entrypoint=(f"{folder}{program}",)) if (folder / ".done").exists() else None
+    return Image((str(folder),), entrypoint=(f"{folder}/usr/bin/{program}",)) if (folder / ".done").exists() else None
 
 
 def _stand_ins(**settings: Any) -> Image:
