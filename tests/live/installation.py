@@ -32,7 +32,7 @@ PUSH_APP, PUSH_PROJECT = "com.example.app", "example-project"
 PUSH_GATEWAY = f"http://sygnal.{NAMESPACE}.svc.cluster.local:5000/_matrix/push/v1/notify"
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
-    "features": {"federation": True, "monitoring": True},
+    "features": {"federation": True},
     "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
     "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
 }

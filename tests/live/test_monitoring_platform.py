@@ -205,6 +205,29 @@ def test_the_series_of_a_worker_are_called_as_synapses_dashboards_expect(platfor
     assert {("synapse", "0", "synapse-0"), ("event-persister", "0", "event-persister-0")} <= found
 
 
+# -- what people look at
+
+
+def through_grafana(node: Cluster, source: str, path: str, *data: str) -> Any:
+    """The answer of a datasource, asked by Grafana, through the policies and with what is provisioned."""
+    url = f"http://grafana.{NAMESPACE}.svc.cluster.local:3000/api/datasources/uid/{source}/{path}"
+    given = [word for text in data for word in ("--data-urlencode", text)]
+    return node.run(["curl", "-sS", "--fail", "--get", *given, url], at=NODE).check().json["data"]["result"]
+
+
+def test_grafana_asks_prometheus_and_has_every_dashboard(platform: Cluster) -> None:
+    assert through_grafana(platform, "prometheus", "api/v1/query", "query=up")
+    health = platform.run(["curl", "-sS", "--fail", f"http://grafana.{NAMESPACE}.svc.cluster.local:3000/api/health"], at=NODE).check().json
+    assert health["dashboards"] == 7
+
+
+def test_lines_come_from_alloy_by_loki_into_the_bucket_and_grafana_shows_the_platform_s(platform: Cluster) -> None:
+    shown = through_grafana(platform, "loki", "loki/api/v1/query_range", 'query={job=~".+"}')
+    lines = [line for stream in shown for _, line in stream["values"]]
+    assert "a line of platform" in lines
+    assert "a line of audit" not in lines
+
+
 # -- what alerts need
 
 

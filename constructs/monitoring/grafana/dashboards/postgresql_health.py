@@ -42,7 +42,7 @@ _NOW = Row(
             "Since a backup",
             "The last one that can be restored.",
             Unit.SECONDS,
-            f"time() - max(cnpg_collector_last_available_backup_timestamp{{{_C}}})",
+            f"time() - max(barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{{{_C}}})",
             bounds=(93_600, 180_000),
         ),
     ),
