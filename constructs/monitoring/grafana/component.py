@@ -15,8 +15,6 @@ from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, RandomText, SecretSpec
 from kit.text import yaml_text
 from monitoring.grafana.configuration import DASHBOARDS, PORT, SECRETS, dashboard_provider, datasources, grafana_ini
-from monitoring.grafana.dashboards import BOARDS
-from monitoring.grafana.rendering import dashboard_json
 
 HTTP = Port("http", PORT)
 _PROVISIONING = "/etc/grafana/provisioning"
@@ -95,7 +93,10 @@ class Grafana(Component):
 
 @cache
 def _files() -> dict[str, str]:
-    """The dashboards are the same in every size."""
+    """The dashboards: the same in every size. Loaded here, so that a site that is not watched does not load them, nor Grafana's library."""
+    from monitoring.grafana.dashboards import BOARDS
+    from monitoring.grafana.rendering import dashboard_json
+
     return {f"{board.name}.json": dashboard_json(board) for board in BOARDS}
 
 

@@ -1,6 +1,6 @@
 """Dashboards as the JSON that Grafana reads, made by Grafana's own library.
 
-Only this module imports the library, and only a site that is watched imports this module: no other site pays for it.
+Only this module imports the library, and only what renders a site that is watched imports this module: no other site pays for it.
 """
 
 import json
