@@ -10,7 +10,9 @@ from attrs import evolve
 from cdk8s import App
 
 from app.platform import assemble
+from app.settings import parse_site
 from app.site import Site
+from infrastructure.postgresql.alerts import longest_pause
 from kit.installation import Installation
 from monitoring.options import Mode, MonitoringOptions
 from overlays import profiles
@@ -114,6 +116,74 @@ def test_no_pod_is_asked_for_the_same_metrics_by_two_jobs(bundled: Installation)
         for other in bundled.declared.scrapes:
             if one is not other and (one.port, one.path, one.parameters) == (other.port, other.path, other.parameters):
                 assert one.pods.namespace != other.pods.namespace or not set(one.pods.labels) < set(other.pods.labels), (one, other)
+
+
+# -- what a site chooses
+
+BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\nfeatures: {monitoring: true}\nmonitoring: "
+
+
+def chosen(options: str) -> Installation:
+    return assemble(App(), parse_site(f"{BASE}{options}\n"), profiles()[0])
+
+
+def objects(installation: Installation, kind: str) -> dict[str, Any]:
+    """Objects of a kind by name."""
+    return {o["metadata"]["name"]: o for o in installation.rendering().manifests() if o["kind"] == kind}
+
+
+def test_metrics_are_kept_as_long_as_the_site_says() -> None:
+    (container,) = objects(chosen("{retention: 90d}"), "StatefulSet")["prometheus"]["spec"]["template"]["spec"]["containers"]
+    assert "--storage.tsdb.retention.time=90d" in container["args"]
+
+
+def test_who_is_told_is_reached_at_the_addresses_of_the_site_and_nobody_else() -> None:
+    mail = "mail: {to: [ops@example.com, b@example.com], sender: a@example.com, server: 'smtp.example.com:465', cidrs: [192.0.2.1/32]}"
+    hooks = "webhook: {server: hooks.example.com, cidrs: [192.0.2.2/32]}, watchdog: {server: 'w.example.com:8443', cidrs: [192.0.2.3/32]}"
+    installation = chosen(f"{{alerts: {{{mail}, {hooks}}}}}")
+    policies = [o for o in installation.rendering().manifests() if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "alertmanager"]
+    rules = [rule for policy in policies for rule in policy["spec"]["egress"]]
+    out = {(peer["ipBlock"]["cidr"], port["port"]) for rule in rules for peer in rule["to"] if "ipBlock" in peer for port in rule["ports"]}
+    assert {(cidr, port) for cidr, port in out if cidr.startswith("192.0.2.")} == {
+        ("192.0.2.1/32", 465),
+        ("192.0.2.2/32", 443),
+        ("192.0.2.3/32", 8443),
+    }
+    settings = yaml.safe_load(installation.rendering().files["config/monitoring/alertmanager.yaml"])
+    (people, watchdog) = settings["receivers"]
+    assert (people["email_configs"][0]["to"], people["email_configs"][0]["smarthost"]) == (
+        "ops@example.com, b@example.com",
+        "smtp.example.com:465",
+    )
+    assert (people["webhook_configs"][0]["url_file"], watchdog["webhook_configs"][0]["url_file"]) == (
+        "/secrets/alert-receivers/webhook-url",
+        "/secrets/alert-receivers/watchdog-url",
+    )
+    (secret,) = (need for need in installation.declared.secrets if need.spec.name == "alert-receivers")
+    assert {key for key, _ in secret.spec.keys} == {"webhook-url", "watchdog-url"}, "no user, so no password"
+
+
+def test_a_prometheus_that_is_there_finds_what_it_selects_and_is_let_in() -> None:
+    installation = chosen("{mode: operator, operator: {namespace: observe, labels: {release: stack}}}")
+    rules = objects(installation, "PrometheusRule")
+    assert all(o["metadata"]["labels"]["release"] == "stack" for o in [*rules.values(), *objects(installation, "PodMonitor").values()])
+    (policy,) = (o for o in installation.rendering().manifests() if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "haproxy")
+    sources = [peer for rule in policy["spec"]["ingress"] if rule["ports"] == [{"port": 8405, "protocol": "TCP"}] for peer in rule["from"]]
+    assert sources == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observe"}}}]
+    assert not objects(installation, "StatefulSet").keys() & OF_THE_PLATFORMS_OWN
+
+
+def test_alertmanagers_know_each_other_where_there_are_several(full_site: Site) -> None:
+    stateful_set = objects(assemble(App(), full_site, profiles()[1]), "StatefulSet")["alertmanager"]["spec"]
+    (container,) = stateful_set["template"]["spec"]["containers"]
+    peers = [argument for argument in container["args"] if argument.startswith("--cluster.peer=")]
+    assert len(peers) == stateful_set["replicas"] == 2
+    assert peers[1] == "--cluster.peer=alertmanager-1.alertmanager-pods.matrix-monitoring.svc.cluster.local:9094"
+
+
+@pytest.mark.parametrize(("schedule", "hours"), [("0 0 2 * * *", 24), ("0 30 4 * * 1", 168), ("0 0 3 1 * *", 744)])
+def test_a_backup_is_stale_when_the_longest_pause_of_its_schedule_is_over(schedule: str, hours: int) -> None:
+    assert longest_pause(schedule) == hours
 
 
 # -- pages
