@@ -7,7 +7,12 @@ from typing import Any
 from tests.manifests.rules.objects import Objects, namespace_of, of_kind, title, workloads
 
 # Pods that talk to the Kubernetes API: why they have a token.
-TOKEN_HOLDERS = {"secret-generator": "it creates the Secrets that are missing"}
+TOKEN_HOLDERS = {
+    "alloy": "it reads what pods say",
+    "kube-state-metrics": "it measures what is in the API",
+    "prometheus": "it finds the pods that it measures",
+    "secret-generator": "it creates the Secrets that are missing",
+}
 
 # Workloads that are in the network of their nodes: why.
 NODE_NETWORK = {
