@@ -61,7 +61,7 @@ class Alloy(Component):
         readers = self.stateful_set(
             "statefulset.yaml", self.name, pod, part=self.name, replicas=1, governing_service=self.name, claims=(data,)
         )
-        self.service("service.yaml", self.name, readers, {"http": HTTP.number})
+        self.service("service.yaml", self.name, readers, {"http": HTTP.number}, headless=True, publish_not_ready=True)
         self.calls_api_server(self.pods)
         self.connect(self.pods, reading.loki)
         self.offers_metrics(self.pods, HTTP)
