@@ -39,7 +39,7 @@ WELL_KNOWN = {"/.well-known/matrix": HAPROXY}
 CHOSEN = {
     "full site": choices.Choices(
         hosts={
-            "example.com": WELL_KNOWN,
+            "example.com": WELL_KNOWN | {"/.well-known/element": HAPROXY},
             "matrix.example.com": MATRIX,
             "element.example.com": ELEMENT,
             # What tools of administrators ask of the client API, and the administration itself by another port.
