@@ -64,9 +64,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
     "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
-    "prometheus/alertmanager:": lambda: _debian(
-        "prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share/prometheus/alertmanager"
-    ),
+    "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share"),
     "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter", sees="/sys"),
     "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
     # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
