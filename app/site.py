@@ -23,7 +23,7 @@ from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
 from main_instance.sygnal.options import PushOptions
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
-from monitoring.options import MonitoringOptions
+from monitoring.options import Mode, MonitoringOptions
 
 
 @frozen(kw_only=True)
@@ -35,6 +35,7 @@ class Hosts:
     admin: HostName = option("admin.<server_name>", "The homeserver's admin API, for the tools of administrators.")
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
+    grafana: HostName = option("grafana.<server_name>", "Grafana, for who runs the platform.")
     turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
     matrix_li: HostName = option("matrix-li.<server_name>", "Client API of the lawful-interception homeserver.", reserved=True)
     element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.", reserved=True)
@@ -57,7 +58,7 @@ class Features:
 
     calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
-    monitoring: bool = option(False, "Metrics and alerts (`monitoring/`).")
+    monitoring: bool = option(False, "Metrics, alerts, dashboards and logs (`monitoring/`).")
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
     li: bool = option(
         False,
@@ -129,6 +130,11 @@ class Site:
     def facts(self) -> Facts:
         """What every component may ask."""
         return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes)
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Whether the platform runs Loki."""
+        return self.features.monitoring and self.monitoring.mode is Mode.BUNDLED
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

@@ -9,6 +9,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
@@ -54,5 +55,8 @@ PROFILE = Profile(
         most_workers=4,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20), alertmanagers=1),
+    logs=LogsSize(
+        servers=1, loki=Resources(millicores(50), mib(256), gib(1)), buffer=gib(5), reader=Resources(millicores(50), mib(128), mib(512))
+    ),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

@@ -9,6 +9,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
@@ -54,5 +55,8 @@ PROFILE = Profile(
         most_workers=8,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160), alertmanagers=2),
+    logs=LogsSize(
+        servers=3, loki=Resources(millicores(400), gib(1), gib(4)), buffer=gib(40), reader=Resources(millicores(400), mib(384), gib(1))
+    ),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

@@ -9,6 +9,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
@@ -54,5 +55,8 @@ PROFILE = Profile(
         most_workers=12,
     ),
     monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(300), alertmanagers=2),
+    logs=LogsSize(
+        servers=3, loki=Resources(millicores(800), gib(2), gib(8)), buffer=gib(80), reader=Resources(millicores(800), mib(512), gib(2))
+    ),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -9,6 +9,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
@@ -54,5 +55,8 @@ PROFILE = Profile(
         most_workers=6,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80), alertmanagers=2),
+    logs=LogsSize(
+        servers=3, loki=Resources(millicores(200), mib(768), gib(3)), buffer=gib(20), reader=Resources(millicores(200), mib(256), gib(1))
+    ),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

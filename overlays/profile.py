@@ -14,6 +14,7 @@ from main_instance.coturn.size import CoturnSize
 from main_instance.haproxy.size import HAProxySize
 from main_instance.livekit.size import LiveKitSize
 from main_instance.synapse.size import Connections, SynapseSize, Workers
+from monitoring.loki.size import LogsSize
 from monitoring.size import MonitoringSize
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ErasureSize",
     "HAProxySize",
     "LiveKitSize",
+    "LogsSize",
     "MonitoringSize",
     "PostgresSize",
     "Profile",
@@ -65,6 +67,7 @@ class Profile:
     coturn: CoturnSize
     antivirus: AntivirusSize
     monitoring: MonitoringSize
+    logs: LogsSize
     envelope: Envelope
 
     @property

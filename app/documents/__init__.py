@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from app.documents.budget import budget_page, workload_table
+from app.documents.dashboards import dashboards_page
 from app.documents.declared import declarations, secrets_page, state_page
 from app.documents.needs import images_page, operators_page
 from app.documents.workers import workers_page
@@ -24,5 +25,6 @@ def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) 
         "operators.md": operators_page(),
         "secrets.md": secrets_page(declared),
         "state.md": state_page(declared),
+        "dashboards.md": dashboards_page(),
     }
     return {name: NOTICE + text for name, text in pages.items()}

@@ -13,7 +13,7 @@ from overlays import Profile
 _EVERYTHING = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
-features: {calls: true, push: true, li: true, authentication_service: true, federation: true, antivirus: true}
+features: {calls: true, push: true, li: true, authentication_service: true, federation: true, antivirus: true, monitoring: true}
 antivirus: {mode: quarantine, encrypted: true}
 authentication_service: {additions: true}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}

@@ -19,6 +19,6 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     scanners = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
     main_instance(installation, site, profile, foundation, scanners)
     if site.features.monitoring:
-        monitoring(installation, site, profile)
+        monitoring(installation, site, profile, foundation)
     edge(installation, site)
     return installation

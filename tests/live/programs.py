@@ -50,3 +50,8 @@ def postgresql_programs() -> Path:
     """The folder of the newest PostgreSQL's programs, which Debian keeps off the PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
     return folders[-1] if folders else Path(installed("postgres")).parent
+
+
+def debian_program(package: str, program: str) -> str:
+    """A program of a newer Debian, by its path below the root there."""
+    return made(ROOT / ".tools" / "debian" / package / program)

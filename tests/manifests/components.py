@@ -151,10 +151,19 @@ COMPONENTS = {
         metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
     ),
     "prometheus": row(
-        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service minio-li minio-main node-exporter postgresql-main redis "
-        "scan-worker sygnal synapse",
+        calls="alertmanager alloy grafana haproxy kube-state-metrics loki matrix-authentication-service minio-li minio-main node-exporter "
+        "postgresql-main redis scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),
     ),
+    "grafana": row(
+        calls="loki prometheus",
+        publishes="grafana",
+        metrics=("3000 /metrics",),
+        keeps=Nothing("what it shows is provisioned"),
+        stand_in=("grafana/grafana:",),
+    ),
+    "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
+    "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
 }

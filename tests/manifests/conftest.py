@@ -47,7 +47,7 @@ def full_site(site: Site) -> Site:
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
     cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
-    ingress = evolve(site.ingress, admin_source_ranges=("192.0.2.0/24",))
+    ingress = evolve(site.ingress, admin_source_ranges=("192.0.2.0/24",), monitoring_source_ranges=("192.0.2.0/24",))
     return evolve(site, antivirus=evolve(site.antivirus, encrypted=True), features=features, cluster=cluster, push=push, ingress=ingress)
 
 

@@ -47,6 +47,7 @@ CHOSEN = {
             "auth.example.com": {"/": "matrix-authentication-service:8080"},
             "rtc.example.com": dict.fromkeys(("/sfu/get", "/get_token", "/delegate_delayed_leave"), "lk-jwt-service:8080")
             | dict.fromkeys(("/rtc", "/twirp/livekit.RoomService"), "livekit:7880"),
+            "grafana.example.com": {"/": "grafana:3000"},
         },
         images=frozenset(images.references(LOCK, "registry.example.com/matrix")),
         admin_sources=("192.0.2.0/24",),
@@ -57,6 +58,7 @@ CHOSEN = {
             "admin.example.com": "admin-tls",
             "auth.example.com": "auth-tls",
             "rtc.example.com": "rtc-tls",
+            "grafana.example.com": "grafana-tls",
         },
         sizes={"postgresql-main": "20Gi", "postgresql-main/wal": "8Gi", "minio-main": "4 x 2 x 20Gi", "minio-li": "4 x 2 x 8Gi"},
     ),

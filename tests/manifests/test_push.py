@@ -38,7 +38,7 @@ def callers(cluster: Cluster, port: int) -> set[str]:
 
 def test_synapses_pushers_alone_call_sygnal(cluster: Cluster) -> None:
     assert callers(cluster, PORT) == {"matrix/pusher"}
-    assert callers(cluster, METRICS) == set()
+    assert callers(cluster, METRICS) == {"matrix-monitoring/prometheus"}
 
 
 def test_sygnal_calls_nobody_in_the_cluster(cluster: Cluster) -> None:

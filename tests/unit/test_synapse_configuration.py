@@ -10,6 +10,7 @@ from attrs import evolve
 from infrastructure.object_storage.s3 import Bucket, Credentials
 from infrastructure.postgresql.component import SQL, Database
 from kit.network import Endpoint, External, Pods, Port
+from kit.secrets import Fixed, SecretSpec
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -29,13 +30,14 @@ from main_instance.synapse.worker_type import WorkerType
 from main_instance.synapse.workers import MEDIA_REPOSITORY, WORKER_TYPES
 from overlays import profiles
 
+KEYS = Credentials(SecretSpec("media", "matrix", {"access-key": Fixed("media")}))
 POSTGRESQL = Endpoint(Pods("postgresql", "matrix", ()), "main-rw.matrix.svc.cluster.local", 5432, SQL)
 SPEC = HomeserverSpec(
     server_name="example.org",
     host="matrix.example.org",
     database=Database(POSTGRESQL, "main-rw", "synapse", "synapse", "main-app", "main-ca"),
     redis=Endpoint(Pods("redis", "matrix", ()), "redis", 6379, Port("redis", 6379)),
-    bucket=Bucket("media", "https://minio", "us-east-1", Credentials("media"), External("object-storage", (443,))),
+    bucket=Bucket("media", "https://minio", "us-east-1", KEYS, External("object-storage", (443,))),
     size=profiles()[0].synapse,
 )
 FEDERATING = evolve(SPEC, federation=FederationOptions())

@@ -53,6 +53,9 @@ class IngressOptions:
     admin_source_ranges: tuple[Cidr, ...] = option(
         (), "Client addresses that reach `hosts.admin`; only the ingress class `traefik` can tell them. Empty: the host is not published."
     )
+    monitoring_source_ranges: tuple[Cidr, ...] = option(
+        (), "Client addresses that reach `hosts.grafana`; only the ingress class `traefik` can tell them. Empty: the host is not published."
+    )
     li_source_ranges: tuple[Cidr, ...] = option(
         (), "Client addresses that reach the lawful-interception hosts. Empty: they are not published.", reserved=True
     )
@@ -76,6 +79,7 @@ class TlsSecretNames:
     admin: Name = option("admin-tls", "Of `hosts.admin`.")
     rtc: Name = option("rtc-tls", "Of `hosts.rtc`.")
     auth: Name = option("auth-tls", "Of `hosts.auth`.")
+    grafana: Name = option("grafana-tls", "Of `hosts.grafana`.")
     turn: Name = option("turn-tls", "Of `hosts.turn`.")
     matrix_li: Name = option("matrix-li-tls", "Of `hosts.matrix_li`.", reserved=True)
     element_li: Name = option("element-li-tls", "Of `hosts.element_li`.", reserved=True)

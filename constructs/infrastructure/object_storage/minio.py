@@ -28,7 +28,8 @@ NEW_ROOT_KEY = Change(
 )
 NEW_USER_KEY = Change(
     "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`. `backups`: nothing, the archiver sees it within minutes and tries again.",
+    "Run the bucket Job. `media`: restart `media-repository`; `logs`: restart `loki`. `backups`: nothing, the archiver sees it within minutes "
+    "and tries again.",
 )
 
 
@@ -79,7 +80,7 @@ class MinioTenant(Component):
     def bucket(self, name: str, user: str) -> Bucket:
         """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
         keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
-        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY}).name), self.api)
+        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY})), self.api)
 
     def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
         facts, image_user = self.installation.facts, image("minio").user

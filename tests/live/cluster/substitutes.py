@@ -69,6 +69,9 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
     # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
     "kube-state-metrics/kube-state-metrics:": lambda: None,
+    "grafana/grafana:": lambda: _stand_ins(entrypoint=("grafana",), aliases={"grafana": str(STAND_INS / "grafana.py")}),
+    "grafana/loki:": lambda: _stand_ins(entrypoint=("loki",), aliases={"loki": str(STAND_INS / "loki.py")}),
+    "grafana/alloy:": lambda: _stand_ins(entrypoint=("alloy",), aliases={"alloy": str(STAND_INS / "alloy.py")}),
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),

@@ -92,6 +92,11 @@ LIVES: Mapping[str, Life] = {
         before_stop="wait 5",
     ),
     "redis/exporter": Life(60, Check("GET metrics/health", 30), Check("GET metrics/health", 30)),
+    # Not whether Loki or the API server answer: starting anew would mend neither.
+    "alloy/alloy": Life(30, Check("GET http/-/ready", 15), Check("connect to http", 90)),
+    "grafana/grafana": Life(30, Check("GET http/api/health", 15), Check("GET http/api/health", 90), Check("GET http/api/health", 300)),
+    # It reads its write-ahead log before it answers, and puts what it has into the bucket before it ends.
+    "loki/loki": Life(300, Check("GET http/ready", 15), Check("connect to http", 90), Check("GET http/ready", 900)),
     "alertmanager/alertmanager": Life(30, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 30)),
     "kube-state-metrics/kube-state-metrics": Life(30, Check("GET own/readyz", 30), Check("GET http/livez", 30)),
     "node-exporter/node-exporter": Life(30, Check("GET http/", 30), Check("GET http/", 30)),

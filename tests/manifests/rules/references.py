@@ -40,12 +40,17 @@ def config_map_problems(objects: Objects) -> list[str]:
 
 
 def unused_config_maps(objects: Objects) -> list[str]:
-    """ConfigMaps that nobody mounts; one that only tells people something says so with a chart's name."""
+    """ConfigMaps that nobody mounts; one that only tells people something says so with a chart's name, one for another's Grafana with a label."""
+    shown = {
+        (namespace_of(o), o["metadata"]["name"])
+        for o in of_kind(objects, "ConfigMap")
+        if "grafana_dashboard" in o["metadata"].get("labels", {})
+    }
     used = {(w.namespace, v["configMap"]["name"]) for w in workloads(objects) for v in w.pod.get("volumes", []) if "configMap" in v}
     return [
         f"ConfigMap {name}"
         for (namespace, name), data in config_maps(objects).items()
-        if (namespace, name) not in used and "chart" not in data
+        if (namespace, name) not in used | shown and "chart" not in data
     ]
 
 

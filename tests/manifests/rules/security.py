@@ -8,6 +8,7 @@ from tests.manifests.rules.objects import Objects, Workload, namespace_of, of_ki
 
 # Pods that talk to the Kubernetes API: why they have a token.
 TOKEN_HOLDERS = {
+    "alloy": "it reads what pods say",
     "kube-state-metrics": "it measures what is in the API",
     "prometheus": "it finds the pods that it measures",
     "secret-generator": "it creates the Secrets that are missing",

@@ -15,6 +15,7 @@ ANYWHERE = {
     "postgresql-main-first-backup": "the API server, of which the site has said no address",
     "secret-generator": "the API server, of which the site has said no address",
     "minio-main": "the API server, of which the site has said no address",
+    "alloy": "the API server, of which the site has said no address",
     "kube-state-metrics": "the API server, of which the site has said no address",
     "prometheus": "the API server, of which the site has said no address",
     "minio-li": "the API server, of which the site has said no address",
