@@ -11,6 +11,7 @@ from overlays.profile import (
     PostgresSize,
     Profile,
     RedisSize,
+    SynapseLiSize,
     SynapseSize,
     Workers,
 )
@@ -18,6 +19,7 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=100,
     postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(20), wal=gib(8), max_connections=180),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(640), storage=gib(20), wal=gib(4), max_connections=60),
     redis=RedisSize(servers=3, memory=mib(64)),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
     minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(256)),
@@ -39,6 +41,7 @@ PROFILE = Profile(
         database_connections=5,
         cache_factor=0.5,
     ),
+    synapse_li=SynapseLiSize(Resources(millicores(50), mib(192), gib(1))),
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
     livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(256), gib(1))),
     coturn=CoturnSize(resources=Resources(millicores(50), mib(48), mib(256)), relayed=60),

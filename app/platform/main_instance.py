@@ -3,10 +3,12 @@
 from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentScanner
 from app.platform.antivirus import Antivirus
 from app.platform.infrastructure import Infrastructure
+from app.platform.li_instance import Interception
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
 from kit.installation import Installation
 from kit.place import Place
+from li_instance.synapse.configuration import RESERVED_PREFIX
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
 from main_instance.coturn.component import Coturn, RelaySpec
@@ -27,17 +29,27 @@ from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
 
+def workers(site: Site, profile: Profile) -> Fleet:
+    """Its workers, with the types that the features of the site need."""
+    return fleet(profile.synapse.workers, worker_types(authentication_service=site.features.authentication_service))
+
+
 def main_instance(
-    installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, antivirus: Antivirus | None
+    installation: Installation,
+    site: Site,
+    profile: Profile,
+    foundation: Infrastructure,
+    antivirus: Antivirus | None,
+    interception: Interception | None = None,
 ) -> None:
-    """Create it, with the features of the site. `antivirus`: what scans its files."""
+    """Create it, with the features of the site. `antivirus`: what scans its files. `interception`: what another instance has of it."""
     place, calls_place = Place("main-instance", site.namespaces.main), Place("main-instance", site.namespaces.rtc)
     features, doors = site.features, entrances(installation, Place("main-instance", site.namespaces.main))
     authentication = (
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
-    workers = fleet(profile.synapse.workers, worker_types(authentication_service=features.authentication_service))
-    profile.check_connections(workers.processes)
+    processes = workers(site, profile)
+    profile.check_connections(processes.processes)
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
@@ -45,8 +57,8 @@ def main_instance(
         installation,
         place,
         SynapseSpec(
-            homeserver=_homeserver(site, profile, foundation, authentication, turn),
-            workers=workers,
+            homeserver=_homeserver(site, profile, foundation, authentication, turn, interception),
+            workers=processes,
             host=site.host("matrix"),
             proxy=doors.public,
             redis_secret=foundation.redis.password.name,
@@ -60,7 +72,7 @@ def main_instance(
         installation,
         place,
         ProxySpec(
-            routing=_routing(site, workers, synapse, tuple(beside)),
+            routing=_routing(site, processes, synapse, tuple(beside)),
             size=profile.haproxy,
             backends=(
                 *(synapse.http, synapse.health),
@@ -92,8 +104,14 @@ def main_instance(
 
 
 def _homeserver(
-    site: Site, profile: Profile, foundation: Infrastructure, authentication: AuthenticationService | None, turn: Coturn | None
+    site: Site,
+    profile: Profile,
+    foundation: Infrastructure,
+    authentication: AuthenticationService | None,
+    turn: Coturn | None,
+    interception: Interception | None,
 ) -> HomeserverSpec:
+    deposit = interception.deposit if interception else None
     return HomeserverSpec(
         server_name=site.server_name,
         host=site.hosts.matrix,
@@ -110,7 +128,10 @@ def _homeserver(
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
         # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
-        reachable_networks=site.cluster.service_cidrs if site.features.push else (),
+        # It calls the key vault through its Service as well.
+        reachable_networks=site.cluster.service_cidrs if site.features.push or deposit else (),
+        reserved_prefix=RESERVED_PREFIX if interception else "",
+        deposit=deposit,
     )
 
 

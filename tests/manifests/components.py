@@ -64,7 +64,14 @@ COMPONENTS = {
     "postgresql-main": row(
         calls="minio-main", metrics=("9187 /metrics",), keeps=("Cluster postgresql-main",), stand_in=("substitute/postgresql",)
     ),
+    "postgresql-li": row(
+        calls="minio-li postgresql-main",
+        metrics=("9187 /metrics",),
+        keeps=("Cluster postgresql-li",),
+        stand_in=("substitute/postgresql",),
+    ),
     "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
+    "redis-li": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis-li",), stand_in=("valkey/valkey:", "library/haproxy:")),
     "minio-main": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-main",), stand_in=("substitute/minio",)),
     "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
     "minio-li": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-li",), stand_in=("substitute/minio",)),
@@ -90,7 +97,7 @@ COMPONENTS = {
     ),
     # -- the main instance
     "synapse": row(
-        calls="matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
+        calls="key-vault matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
         # By the address of the proxy: see haproxy.
         metrics=("9001 /_synapse/metrics",),
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
@@ -123,6 +130,45 @@ COMPONENTS = {
         metrics=Nothing("the program has none (lk-jwt-service 0.6)"),
         keeps=Nothing("all is in Redis"),
         stand_in=("element-hq/lk-jwt-service:",),
+    ),
+    "key-vault": row(
+        # It looks up members of rooms where officers read.
+        calls="postgresql-main postgresql-li",
+        metrics=("8003 /metrics",),
+        keeps=Nothing("all is in PostgreSQL"),
+        stand_in=("/key-vault:",),
+    ),
+    # -- the lawful-intercept instance
+    "synapse-li": row(
+        calls="minio-li postgresql-li redis-li",
+        metrics=("9001 /_synapse/metrics",),
+        keeps=Nothing("all is in PostgreSQL and in the bucket"),
+        stand_in=("/synapse:",),
+    ),
+    "li-proxy": row(
+        calls="key-vault li-sync synapse-li",
+        publishes="matrix_li element_li admin_li cases_li",
+        metrics=("8405 /metrics",),
+        keeps=Nothing("who read what is in the vault"),
+        stand_in=("library/haproxy:",),
+    ),
+    "element-web-li": row(
+        publishes="element_li",
+        metrics=Nothing("nginx has none without a module that the image lacks"),
+        keeps=Nothing("static files"),
+        stand_in=("vectorim/element-web:",),
+    ),
+    "synapse-admin-li": row(
+        publishes="admin_li",
+        metrics=Nothing("static-web-server has none without an option that its image leaves out"),
+        keeps=Nothing("static files"),
+        stand_in=("etkecc/ketesa:",),
+    ),
+    "li-sync": row(
+        calls="minio-li minio-main postgresql-li postgresql-main redis-li synapse-li",
+        metrics=("8080 /metrics", "9108 /metrics"),
+        keeps=("PersistentVolumeClaim checkpoints",),
+        stand_in=("/li-sync:", "valkey/valkey:"),
     ),
     # In the network of their nodes, where a policy can tell neither from the other.
     "livekit": row(

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"app", "kit", "infrastructure", "main_instance", "antivirus", "overlays", "imports", "services", "tests", "bench", "tools"}
+OURS = {
+    "app",
+    "kit",
+    "infrastructure",
+    "main_instance",
+    "li_instance",
+    "antivirus",
+    "overlays",
+    "imports",
+    "services",
+    "tests",
+    "bench",
+    "tools",
+}
 
 
 def modules(folder: str, name: str = "*.py") -> Iterator[Path]:
@@ -42,11 +55,12 @@ def strays(folder: str, allowed: tuple[str, ...], name: str = "*.py") -> list[st
         ("constructs/infrastructure", ("kit", "imports", "infrastructure")),
         ("constructs/main_instance", ("kit", "imports", "infrastructure", "main_instance")),
         ("constructs/antivirus", ("kit", "imports", "infrastructure", "main_instance", "antivirus")),
-        ("overlays", ("kit", "overlays", "infrastructure", "main_instance", "antivirus")),
+        ("constructs/li_instance", ("kit", "imports", "infrastructure", "main_instance", "li_instance")),
+        ("overlays", ("kit", "overlays", "infrastructure", "main_instance", "li_instance", "antivirus")),
         ("services", ("services",)),
         # It judges what is rendered, so it must not share a mistake with what renders.
         ("app/inspection", ("kit.quantities", "kit.rendering", "kit.footprint", "app.inspection", "app.errors")),
-        ("app/platform", ("kit", "infrastructure", "main_instance", "antivirus", "overlays", "app.site", "app.platform")),
+        ("app/platform", ("kit", "infrastructure", "main_instance", "li_instance", "antivirus", "overlays", "app.site", "app.platform")),
     ],
 )
 def test_a_room_imports_from_those_below_it_alone(room: str, may_import: tuple[str, ...]) -> None:
@@ -64,9 +78,8 @@ def test_a_size_knows_quantities_and_its_own_component_alone() -> None:
 
 
 def test_a_profile_names_sizes_and_nothing_else_of_a_component() -> None:
-    names = {
-        name for path in modules("overlays") for name in imported(path) if name.startswith(("infrastructure", "main_instance", "antivirus"))
-    }
+    layers = ("infrastructure", "main_instance", "li_instance", "antivirus")
+    names = {name for path in modules("overlays") for name in imported(path) if name.startswith(layers)}
     assert {name for name in names if not name.endswith(".size")} == set()
 
 

@@ -21,6 +21,7 @@ SITE = """
 server_name: example.com
 images: {registry: registry.example.com}
 features: {calls: true, li: true}
+li: {country_code: DE, owner: operator, officers: {a@example.net: A (approver)}}
 cluster: {node_cidrs: [10.0.0.0/24]}
 storage_classes: {database: fast}
 """

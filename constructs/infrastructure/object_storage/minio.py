@@ -14,7 +14,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource
 from kit.place import Place
-from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
+from kit.secrets import Change, Composed, Fixed, KeyRef, RandomText, SecretSpec, Shared
 
 API = Port("minio-port", 9000)
 REGION = "us-east-1"
@@ -27,7 +27,8 @@ NEW_ROOT_KEY = Change(
 )
 NEW_USER_KEY = Change(
     "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`. `backups`: nothing, the archiver sees it within minutes and tries again.",
+    "Run the bucket Job. `media`: restart `media-repository`. `backups`: nothing, the archiver sees it within minutes and tries again. `reader`: "
+    "restart `synapse-li`. `mirror` and `li-sync`: nothing, they are read for each run.",
 )
 
 
@@ -78,6 +79,13 @@ class MinioTenant(Component):
         """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
         keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
         return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY}).name), self.api)
+
+    def seen_from(self, namespace: str, bucket: Bucket, user: str) -> Bucket:
+        """The same bucket for a client of that user in another namespace, where the keys are declared once more."""
+        secret = bucket.credentials.secret
+        same = Shared(KeyRef(self.namespace, secret, "secret-key"))
+        self.secret(credentials_secret(secret, namespace, Fixed(user), same, Fixed(REGION)))
+        return bucket
 
     def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
         facts, image_user = self.installation.facts, image("minio").user

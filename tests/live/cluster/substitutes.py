@@ -64,6 +64,9 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "coturn/coturn:": Image,
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
+    "etkecc/ketesa:": lambda: _ketesa(),
+    "/key-vault:": lambda: _with_services(_python(".venv")),
+    "/li-sync:": lambda: _with_services(_python(".venv")),
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -95,7 +98,16 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
 def _stand_ins(**settings: Any) -> Image:
     """Programs of the tests, under the names of modules by which images have them."""
     environment, folder = _python(".venv-live"), str(STAND_INS)
-    return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder}, **settings)
+    variables = {**environment.environment, "PYTHONPATH": folder, "SERVER_PORT": "8080"}
+    return Image((*environment.folders, folder), environment.path, variables, **settings)
+
+
+def _ketesa() -> Image:
+    # $KETESA: the folder that `yarn build` makes of its sources.
+    files = os.environ.get("KETESA", str(STAND_INS / "ketesa"))
+    pages = {f"/var/public/{file.name}": str(file) for file in Path(files).iterdir() if file.name != "config.json"}
+    alone = {"static-web-server": str(STAND_INS / "static_web_server.py")}
+    return _stand_ins(entrypoint=("static-web-server",), aliases=alone, files=pages)
 
 
 def _with_services(environment: Image) -> Image:
@@ -155,7 +167,7 @@ def substitutes(objects: Sequence[Manifest], secrets: Callable[[str, str], Mappi
     found: list[Manifest] = [o for o in operated if o["kind"] == "Service"]
     for o in objects:
         if o["kind"] == "Cluster" and o["apiVersion"].startswith("postgresql.cnpg.io/"):
-            found += _postgresql(o, operated, secrets, _databases(o, objects))
+            found += _postgresql(o, operated, secrets, _added(o, objects))
         if o["kind"] == "Tenant":
             found += _object_storage(o, operated, objects)
     return found
@@ -174,10 +186,12 @@ if [ ! -f /data/pgdata/PG_VERSION ]; then
     {
         printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$OWNER" "$PASSWORD"
         printf "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\\n\\n" "$DATABASE" "$OWNER"
-        for number in $(seq "$MORE"); do
-            eval "owner=\\$OWNER_$number password=\\$PASSWORD_$number database=\\$DATABASE_$number"
-            printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$owner" "$password"
-            printf "CREATE DATABASE %s OWNER %s;\\n\\n" "$database" "$owner"
+        for number in $(seq "$ROLES"); do
+            eval "password=\\$PASSWORD_$number role=\\$ROLE_$number"
+            printf "CREATE ROLE %s PASSWORD '%s';\\n\\n" "$role" "$password"
+        done
+        for statement in "$@"; do
+            printf "%s;\\n\\n" "$statement"
         done
     } | postgres --single -j -D /data/pgdata postgres >/dev/null
 fi
@@ -185,19 +199,23 @@ exec postgres -D /data/pgdata -c config_file=/etc/postgresql/postgresql.conf -c 
 """
 
 
-def _databases(cluster: Manifest, objects: Sequence[Manifest]) -> list[tuple[str, str, str]]:
-    """The databases that the cluster is given besides its first: name, owner, and the Secret with the owner's password."""
+def _added(cluster: Manifest, objects: Sequence[Manifest]) -> list[Manifest]:
+    """The roles and databases that the cluster is given besides its first."""
     kinds, where = ("Database", "DatabaseRole"), (cluster["metadata"].get("namespace"), cluster["metadata"]["name"])
-    ours = [o for o in objects if o["kind"] in kinds and (o["metadata"].get("namespace"), o["spec"]["cluster"]["name"]) == where]
-    secrets = {o["spec"]["name"]: o["spec"]["passwordSecret"]["name"] for o in ours if o["kind"] == "DatabaseRole"}
-    return [(o["spec"]["name"], o["spec"]["owner"], secrets[o["spec"]["owner"]]) for o in ours if o["kind"] == "Database"]
+    return [o for o in objects if o["kind"] in kinds and (o["metadata"].get("namespace"), o["spec"]["cluster"]["name"]) == where]
+
+
+def _role(spec: Manifest) -> str:
+    """How a role is created."""
+    members = f" IN ROLE {', '.join(spec['inRoles'])}" if spec.get("inRoles") else ""
+    return f"{spec['name']} LOGIN{' REPLICATION' if spec.get('replication') else ''}{members}"
 
 
 def _postgresql(
     cluster: Manifest,
     operated: Sequence[Manifest],
     secrets: Callable[[str, str], Mapping[str, bytes] | None],
-    databases: Sequence[tuple[str, str, str]],
+    added: Sequence[Manifest],
 ) -> Iterator[Manifest]:
     namespace, name, spec = cluster["metadata"].get("namespace", "default"), cluster["metadata"]["name"], cluster["spec"]
     first = next(
@@ -212,6 +230,8 @@ def _postgresql(
     version = int(re.findall(r"\d+", printed)[0])
     parameters = {key: value for key, value in spec["postgresql"]["parameters"].items() if SINCE.get(key, 0) <= version}
     parameters |= {
+        # The operator's own default (pkg/postgres/configuration.go).
+        "wal_level": "logical",
         "listen_addresses": "*",
         "unix_socket_directories": "/run/postgresql",
         "ssl": "on",
@@ -227,16 +247,18 @@ def _postgresql(
         "pg_hba.conf": "\n".join(["local all all trust", *spec["postgresql"].get("pg_hba", ())]) + "\n",
     }
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": f"{name}-configuration"}, "data": files}
+    roles = [o["spec"] for o in added if o["kind"] == "DatabaseRole"]
+    databases = [f"CREATE DATABASE {o['spec']['name']} OWNER {o['spec']['owner']}" for o in added if o["kind"] == "Database"]
     container = {
         "name": "postgres",
         "image": "substitute/postgresql",
-        "command": ["/bin/sh", "-euc", _START_POSTGRESQL],
+        "command": ["/bin/sh", "-euc", _START_POSTGRESQL, "start", *databases, *bootstrap.get("postInitSQL", ())],
         "env": [
             {"name": "OWNER", "value": bootstrap["owner"]},
             {"name": "DATABASE", "value": bootstrap["database"]},
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": f"{name}-app", "key": "password"}}},
-            {"name": "MORE", "value": str(len(databases))},
-            *(variable for number, of in enumerate(databases, 1) for variable in _database_variables(number, *of)),
+            {"name": "ROLES", "value": str(len(roles))},
+            *(variable for number, role in enumerate(roles, 1) for variable in _role_variables(number, role)),
         ],
         "ports": [{"name": "postgresql", "containerPort": 5432}],
         "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run/postgresql", "-d", bootstrap["database"]]}, "periodSeconds": 1},
@@ -264,13 +286,9 @@ def _postgresql(
     yield _stateful_set(namespace, name, first["metadata"]["labels"], pod, start=1, claims=["data"])
 
 
-def _database_variables(number: int, database: str, owner: str, secret: str) -> list[Manifest]:
-    password = {"secretKeyRef": {"name": secret, "key": "password"}}
-    return [
-        {"name": f"DATABASE_{number}", "value": database},
-        {"name": f"OWNER_{number}", "value": owner},
-        {"name": f"PASSWORD_{number}", "valueFrom": password},
-    ]
+def _role_variables(number: int, role: Manifest) -> list[Manifest]:
+    password = {"secretKeyRef": {"name": role["passwordSecret"]["name"], "key": "password"}}
+    return [{"name": f"ROLE_{number}", "value": _role(role)}, {"name": f"PASSWORD_{number}", "valueFrom": password}]
 
 
 def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) -> Iterator[Manifest]:
