@@ -5,13 +5,11 @@ from attrs import frozen
 from app.platform.infrastructure import Infrastructure, LiStorage
 from app.site import Site
 from infrastructure.postgresql.component import DATABASE, Database, PostgresCluster, PostgresSpec
-from infrastructure.redis.component import RedisSentinel
-from infrastructure.redis.size import RedisSize
 from kit.installation import Installation
 from kit.place import Place
-from kit.quantities import mib
 from li_instance.access_proxy.component import AccessProxy
 from li_instance.access_proxy.configuration import AccessProxySpec
+from li_instance.redis.component import Redis, Server
 from li_instance.synapse.component import SynapseLi, SynapseLiSpec
 from li_instance.synapse_admin.component import SynapseAdmin
 from li_instance.sync_system.component import SyncSystem
@@ -30,10 +28,6 @@ _SYNC_RIGHTS = (f"ALTER ROLE {SYNC} CREATEDB", f"GRANT pg_create_subscription, p
 """What services/li_sync/README.md asks for the owner of the instance's database."""
 _TERSE = {"log_error_verbosity": "terse"}
 """A conflict would print both rows into the log."""
-
-
-_REDIS = RedisSize(servers=3, memory=mib(64))
-"""What it tells one Synapse, whatever the size of main."""
 
 
 @frozen
@@ -79,19 +73,19 @@ def li_instance(
 ) -> None:
     """Create it. `writers`: who writes what on the main instance."""
     place, postgresql, storage = Place("li-instance", site.namespaces.li, "-li"), between.postgresql, between.storage
-    redis = RedisSentinel(installation, _infrastructure(site), _REDIS)
+    redis = Redis(installation, _infrastructure(site)).server
     database = postgresql.add_role("synapse_li", "li-roles.yaml")
     homeserver = HomeserverSpec(
         server_name=site.server_name,
         host=site.hosts.matrix_li,
         database=database,
-        redis=redis.primary,
+        redis=redis.endpoint,
         bucket=storage.reader,
         size=profile.synapse,
         media=MediaOptions(max_upload_size=site.media.max_upload_size),
         options=site.homeserver,
     )
-    synapse = SynapseLi(installation, place, SynapseLiSpec(homeserver, writers, profile.synapse_li, redis.password.name))
+    synapse = SynapseLi(installation, place, SynapseLiSpec(homeserver, writers, profile.synapse_li, redis.secret))
     own = Place(place.layer, place.namespace)
     sync = SyncSystem(installation, own, _synchronisation(site, foundation.postgresql, between, database, redis, synapse))
     vault = between.vault
@@ -115,7 +109,7 @@ def _infrastructure(site: Site) -> Place:
 
 
 def _synchronisation(
-    site: Site, main: PostgresCluster, between: Interception, database: Database, redis: RedisSentinel, synapse: SynapseLi
+    site: Site, main: PostgresCluster, between: Interception, database: Database, redis: Server, synapse: SynapseLi
 ) -> SyncSpec:
     postgresql, storage = between.postgresql, between.storage
     # The publisher belongs to the owner of Synapse's tables, whose replica identities it sets; the other reads what is published.
@@ -132,8 +126,8 @@ def _synchronisation(
         reader=between.reader,
         source=storage.source,
         mirror=storage.mirror,
-        redis=redis.primary,
-        redis_secret=redis.password.name,
+        redis=redis.endpoint,
+        redis_secret=redis.secret,
         health=synapse.health,
         workload=synapse.name,
         keep_deleted_media=site.li.keep_deleted_media,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from services.li_sync.alive import announce_beat, announce_worker
 from services.li_sync.follow import follow as feed
 from services.li_sync.officers import add_officer, remove_officer
 from services.li_sync.postgres import TASKS, Busy
@@ -90,6 +91,7 @@ def _officer(change: Callable[[Settings], str], path: Path, what: str) -> None:
 @click.option("--concurrency", default=3, show_default=True, help="How many tasks at once.")
 def worker(path: Path, queues: str, concurrency: int) -> None:
     """Run tasks as they come (Celery)."""
+    announce_worker()
     options = ["--loglevel=INFO", f"--queues={queues}", f"--concurrency={concurrency}", "--without-gossip", "--without-mingle"]
     make_app(_read(path)).worker_main(["worker", *options])
 
@@ -100,6 +102,7 @@ def beat(path: Path) -> None:
     """Send each task when it is time (Celery). Exactly one at a time."""
     settings = _read(path)
     settings.state.mkdir(parents=True, exist_ok=True)
+    announce_beat()
     make_app(settings).start(["beat", "--loglevel=INFO", "--pidfile="])
 
 

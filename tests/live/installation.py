@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
 from app.compiler import compile_site
@@ -54,8 +56,23 @@ def compile_live_site(folder: Path) -> None:
 def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
     """What `kubectl kustomize` prints for a profile of a compiled site, and the Secrets that only a site's operator can give."""
     credentials = {f"fcm-{PUSH_PROJECT}.json": base64.b64encode(b"{}").decode()}
-    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": NAMESPACE}, "data": credentials}
-    return [*build(folder / "overlays" / profile), given]
+    authority = {
+        "authority.pem": base64.b64encode(
+            authority_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        ).decode()
+    }
+    given = {"push-credentials": credentials, "key-vault-authority": authority}
+    return [*build(folder / "overlays" / profile), *(_secret(name, data) for name, data in given.items())]
+
+
+def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": dict(data)}
+
+
+@cache
+def authority_key() -> rsa.RSAPrivateKey:
+    """The authority's own, which is outside the cluster."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
 
 
 def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:

@@ -71,7 +71,11 @@ COMPONENTS = {
         stand_in=("substitute/postgresql",),
     ),
     "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
-    "redis-li": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis-li",), stand_in=("valkey/valkey:", "library/haproxy:")),
+    "redis-li": row(
+        metrics=Nothing("Valkey has none without an exporter; what it tells is counted where it is heard"),
+        keeps=Nothing("it writes no file"),
+        stand_in=("valkey/valkey:",),
+    ),
     "minio-main": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-main",), stand_in=("substitute/minio",)),
     "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
     "minio-li": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-li",), stand_in=("substitute/minio",)),

@@ -8,21 +8,24 @@ from infrastructure.postgresql.component import Database
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Port
+from kit.network import Port
 from kit.place import Place
 from kit.pods import Container, KeptVolume, Mount, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Resources, gib, mib, millicores
-from kit.secrets import Change, Composed, KeyRef, RandomText, Recipe, SecretSpec, Shared
+from kit.secrets import Change, KeyRef, SecretSpec, Shared
 from kit.text import yaml_text
+from li_instance.redis.component import server
 from li_instance.sync_system.configuration import FOLLOW_METRICS_PORT, STATE, SyncSpec, settings
 
-STATUS, FOLLOW, BROKER = Port("http", 8080), Port("follow", FOLLOW_METRICS_PORT), Port("redis", 6379)
+STATUS, FOLLOW = Port("http", 8080), Port("follow", FOLLOW_METRICS_PORT)
+BROKER = "li-sync-broker"
+"""Tasks that are lost with it come again with the schedule."""
 MAIN_ROLES = "li-sync-main"
 """The Secret with the passwords of the roles on main's database."""
 _SETTINGS = "/etc/li-sync/settings.yaml"
+_ALIVE = Probe.command("/bin/sh", "-c", "find /tmp/li-sync-alive -mmin -2 | grep -q .", period_seconds=30)
+"""Whether the worker or the beat has gone on within two minutes (services/li_sync/alive.py)."""
 NEW_BROKER_PASSWORD = Change("Tasks wait until both ends have the new one.", "Restart `li-sync-broker`, `li-sync` and `li-sync-beat`.")
-# No file is written: a task that is lost comes again with the schedule.
-_BROKER_CONF = 'requirepass {password}\nsave ""\nappendonly no\ndir /tmp\nmaxmemory 48mb\nmaxmemory-policy noeviction\n'
 
 
 class SyncSystem(Component):
@@ -37,7 +40,7 @@ class SyncSystem(Component):
         self._spec = spec
         main = {key: Shared(KeyRef(of.endpoint.pods.namespace, of.password_secret, "password")) for key, of in self._main_roles.items()}
         self.secret(SecretSpec(MAIN_ROLES, self.namespace, main))
-        broker = self._broker()
+        broker = server(self, BROKER, "broker.yaml", "broker", NEW_BROKER_PASSWORD).endpoint
         text = yaml_text(settings(spec, broker, self.namespace))
         self._settings = self.config(self.name, {"settings.yaml": text}, stored={"settings.yaml": "celery-config.yaml"})
         checkpoints = self.kept_volume("checkpoint-pvc.yaml", "checkpoints", gib(1))
@@ -61,10 +64,10 @@ class SyncSystem(Component):
 
     def _workers(self, checkpoints: KeptVolume) -> None:
         state = Mount(checkpoints, STATE)
-        page = Probe.http("/healthz", "http", timeout_seconds=5)
+        page, follows = Probe.http("/healthz", "http", timeout_seconds=5), Probe.http("/metrics", "follow", timeout_seconds=5)
         containers = (
-            self._container("worker", ("worker",), Resources(millicores(50), mib(192), gib(1)), state),
-            self._container("follow", ("follow",), Resources(millicores(20), mib(48), mib(256)), state, ports=(FOLLOW,)),
+            self._container("worker", ("worker",), Resources(millicores(50), mib(192), gib(1)), state, probe=_ALIVE),
+            self._container("follow", ("follow",), Resources(millicores(20), mib(48), mib(256)), state, ports=(FOLLOW,), probe=follows),
             self._container("status", ("serve",), Resources(millicores(10), mib(96), mib(256)), state, ports=(STATUS,), probe=page),
         )
         pod = PodSpec(containers=containers, grace_seconds=60, mounts_token=True)
@@ -76,12 +79,14 @@ class SyncSystem(Component):
         self.offers_metrics(workers.pods, FOLLOW, job=f"{self.name}-follow")
 
     def _beat(self) -> None:
-        beat = self._container("beat", ("beat",), Resources(millicores(10), mib(64), mib(256)), Mount(Scratch("state", mib(16)), STATE))
+        beat = self._container(
+            "beat", ("beat",), Resources(millicores(10), mib(64), mib(256)), Mount(Scratch("state", mib(16)), STATE), probe=_ALIVE
+        )
         self.deployment("celery-beat.yaml", f"{self.name}-beat", PodSpec(containers=(beat,)), part="beat", replicas=1, one_at_a_time=True)
 
     def _container(self, name: str, words: tuple[str, ...], resources: Resources, state: Mount, **more: Any) -> Container:
-        probe = more.pop("probe", None)
-        secrets = self._secrets if name != "beat" else [self._file("li-sync-broker", "broker")]
+        probe = more.pop("probe")
+        secrets = self._secrets if name != "beat" else [self._file(BROKER, "broker")]
         return Container(
             name=name,
             image=image("li-sync"),
@@ -97,7 +102,7 @@ class SyncSystem(Component):
     def _secrets(self) -> list[Mount]:
         spec, own = self._spec, self._spec.owner
         mounts = [Mount(SecretFiles(MAIN_ROLES, items=tuple((key, key) for key in self._main_roles)), "/secrets/main")]
-        mounts += [self._file("li-sync-broker", "broker"), self._file(spec.redis_secret, "redis")]
+        mounts += [self._file(BROKER, "broker"), self._file(spec.redis_secret, "redis")]
         mounts += [self._file(own.password_secret, "database"), self._file(spec.follower.password_secret, "follower")]
         mounts.append(Mount(SecretFiles(own.authority_secret, items=(("ca.crt", "ca.crt"),)), "/secrets/database-ca"))
         for name, bucket in (("source", spec.source), ("mirror", spec.mirror)):
@@ -110,26 +115,6 @@ class SyncSystem(Component):
 
     def _file(self, secret: str, folder: str) -> Mount:
         return Mount(SecretFiles(secret, items=(("password", "password"),)), f"/secrets/{folder}")
-
-    def _broker(self) -> Endpoint:
-        name = f"{self.name}-broker"
-        keys: dict[str, Recipe] = {"password": RandomText(48), "valkey.conf": Composed(_BROKER_CONF)}
-        self.secret(SecretSpec(name, self.namespace, keys), {"password": NEW_BROKER_PASSWORD})
-        container = Container(
-            name="valkey",
-            image=image("valkey"),
-            command=("valkey-server", "/etc/valkey/valkey.conf"),
-            ports=(BROKER,),
-            mounts=(
-                Mount(SecretFiles(name, items=(("valkey.conf", "valkey.conf"),)), "/etc/valkey"),
-                Mount(Scratch("tmp", mib(16)), "/tmp"),
-            ),
-            readiness=Probe.tcp("redis"),
-            liveness=Probe.tcp("redis"),
-            resources=Resources(millicores(10), mib(24), mib(96)),
-        )
-        broker = self.deployment("broker.yaml", name, PodSpec(containers=(container,)), part="broker", replicas=1, one_at_a_time=True)
-        return self.service("service.yaml", name, broker, {"redis": BROKER.number}, part="broker").endpoint("redis")
 
     def _may_restart(self, workload: str) -> None:
         """What `kubectl rollout restart` and `rollout status` of one Deployment need."""

@@ -8,7 +8,7 @@ from kit.network import Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Resources, mib, millicores
-from kit.secrets import Change, Form, Given, KeyRef, RandomText, Recipe, RsaPrivateKey, SecretSpec
+from kit.secrets import Change, Form, Given, KeyRef, RandomText, Recipe, RsaPrivateKey, SecretSpec, Shared
 from kit.text import yaml_text
 from main_instance.key_vault.configuration import (
     AUTHORITY,
@@ -25,7 +25,7 @@ from main_instance.synapse.configuration import Deposit
 
 INTAKE, OFFICERS, ACCESS, METRICS = Port("intake", 8000), Port("officers", 8001), Port("access", 8002), Port("metrics", 8003)
 REPLICAS = 2
-AUTHORITY_SECRET, DEPOSIT_SECRET = "key-vault-authority", "key-deposit"
+AUTHORITY_SECRET, DEPOSIT_SECRET, READER_SECRET = "key-vault-authority", "key-deposit", "key-vault-reader"
 _AUTHORITY_KEY = "authority.pem"
 
 _TOGETHER = "Both ends refuse each other until both have the new one."
@@ -58,6 +58,8 @@ class KeyVault(Component):
         authority = Given("The authority's RSA public key of 3072 bits or more, in PEM: docs/07-LI-OPERATIONS.md", Form.RSA_PUBLIC_KEY)
         self.secret(SecretSpec(AUTHORITY_SECRET, self.namespace, {_AUTHORITY_KEY: authority}), {_AUTHORITY_KEY: NEW_AUTHORITY})
         texts = {SETTINGS: yaml_text(settings(spec)), MIGRATION_SETTINGS: yaml_text(migration_settings(spec))}
+        reader = KeyRef(spec.reader.endpoint.pods.namespace, spec.reader.password_secret, "password")
+        self.secret(SecretSpec(READER_SECRET, self.namespace, {"password": Shared(reader)}))
         self._config = self.config(f"{self.name}-settings", texts)
         self._migrations(spec)
         self._server(spec)
@@ -79,7 +81,7 @@ class KeyVault(Component):
                 Mount(files, SECRETS_FOLDER),
                 Mount(SecretFiles(AUTHORITY_SECRET, items=((_AUTHORITY_KEY, _AUTHORITY_KEY),)), AUTHORITY.rpartition("/")[0]),
                 *_database(spec.application),
-                Mount(SecretFiles(spec.reader.password_secret, items=(("password", "password"),)), "/secrets/synapse-database"),
+                Mount(SecretFiles(READER_SECRET, items=(("password", "password"),)), "/secrets/synapse-database"),
                 Mount(Scratch("tmp", mib(16)), "/tmp"),
             ),
             startup=Probe.http("/health/live", "metrics", period_seconds=2, failures=60),

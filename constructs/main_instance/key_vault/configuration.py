@@ -53,6 +53,8 @@ def settings(spec: KeyVaultSpec) -> Config:
         "officers": [{"id": name, "name": officer.name, "roles": list(officer.roles)} for name, officer in spec.officers],
         "public_url": f"https://{spec.host}",
         "server_name": spec.server_name,
+        # Each holds connections to both databases.
+        "threads": 4,
         "country_code": spec.country_code,
         "owner_identifier": spec.operator,
     }

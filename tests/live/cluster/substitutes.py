@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from app.inspection.reach.operators import derived
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
-from tests.live.programs import postgresql_programs
+from tests.live.programs import newest_postgresql_programs
 
 Manifest = Mapping[str, Any]
 
@@ -98,8 +98,7 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
 def _stand_ins(**settings: Any) -> Image:
     """Programs of the tests, under the names of modules by which images have them."""
     environment, folder = _python(".venv-live"), str(STAND_INS)
-    variables = {**environment.environment, "PYTHONPATH": folder, "SERVER_PORT": "8080"}
-    return Image((*environment.folders, folder), environment.path, variables, **settings)
+    return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder}, **settings)
 
 
 def _ketesa() -> Image:
@@ -107,7 +106,8 @@ def _ketesa() -> Image:
     files = os.environ.get("KETESA", str(STAND_INS / "ketesa"))
     pages = {f"/var/public/{file.name}": str(file) for file in Path(files).iterdir() if file.name != "config.json"}
     alone = {"static-web-server": str(STAND_INS / "static_web_server.py")}
-    return _stand_ins(entrypoint=("static-web-server",), aliases=alone, files=pages)
+    found = _stand_ins(entrypoint=("static-web-server",), aliases=alone, files=pages)
+    return evolve(found, environment={**found.environment, "SERVER_PORT": "8080"})
 
 
 def _with_services(environment: Image) -> Image:
@@ -225,7 +225,7 @@ def _postgresql(
     if secrets(namespace, f"{name}-app") is None:
         yield from _postgresql_secrets(namespace, name, bootstrap["database"], bootstrap["owner"])
     printed = subprocess.run(
-        [postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
+        [newest_postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
     version = int(re.findall(r"\d+", printed)[0])
     parameters = {key: value for key, value in spec["postgresql"]["parameters"].items() if SINCE.get(key, 0) <= version}
@@ -342,7 +342,9 @@ def _certificate(name: str, names: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _postgresql_image() -> Image:
-    return Image(path=(str(postgresql_programs()),))
+    programs = newest_postgresql_programs()
+    inside = ROOT / ".tools" / "postgresql"
+    return Image((str(inside),) if inside in programs.parents else (), (str(programs),))
 
 
 # The MinIO operator: one server with all the drives of the tenant, or where MinIO has not been built, moto, which takes any key, and has no

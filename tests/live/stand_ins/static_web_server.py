@@ -18,7 +18,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments, directory=str(ROOT))
 
-    def do_GET(self) -> None:  # noqa: N802 - the base's name
+    def do_GET(self) -> None:
         if self.path == "/health":
             self.send_response(200)
             self.end_headers()

@@ -33,6 +33,11 @@ class Process:
         return "worker_app" in self.settings
 
     @property
+    def follows(self) -> bool:
+        """Whether it shows what another homeserver's processes write, none of which it could reach."""
+        return not self.is_worker and self.settings.get("instance_map", {}).get("main", {}).get("port") == 1
+
+    @property
     def listeners(self) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = self.settings.get("worker_listeners" if self.is_worker else "listeners", [])
         return found
@@ -56,8 +61,8 @@ def processes(objects: Objects) -> list[Process]:
 
 
 def homeservers(objects: Objects) -> Iterator[tuple[str, list[Process]]]:
-    """The processes of each homeserver: those of one namespace."""
-    everyone = processes(objects)
+    """The processes of each homeserver that writes: those of one namespace. What follows another one has rules of its own."""
+    everyone = [process for process in processes(objects) if not process.follows]
     for namespace in sorted({process.workload.namespace for process in everyone}):
         yield namespace, [process for process in everyone if process.workload.namespace == namespace]
 
@@ -146,6 +151,6 @@ def listener_problems(objects: Objects) -> list[str]:
         listening = {listener["port"] for listener in process.listeners}
         if listening != process.workload.numbers:
             found.append(f"{process.workload} declares {sorted(process.workload.numbers)} and listens on {sorted(listening)}")
-        if process.workload.kind != "StatefulSet":
+        if process.workload.kind != "StatefulSet" and not process.follows:
             found.append(f"{process.workload} has no stable names")
     return found

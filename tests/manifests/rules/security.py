@@ -7,7 +7,10 @@ from typing import Any
 from tests.manifests.rules.objects import Objects, namespace_of, of_kind, title, workloads
 
 # Pods that talk to the Kubernetes API: why they have a token.
-TOKEN_HOLDERS = {"secret-generator": "it creates the Secrets that are missing"}
+TOKEN_HOLDERS = {
+    "secret-generator": "it creates the Secrets that are missing",
+    "li-sync": "it restarts the lawful-intercept instance's Synapse",
+}
 
 # Workloads that are in the network of their nodes: why.
 NODE_NETWORK = {
