@@ -63,7 +63,7 @@ livekit minio: setup ## Build LiveKit, or MinIO, alone
 	$(PY) tools/build_go.py $@
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)
-	$(PY) -m tests.cluster
+	$(PY) -m tests.cluster $(if $(SITE),--site $(SITE))
 
 cluster-stop: setup ## End the cluster that runs here, from another terminal
 	$(PY) -m tests.cluster --stop

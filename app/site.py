@@ -24,6 +24,7 @@ from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
 from main_instance.sygnal.options import PushOptions
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from monitoring.options import MonitoringOptions
 
 
 @frozen(kw_only=True)
@@ -49,6 +50,7 @@ class Namespaces:
     main: Label = option("matrix", "The platform.")
     li: Label = option("matrix-li", "The lawful-interception instance, apart from everything else.")
     rtc: Label = option("matrix-rtc", "Calls. Its pods may be in the network of their nodes, which no other namespace allows.")
+    monitoring: Label = option("matrix-monitoring", "What watches the rest.")
 
 
 @frozen(kw_only=True)
@@ -57,7 +59,7 @@ class Features:
 
     calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
-    monitoring: bool = option(False, "Prometheus, Alertmanager, Grafana and Loki (`monitoring/`).", reserved=True)
+    monitoring: bool = option(False, "Metrics and alerts (`monitoring/`).")
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
     li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
     authentication_service: bool = option(
@@ -104,6 +106,7 @@ class Site:
     )
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
+    monitoring: MonitoringOptions = section(MonitoringOptions, only_with=When("features.monitoring", True))
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
     authentication_service: AuthenticationServiceOptions = section(

@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -18,11 +19,11 @@ from overlays.profile import (
 
 PROFILE = Profile(
     concurrent_users=100,
-    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(20), wal=gib(8), max_connections=180),
-    postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(448), storage=gib(20), wal=gib(4), max_connections=40),
+    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1152), storage=gib(20), wal=gib(8), max_connections=140),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(384), storage=gib(20), wal=gib(4), max_connections=30),
     redis=RedisSize(servers=3, memory=mib(64)),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
-    minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(256)),
+    minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(192)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=1,
@@ -38,7 +39,7 @@ PROFILE = Profile(
         medium=Resources(millicores(50), mib(144), mib(768)),
         heavy=Resources(millicores(80), mib(160), gib(1)),
         main=Resources(millicores(200), mib(256), gib(2)),
-        database_connections=5,
+        database_connections=4,
         cache_factor=0.5,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(50), mib(192), gib(1))),
@@ -54,5 +55,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20)),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -19,10 +20,10 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=1_000,
     postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=300),
-    postgresql_li=PostgresSize(instances=2, cpu=millicores(200), memory=gib(1), storage=gib(40), wal=gib(4), max_connections=80),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(200), memory=mib(768), storage=gib(30), wal=gib(4), max_connections=60),
     redis=RedisSize(servers=3, memory=mib(128)),
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
-    minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(256)),
+    minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(192)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=2,
@@ -54,5 +55,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40)),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

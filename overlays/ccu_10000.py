@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -54,5 +55,6 @@ PROFILE = Profile(
         workers=3,
         most_workers=8,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160)),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

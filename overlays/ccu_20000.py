@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -19,10 +20,10 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=20_000,
     postgresql=PostgresSize(instances=4, cpu=cores(10), memory=gib(24), storage=gib(600), wal=gib(100), max_connections=1200),
-    postgresql_li=PostgresSize(instances=2, cpu=cores(2), memory=gib(6), storage=gib(200), wal=gib(12), max_connections=80),
+    postgresql_li=PostgresSize(instances=2, cpu=cores(2), memory=gib(6), storage=gib(160), wal=gib(12), max_connections=80),
     redis=RedisSize(servers=5, memory=gib(1)),
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
-    minio_li=ErasureSize(nodes=4, drive=gib(120), cpu=millicores(250), memory=gib(1)),
+    minio_li=ErasureSize(nodes=4, drive=gib(100), cpu=millicores(250), memory=gib(1)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=16,
@@ -54,5 +55,6 @@ PROFILE = Profile(
         workers=4,
         most_workers=12,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(300)),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -8,6 +8,7 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
@@ -19,10 +20,10 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=5_000,
     postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=550),
-    postgresql_li=PostgresSize(instances=2, cpu=millicores(500), memory=gib(2), storage=gib(80), wal=gib(8), max_connections=80),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(70), wal=gib(8), max_connections=80),
     redis=RedisSize(servers=3, memory=mib(256)),
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
-    minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
+    minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(384)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=4,
@@ -54,5 +55,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=6,
     ),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80)),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

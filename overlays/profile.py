@@ -15,6 +15,7 @@ from main_instance.coturn.size import CoturnSize
 from main_instance.haproxy.size import HAProxySize
 from main_instance.livekit.size import LiveKitSize
 from main_instance.synapse.size import SynapseSize, Workers
+from monitoring.size import MonitoringSize
 
 __all__ = [
     "AntivirusSize",
@@ -23,6 +24,7 @@ __all__ = [
     "ErasureSize",
     "HAProxySize",
     "LiveKitSize",
+    "MonitoringSize",
     "PostgresSize",
     "Profile",
     "ProfileError",
@@ -65,6 +67,7 @@ class Profile:
     livekit: LiveKitSize
     coturn: CoturnSize
     antivirus: AntivirusSize
+    monitoring: MonitoringSize
     envelope: Envelope
 
     @property

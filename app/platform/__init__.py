@@ -7,6 +7,7 @@ from app.platform.edge import edge
 from app.platform.infrastructure import infrastructure
 from app.platform.li_instance import interception, li_instance
 from app.platform.main_instance import main_instance, workers
+from app.platform.monitoring import monitoring
 from app.site import Site
 from kit.installation import Installation
 from overlays.profile import Profile
@@ -21,5 +22,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     main_instance(installation, site, profile, foundation, scanners, between)
     if between:
         li_instance(installation, site, profile, foundation, between, workers(site, profile).topology)
+    if site.features.monitoring:
+        monitoring(installation, site, profile)
     edge(installation, site)
     return installation

@@ -79,7 +79,12 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
         "privileged",
         "LiveKit and coturn are in the network of their nodes, because clients reach thousands of their UDP ports; they have no other rights.",
     )
-    return Namespace(names.main), *([Namespace(names.li)] if site.features.li else []), *([calls] if site.features.calls else [])
+    return (
+        Namespace(names.main),
+        *([Namespace(names.li)] if site.features.li else []),
+        *([calls] if site.features.calls else []),
+        *([Namespace(names.monitoring)] if site.features.monitoring else []),
+    )
 
 
 _Storage = tuple[Bucket, Bucket, LiStorage | None]

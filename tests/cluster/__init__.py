@@ -1,7 +1,7 @@
 """A real Kubernetes of three nodes on this machine, with the real operators, for what no imitation can show.
 
     with running_cluster(say) as cluster:
-        overlay = Overlay(ROOT / "dist" / "overlays" / "100-ccu", cluster.place.folder / "overlay")
+        overlay = Overlay(compiled(SITE, folder) / "100-ccu", cluster.place.folder / "overlay")
         overlay.apply(cluster.api)
 
 Every node is a network namespace with its own containerd, kubelet, kube-proxy and engine of NetworkPolicies. `images.py` says what the images
@@ -17,14 +17,13 @@ from pathlib import Path
 
 from tests.cluster import images, operators, platform
 from tests.cluster.nodes import PAUSE, Cluster, nodes
-from tests.cluster.platform import Overlay
+from tests.cluster.platform import SITE, Overlay, compiled
 from tests.cluster.sandbox import NODES, sandbox
 from tests.cluster.volumes import provisioner
 from tests.kustomize import ROOT, build
 
-__all__ = ["OVERLAYS", "Cluster", "Overlay", "running_cluster"]
+__all__ = ["SITE", "Cluster", "Overlay", "compiled", "running_cluster"]
 
-OVERLAYS = ROOT / "dist" / "overlays"
 CLIENT = "docker.io/tests/client:1"
 """The image that the programs of tests run in."""
 _PROGRAMS = ROOT / ".tools"
@@ -38,19 +37,19 @@ def programs() -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def running_cluster(say: Callable[[str], None], *profiles: str, folder: Path | None = None) -> Iterator[Cluster]:
-    """Run it for the time of a `with` block, with the images of these profiles, and the operators at work. `say` is told each step.
+def running_cluster(say: Callable[[str], None], *overlays: Path, folder: Path | None = None) -> Iterator[Cluster]:
+    """Run it for the time of a `with` block, with the images of these overlays, and the operators at work. `say` is told each step.
 
-    Without a profile there is no metrics-server either.
+    Without an overlay there is no metrics-server either.
     """
-    measured = bool(profiles)
+    measured = bool(overlays)
     started = time.monotonic()
 
     def step(text: str) -> None:
         say(f"{time.monotonic() - started:4.0f} s  {text}")
 
-    wanted = [*operators.everything(measured), *(o for profile in profiles for o in build(OVERLAYS / profile))]
-    names = images.used(wanted) | {PAUSE, CLIENT, *([operators.sidecar()] if profiles else [])}
+    wanted = [*operators.everything(measured), *(o for overlay in overlays for o in build(overlay))]
+    names = images.used(wanted) | {PAUSE, CLIENT, *([operators.sidecar()] if measured else [])}
     with contextlib.ExitStack() as running:
         place = running.enter_context(sandbox(_PROGRAMS / "debian" / "containerd", folder or _run_folder()))
         step("starting etcd and the API server, giving images to three nodes, and starting these")

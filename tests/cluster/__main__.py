@@ -1,6 +1,6 @@
 """`make cluster`: the cluster for a person to play with, until they end it.
 
-Usage: python -m tests.cluster [PROFILE] [--without-platform] | --check | --stop
+Usage: python -m tests.cluster [PROFILE] [--site FILE] [--without-platform] | --check | --stop
 """
 
 import argparse
@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-from tests.cluster import OVERLAYS, Overlay, machine, running_cluster
+from tests.cluster import SITE, Overlay, compiled, machine, running_cluster
 from tests.cluster.convergence import missing
 from tests.cluster.sandbox import running
 from tests.kustomize import ROOT
@@ -40,7 +41,8 @@ def stop(seconds: float = 60) -> None:
 def main() -> None:
     """Run it until Ctrl-C, or until SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster")
-    parser.add_argument("profile", nargs="?", default="100-ccu", help="a folder of dist/overlays")
+    parser.add_argument("profile", nargs="?", default="100-ccu", help="one of overlays/")
+    parser.add_argument("--site", type=Path, default=SITE, help="the settings of the installation; by default those of the tests")
     parser.add_argument("--without-platform", action="store_true", help="nodes and operators alone; the images of the profile are there")
     parser.add_argument("--check", action="store_true", help="only say whether it can run here")
     parser.add_argument("--stop", action="store_true", help="end the cluster that is running on this machine")
@@ -53,12 +55,13 @@ def main() -> None:
     if chosen.check:
         return
     signal.signal(signal.SIGTERM, _end)
-    with contextlib.suppress(KeyboardInterrupt), running_cluster(say, chosen.profile) as cluster:
+    overlays = compiled(chosen.site.resolve(), ROOT / ".tools" / "cluster" / "dist")
+    with contextlib.suppress(KeyboardInterrupt), running_cluster(say, overlays / chosen.profile) as cluster:
         KUBECONFIG.unlink(missing_ok=True)
         KUBECONFIG.symlink_to(cluster.api.kubeconfig)
         if not chosen.without_platform:
             say(f"applying {chosen.profile}")
-            Overlay(OVERLAYS / chosen.profile, cluster.place.folder / "overlay").apply(cluster.api)
+            Overlay(overlays / chosen.profile, cluster.place.folder / "overlay").apply(cluster.api)
         say(f"\nexport KUBECONFIG={KUBECONFIG}\nThe programs' output: {cluster.logs}\nCtrl-C ends it and takes everything away.\n")
         left = ["everything"]
         while True:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import OVERLAYS, Cluster, Overlay, machine, running_cluster
+from tests.cluster import SITE, Cluster, Overlay, compiled, machine, running_cluster
 from tests.cluster.convergence import missing, restarts, why
 from tests.cluster.kubernetes import Kubernetes, wait_until
 from tests.cluster.people import traffic
 from tests.cluster.report import Report
+from tests.kustomize import ROOT
 from tests.live.traffic import Traffic
 
 PROFILE = "100-ccu"
@@ -65,17 +66,23 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def cluster(say: Callable[[str], None], report: Report, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest profile of the tests' site, compiled."""
+    return compiled(SITE, tmp_path_factory.mktemp("dist") / "dist") / PROFILE
+
+
+@pytest.fixture(scope="session")
+def cluster(rendered: Path, say: Callable[[str], None], report: Report, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes with the operators. What their programs and containers have printed stays where the table says, if a test fails."""
     if lack := machine.lacks():
         pytest.skip(f"the cluster cannot run here: {lack}")
     started = time.monotonic()
-    profiles = [] if request.config.getoption("--nodes-alone", default=False) else [PROFILE]
-    with running_cluster(say, *profiles) as made:
+    overlays = [] if request.config.getoption("--nodes-alone", default=False) else [rendered]
+    with running_cluster(say, *overlays) as made:
         report.add("three nodes with operators", f"ready after {time.monotonic() - started:.0f} s")
         yield made
         if request.session.testsfailed:
-            kept = Path(os.environ.get("CLUSTER_LOGS", OVERLAYS.parents[1] / ".tools" / "cluster-logs"))
+            kept = Path(os.environ.get("CLUSTER_LOGS", ROOT / ".tools" / "cluster-logs"))
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(made.logs, kept, ignore_dangling_symlinks=True)
             report.logs = str(kept)
@@ -87,9 +94,9 @@ def api(cluster: Cluster) -> Kubernetes:
 
 
 @pytest.fixture(scope="session")
-def overlay(cluster: Cluster) -> Overlay:
-    """The smallest profile of `dist/`, as it is applied here."""
-    return Overlay(OVERLAYS / PROFILE, cluster.place.folder / "overlay")
+def overlay(rendered: Path, cluster: Cluster) -> Overlay:
+    """It, as it is applied here."""
+    return Overlay(rendered, cluster.place.folder / "overlay")
 
 
 @pytest.fixture(scope="session")

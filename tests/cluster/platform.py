@@ -1,6 +1,8 @@
-"""What is applied: an overlay of `dist/` with the few changes that a cluster without internet and registries needs, each with its reason."""
+"""What is applied: an overlay with the few changes that a cluster without internet and registries needs, each with its reason."""
 
 import base64
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,19 @@ from tests.cluster.images import MISSING
 from tests.cluster.kubernetes import Kubernetes
 from tests.cluster.operators import tenants
 from tests.cluster.sandbox import NODES, name
-from tests.kustomize import build
+from tests.kustomize import ROOT, build
 
+SITE = ROOT / "tests" / "site.yaml"
 NAMESPACES = ("matrix", "matrix-li", "matrix-rtc")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Manifest = Mapping[str, Any]
+
+
+def compiled(site: Path, folder: Path) -> Path:
+    """Compile a site into a folder. Returns the folder of its overlays, one a profile."""
+    command: list[str | Path] = [sys.executable, "-O", "-m", "app", "synth", "--site", site, "--out", folder]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    return folder / "overlays"
 
 
 class Overlay:

@@ -185,4 +185,11 @@ COMPONENTS = {
     "coturn": row(
         calls="lk-jwt-service redis", metrics=("9641 /metrics",), keeps=Nothing("calls end with it"), stand_in=("coturn/coturn:",)
     ),
+    # -- what watches the rest
+    "prometheus": row(
+        calls="haproxy matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
+        metrics=("9090 /metrics",),
+        keeps=("StatefulSet prometheus",),
+        stand_in=("prometheus/prometheus:",),
+    ),
 }

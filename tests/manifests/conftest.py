@@ -21,7 +21,8 @@ OTHER_SITE = """
 server_name: chat.example.org
 images: {registry: registry.example.org, mirror: registry.example.org/mirror, pull_secrets: [registry-credentials]}
 namespaces: {main: chat, li: chat-li}
-features: {federation: true, li: true}
+features: {federation: true, li: true, monitoring: true}
+monitoring: {mode: operator}
 li: {country_code: FR, owner: operator, officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}, keep_deleted_media: true}
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}

@@ -58,7 +58,7 @@ def checkov(folder: Path, config: Path) -> dict[str, Any]:
 
 def left_out() -> dict[str, tuple[str, ...] | None]:
     """Check to the objects in which alone it finds something; None: in many."""
-    entries = re.findall(r"^  # (.*)\n  - (\w+)$", CONFIG.read_text(), re.MULTILINE)
+    entries = re.findall(r"^((?:  # .*\n)+)  - (\w+)$", CONFIG.read_text(), re.MULTILINE)
     found = {check: re.findall(r"[\w.-]+", reason.partition("Only:")[2]) for reason, check in entries}
     return {check: tuple(objects) or None for check, objects in found.items()}
 

@@ -21,9 +21,10 @@ def rows() -> list[str]:
 
 
 def generated_components(kustomization: dict[str, Any]) -> set[str]:
-    """Components whose configuration files a configMapGenerator packs: `synapse` of `config/synapse/...`."""
-    sources = [entry.rpartition("=")[2] for generator in kustomization["configMapGenerator"] for entry in generator["files"]]
-    return {PurePosixPath(source).parts[1] for source in sources}
+    """Components whose configuration files a configMapGenerator packs: `synapse` of `config/synapse/...`, or the ConfigMap's own name."""
+    generators = kustomization["configMapGenerator"]
+    sources = [entry.rpartition("=")[2] for generator in generators for entry in generator["files"]]
+    return {PurePosixPath(source).parts[1] for source in sources} | {generator["name"] for generator in generators}
 
 
 def missing(files: set[str], kustomization: dict[str, Any]) -> list[str]:

@@ -56,6 +56,7 @@ RULES: list[Rule] = [
     publication.issuer_problems,
     rights.access_problems,
     rights.generator_right_problems,
+    rights.reader_right_problems,
     tenants.tenant_problems,
     ways_out.way_out_problems,
 ]
@@ -220,6 +221,14 @@ RIGHTS: list[tuple[Rule, Break, str]] = [
     (
         rights.generator_right_problems,
         adding("RoleBinding/make-secrets-of-redis", "subjects", {"kind": "Group", "name": "everybody", "namespace": ""}),
+        "everybody",
+    ),
+    (rights.reader_right_problems, setting("Role/matrix/prometheus-finds-pods", "rules[0].verbs", ["create"]), "may ['create'] ['pods']"),
+    (rights.reader_right_problems, adding("Role/matrix/prometheus-finds-pods", "rules[0].resources", "secrets"), "'secrets'"),
+    (rights.reader_right_problems, deleting("RoleBinding/matrix/prometheus-finds-pods"), "is not in every namespace"),
+    (
+        rights.reader_right_problems,
+        adding("RoleBinding/matrix/prometheus-finds-pods", "subjects", {"kind": "Group", "name": "everybody", "namespace": ""}),
         "everybody",
     ),
     (rights.access_problems, adding(EDIT, "rules[0].resources", "failoverquorums"), "change failoverquorums"),

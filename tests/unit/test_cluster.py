@@ -11,13 +11,20 @@ import yaml
 
 from infrastructure.operators import BARMAN_CLOUD_PLUGIN, CERT_MANAGER, CLOUDNATIVE_PG
 from kit.images import image_lock
+from overlays import profiles
 from tests.cluster import images, operators, platform
 from tests.cluster.sandbox import SERVICES, address
 from tests.cluster.volumes import volume
 from tests.kustomize import ROOT, build
 from tools.build_go import PROGRAMS, GoProgram
 
-OVERLAYS = sorted(path for path in (ROOT / "dist" / "overlays").iterdir() if path.is_dir())
+PROFILES = [profile.name for profile in profiles()]
+
+
+@pytest.fixture(scope="session")
+def overlays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of the tests' site, compiled."""
+    return platform.compiled(platform.SITE, tmp_path_factory.mktemp("dist") / "dist")
 
 
 @pytest.mark.parametrize(
@@ -55,9 +62,9 @@ def test_a_program_is_built_again_when_its_module_changes(tmp_path: Path, monkey
     assert not program.is_built()
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
-def test_somebody_has_said_what_every_image_is_made_of(overlay: Path) -> None:
-    names = images.used(build(overlay))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_somebody_has_said_what_every_image_is_made_of(overlays: Path, profile: str) -> None:
+    names = images.used(build(overlays / profile))
     assert len(names) > 5
     for name in names:
         images.recipe(name)
@@ -68,8 +75,9 @@ def test_an_image_that_nobody_knows_is_an_error() -> None:
         images.recipe("docker.io/somebody/something:1")
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
-def test_an_overlay_is_changed_in_what_is_stated_and_in_nothing_else(overlay: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_overlay_is_changed_in_what_is_stated_and_in_nothing_else(overlays: Path, profile: str, tmp_path: Path) -> None:
+    overlay = overlays / profile
     rendered = {_key(o): o for o in build(overlay)}
     applied = {_key(o): o for o in platform.Overlay(overlay, tmp_path / "overlay").objects}
     assert rendered.keys() <= applied.keys()
@@ -81,8 +89,8 @@ def test_an_overlay_is_changed_in_what_is_stated_and_in_nothing_else(overlay: Pa
     assert added == {"Secret", "Service", "StatefulSet"}, "the Tenants' pods and Services, and what people give"
 
 
-def test_the_drives_of_a_tenant_are_those_of_all_its_servers() -> None:
-    objects = build(OVERLAYS[0])
+def test_the_drives_of_a_tenant_are_those_of_all_its_servers(overlays: Path) -> None:
+    objects = build(overlays / PROFILES[0])
     made = operators.tenants(objects)
     pools = [o for o in made if o["kind"] == "StatefulSet"]
     assert len(pools) == len([o for o in objects if o["kind"] == "Tenant"]) > 0

@@ -77,10 +77,10 @@ def test_an_error_that_is_found_later_has_the_place_of_its_option(tmp_path: Path
 
 def test_what_is_switched_on_and_not_deployed_is_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
-    file.write_text(f"{BASE}features:\n  monitoring: true\n  push: false\n")
+    file.write_text(f"{BASE}storage_classes:\n  media_cache: local\n  database: local\n")
     read_site(file)
     (line,) = warnings(file)
-    assert line.startswith(f"{file}:4:3: warning: features.monitoring: Reserved: its component is not deployed")
+    assert line.startswith(f"{file}:4:3: warning: storage_classes.media_cache: Reserved: its component is not deployed")
 
 
 def test_what_is_off_is_no_warning(tmp_path: Path) -> None:

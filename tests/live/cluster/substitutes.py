@@ -67,6 +67,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "etkecc/ketesa:": lambda: _ketesa(),
     "/key-vault:": lambda: _with_services(_python(".venv")),
     "/li-sync:": lambda: _with_services(_python(".venv")),
+    "prometheus/prometheus:": lambda: _debian("prometheus", "/usr/bin/prometheus"),
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -93,6 +94,12 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
     """An image of one program: the one that a variable names, else the usual one."""
     found = shutil.which(os.environ.get(variable, usual))
     return Image(files={inside: str(Path(found).absolute())}, entrypoint=(inside,)) if found else None
+
+
+def _debian(package: str, program: str) -> Image | None:
+    """An image of one program of a newer Debian (tools/debian-program)."""
+    folder = ROOT / ".tools" / "debian" / package
+    return Image((str(folder),), entrypoint=(f"{folder}{program}",)) if (folder / ".done").exists() else None
 
 
 def _stand_ins(**settings: Any) -> Image:

@@ -91,6 +91,8 @@ LIVES: Mapping[str, Life] = {
         Check("GET http/_matrix/media_proxy/unstable/public_key", 30),
         before_stop="wait 5",
     ),
+    # It reads its write-ahead log before it answers, and writes what it has in memory before it ends.
+    "prometheus/prometheus": Life(120, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 60), Check("GET http/-/ready", 600)),
     "lk-jwt-service/lk-jwt-service": Life(30, Check("GET http/healthz", 30), Check("GET http/healthz", 60)),
 }
 

@@ -9,6 +9,9 @@ from tests.manifests.rules.security import NODE_NETWORK
 DATA = {"redis", "redis-proxy", "postgresql-main", "minio-main", "minio-li"}
 """Workloads and custom resources of data, which are evicted after messaging."""
 
+WATCHING = {"prometheus"}
+"""Workloads that watch the others, and go before any of them: they have no class."""
+
 # Programs that only some nodes may run: the label of those nodes.
 NODES = {"livekit": "matrix-platform/livekit", "coturn": "matrix-platform/coturn"}
 TAINT = "matrix-platform/calls"
@@ -29,7 +32,7 @@ def priority_problems(objects: Objects) -> list[str]:
     given = [(str(w), w.name, w.pod.get("priorityClassName")) for w in workloads(objects) if w.runs_for_ever]
     given += [(title(o), o["metadata"]["name"], o["spec"].get("priorityClassName")) for o in of_kind(objects, "Cluster", "Tenant")]
     for who, name, priority in given:
-        wanted = "matrix-data" if name in DATA else "matrix-messaging"
+        wanted = None if name in WATCHING else "matrix-data" if name in DATA else "matrix-messaging"
         if priority != wanted:
             found.append(f"{who} has the priority {priority}, not {wanted}")
     return found

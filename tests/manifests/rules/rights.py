@@ -2,18 +2,45 @@
 
 from tests.manifests.rules.objects import Objects, of_kind, title
 
+_READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
+
+READERS = {"prometheus-finds-pods": ("prometheus", {"pods"})}
+"""Roles that let a program look at what a namespace has: whose they are, and at what. There is one in each namespace of the platform."""
+
+
+def reader_right_problems(objects: Objects) -> list[str]:
+    """Roles of those that watch the platform that let them do more than look at what they need, or let others do so, or leave out a namespace."""
+    found = []
+    namespaces = {o["metadata"]["name"] for o in of_kind(objects, "Namespace")}
+    for name, (account, resources) in READERS.items():
+        roles = [o for o in of_kind(objects, "Role") if o["metadata"]["name"] == name]
+        bindings = [o for o in of_kind(objects, "RoleBinding") if o["roleRef"].get("name") == name]
+        if roles and {o["metadata"]["namespace"] for o in roles} & {o["metadata"]["namespace"] for o in bindings} != namespaces:
+            found.append(f"{name} is not in every namespace")
+        found += [
+            f"{title(role)} may {sorted(rule['verbs'])} {rule['resources']} of {rule.get('apiGroups')}"
+            for role in roles
+            for rule in role["rules"]
+            if rule.get("apiGroups") != [""] or set(rule["resources"]) != resources or set(rule["verbs"]) != _READ
+        ]
+        for binding in bindings:
+            subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
+            if subjects != [("ServiceAccount", account)] or binding["roleRef"].get("kind") != "Role":
+                found.append(f"{title(binding)} gives {binding['roleRef']} to {subjects}")
+    return found
+
 
 def generator_right_problems(objects: Objects) -> list[str]:
     """Rights of the secret generator beyond: create a Secret, get and patch those that it makes, by name."""
     found = []
-    for role in of_kind(objects, "Role"):
+    for role in (role for role in of_kind(objects, "Role") if role["metadata"]["name"] not in READERS):
         for rule in role.get("rules", []):
             named, verbs = bool(rule.get("resourceNames")), set(rule.get("verbs", []))
             if (rule.get("apiGroups"), rule.get("resources")) != ([""], ["secrets"]):
                 found.append(f"{title(role)} has rights to {rule.get('apiGroups')} {rule.get('resources')}")
             if not (verbs == {"create"} if not named else verbs in ({"get"}, {"get", "patch"})):
                 found.append(f"{title(role)} may {sorted(verbs)} {'Secrets by name' if named else 'every Secret'}")
-    for binding in of_kind(objects, "RoleBinding"):
+    for binding in (binding for binding in of_kind(objects, "RoleBinding") if binding["metadata"]["name"] not in READERS):
         subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
         reference = (binding["roleRef"].get("kind"), binding["roleRef"].get("apiGroup"))
         if subjects != [("ServiceAccount", "secret-generator")] or reference != ("Role", "rbac.authorization.k8s.io"):
@@ -21,7 +48,6 @@ def generator_right_problems(objects: Objects) -> list[str]:
     return found
 
 
-_READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
 _LEVEL = "rbac.authorization.k8s.io/aggregate-to-"
 _RESOURCES = {
     "postgresql.cnpg.io": {

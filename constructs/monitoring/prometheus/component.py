@@ -1,0 +1,99 @@
+"""Prometheus: it measures all that the components offer to be measured."""
+
+from attrs import frozen
+from cdk8s_plus_34 import k8s
+
+from kit.component import Component
+from kit.images import image
+from kit.installation import Installation
+from kit.network import Endpoint, Pods, Port
+from kit.place import Place
+from kit.pods import Claim, Container, Mount, PodSpec, Probe
+from kit.quantities import Bytes
+from kit.text import yaml_text
+from monitoring.prometheus.configuration import PrometheusSpec, configuration
+from monitoring.size import MonitoringSize
+
+NAME = "prometheus"
+HTTP = Port("http", 9090)
+_FILES = "/etc/prometheus"
+_DATA = "/prometheus"
+
+
+@frozen
+class Watching:
+    """`namespaces`: those of the platform. `size`: of everything that watches."""
+
+    namespaces: tuple[str, ...]
+    retention_days: int
+    size: MonitoringSize
+
+
+def prometheus_endpoint(installation: Installation, place: Place) -> Endpoint:
+    """Where Prometheus answers: known before it is there, since it must know all that it scrapes, those too who ask it."""
+    pods = Pods(NAME, place.namespace, (("app.kubernetes.io/name", NAME),))
+    return Endpoint(pods, installation.facts.service_host(NAME, place.namespace), HTTP.number, HTTP)
+
+
+class Prometheus(Component):
+    """One server with a volume. It is made last: it scrapes what every other component has declared until then, and itself."""
+
+    directory = "01-prometheus"
+    config_directory = "monitoring"
+
+    def __init__(self, installation: Installation, place: Place, watching: Watching) -> None:
+        super().__init__(installation, NAME, place)
+        self.offers_metrics(self.pods, HTTP)
+        spec = PrometheusSpec(tuple(installation.declared.scrapes), watching.namespaces)
+        files = self.config(self.name, {"prometheus.yaml": yaml_text(configuration(spec))})
+        size = watching.size
+        data = Claim("data", size.metrics, installation.facts.storage_classes.default)
+        container = Container(
+            name="prometheus",
+            image=image("prometheus"),
+            args=(
+                f"--config.file={_FILES}/prometheus.yaml",
+                f"--storage.tsdb.path={_DATA}",
+                f"--storage.tsdb.retention.time={watching.retention_days}d",
+                # The write-ahead log and blocks that are being joined come on top of what it counts.
+                f"--storage.tsdb.retention.size={_share(size.metrics)}",
+                f"--web.listen-address=:{HTTP.number}",
+            ),
+            ports=(HTTP,),
+            mounts=(Mount(files, _FILES), Mount(data, _DATA)),
+            # It reads its write-ahead log before it answers.
+            startup=Probe.http("/-/ready", "http", period_seconds=5, failures=120),
+            readiness=Probe.http("/-/ready", "http", period_seconds=5),
+            liveness=Probe.http("/-/healthy", "http", timeout_seconds=5, failures=6),
+            resources=size.prometheus,
+        )
+        pod = PodSpec(containers=(container,), grace_seconds=120, mounts_token=True)
+        pods = f"{self.name}-pods"
+        servers = self.stateful_set("statefulset.yaml", self.name, pod, part=self.name, replicas=1, governing_service=pods, claims=(data,))
+        self.service("service.yaml", pods, servers, {"http": HTTP.number}, headless=True, publish_not_ready=True)
+        self.service("service.yaml", self.name, servers, {"http": HTTP.number})
+        self.http = prometheus_endpoint(installation, place)
+        self.calls_api_server(self.pods)
+        for scrape in spec.scrapes:
+            if scrape.pods != self.pods:
+                self.connect(self.pods, Endpoint(scrape.pods, "", scrape.port.number, scrape.port))
+        for namespace in watching.namespaces:
+            self._finds_pods(namespace)
+        self.keeps("what has been measured", f"StatefulSet {self.name}", "Nothing: it measures anew, and what was is gone.")
+
+    def _finds_pods(self, namespace: str) -> None:
+        """It may look which pods a namespace has, and nothing else."""
+        name, labels = f"{self.name}-finds-pods", self.labels()
+        rules = [k8s.PolicyRule(api_groups=[""], resources=["pods"], verbs=["get", "list", "watch"])]
+        role = k8s.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name=name)
+        subject = k8s.Subject(kind="ServiceAccount", name=self.name, namespace=self.namespace)
+        file = self.path("rbac.yaml")
+        self.installation.add(self, file, k8s.KubeRole, name=name, namespace=namespace, labels=labels, rules=rules)
+        self.installation.add(
+            self, file, k8s.KubeRoleBinding, name=name, namespace=namespace, labels=labels, role_ref=role, subjects=[subject]
+        )
+
+
+def _share(volume: Bytes) -> str:
+    """Four fifths of a volume, as Prometheus writes sizes: its units are powers of 1024."""
+    return f"{volume.count * 4 // 5 // 2**20}MB"

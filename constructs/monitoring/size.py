@@ -1,0 +1,13 @@
+"""What a profile says of monitoring."""
+
+from attrs import frozen
+
+from kit.quantities import Bytes, Resources
+
+
+@frozen
+class MonitoringSize:
+    """`prometheus`: what it gets; `metrics`: its volume, which holds what it has measured."""
+
+    prometheus: Resources
+    metrics: Bytes

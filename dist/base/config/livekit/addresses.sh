@@ -1,3 +1,0 @@
-# shellcheck shell=sh disable=SC2034
-ADDRESS=$HOST_IP
-PUBLIC=$ADDRESS
