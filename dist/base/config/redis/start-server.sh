@@ -1,0 +1,42 @@
+#!/bin/sh
+# Starts this pod's server in the role that the Sentinels give it. It never decides by itself: without the answer of a majority it waits,
+# because a second primary is worse than one server less.
+set -eu
+# shellcheck source=pod.sh
+. "$(dirname "$0")/pod.sh"
+umask 077
+trap 'exit 143' TERM # the first process of a container has no default action
+
+resolve_members
+find_self
+echo "$MEMBERS" >"$RUN/members" # for the hook that runs before the stop
+while :; do
+    primary=$(named_primary "$MAJORITY")
+    case $primary in
+        '') log "waiting: fewer than $MAJORITY Sentinels answer" ;;
+        "$HOST $PORT")
+            # The Sentinels have not missed this server yet. What it held in memory is gone, and the replicas would copy that loss:
+            # one of them shall be the primary instead. Only when there is none that could, this server is.
+            reply=$(request_failover "")
+            log "named primary; asked for another: $reply"
+            [ "$reply" != NOGOODSLAVE ] || { primary='' && break; }
+            ;;
+        *) break ;;
+    esac
+    sleep 1
+done
+
+file=$RUN/server.conf
+{
+    cat "$CONFIG/server.conf"
+    echo "dir $DATA"
+    echo "port $PORT"
+    echo "replica-announce-ip $HOST"
+    echo "replica-announce-port $PORT"
+    echo "requirepass $PASSWORD"
+    echo "masterauth $PASSWORD"
+    [ -z "$primary" ] || echo "replicaof $primary"
+} >"$file"
+log "starting as ${primary:+replica of }${primary:-primary}"
+unset PASSWORD
+exec "$SERVER" "$file"
