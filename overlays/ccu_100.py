@@ -19,7 +19,7 @@ from overlays.profile import (
 
 PROFILE = Profile(
     concurrent_users=100,
-    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1200), storage=gib(20), wal=gib(8), max_connections=150),
+    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1280), storage=gib(20), wal=gib(8), max_connections=150),
     postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(384), storage=gib(20), wal=gib(4), max_connections=30),
     redis=RedisSize(servers=3, memory=mib(64)),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
