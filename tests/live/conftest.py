@@ -11,8 +11,7 @@ from tests.live.report import Report
 
 ORDER = ("test_main_instance", "test_scenarios", "test_faults", "test_scaling")
 """They share one platform: first it is only looked at, then used, then broken, in the end another size is applied to it."""
-BOOT_SECONDS = 480.0
-"""Of which main's own background updates take a minute, before which the other instance has nothing to follow."""
+BOOT_SECONDS = 240.0
 
 
 def pytest_configure(config: pytest.Config) -> None:

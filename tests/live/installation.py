@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
 from app.compiler import compile_site
@@ -34,7 +32,7 @@ PUSH_APP, PUSH_PROJECT = "com.example.app", "example-project"
 PUSH_GATEWAY = f"http://sygnal.{NAMESPACE}.svc.cluster.local:5000/_matrix/push/v1/notify"
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
-    "features": {"federation": True},
+    "features": {"federation": True, "li": False},
     "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
     "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
 }
@@ -47,6 +45,7 @@ def compile_live_site(folder: Path) -> None:
     document = yaml.load(ROOT / "tests" / "site.yaml")
     for section, options in CHANGES.items():
         document.setdefault(section, {}).update(options)
+    del document["li"]  # test_li_platform.py has a site of its own.
     folder.mkdir(parents=True, exist_ok=True)
     yaml.dump(document, folder / "site.yaml")
     write(folder, compile_site(read_site(folder / "site.yaml"), profiles()))
@@ -56,23 +55,8 @@ def compile_live_site(folder: Path) -> None:
 def objects(folder: Path, profile: str) -> Sequence[dict[str, Any]]:
     """What `kubectl kustomize` prints for a profile of a compiled site, and the Secrets that only a site's operator can give."""
     credentials = {f"fcm-{PUSH_PROJECT}.json": base64.b64encode(b"{}").decode()}
-    authority = {
-        "authority.pem": base64.b64encode(
-            authority_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        ).decode()
-    }
-    given = {"push-credentials": credentials, "key-vault-authority": authority}
-    return [*build(folder / "overlays" / profile), *(_secret(name, data) for name, data in given.items())]
-
-
-def _secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": dict(data)}
-
-
-@cache
-def authority_key() -> rsa.RSAPrivateKey:
-    """The authority's own, which is outside the cluster."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": NAMESPACE}, "data": credentials}
+    return [*build(folder / "overlays" / profile), given]
 
 
 def register(cluster: Cluster, *names: str, administrators: bool = False) -> dict[str, str]:
