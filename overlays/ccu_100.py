@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -19,11 +20,11 @@ from overlays.profile import (
 
 PROFILE = Profile(
     concurrent_users=100,
-    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=gib(1), storage=gib(20), wal=gib(8), max_connections=112),
+    postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1440), storage=gib(20), wal=gib(8), max_connections=168),
     postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(384), storage=gib(20), wal=gib(4), max_connections=30),
     redis=RedisSize(servers=3, memory=mib(64)),
-    minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(384)),
-    minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(192)),
+    minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(320)),
+    minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(160)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=1,
@@ -39,7 +40,7 @@ PROFILE = Profile(
         medium=Resources(millicores(50), mib(144), mib(768)),
         heavy=Resources(millicores(80), mib(160), gib(1)),
         main=Resources(millicores(200), mib(256), gib(2)),
-        database_connections=3,
+        connections=Connections(light=3, medium=4, heavy=4, main=6),
         cache_factor=0.5,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(50), mib(192), gib(1))),

@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -39,7 +40,7 @@ PROFILE = Profile(
         medium=Resources(millicores(100), mib(224), gib(1)),
         heavy=Resources(millicores(150), mib(320), gib(2)),
         main=Resources(millicores(400), mib(512), gib(3)),
-        database_connections=6,
+        connections=Connections(light=3, medium=5, heavy=8, main=8),
         cache_factor=1.0,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(100), mib(256), gib(2))),

@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -39,7 +40,7 @@ PROFILE = Profile(
         medium=Resources(millicores(250), mib(512), gib(3)),
         heavy=Resources(millicores(400), mib(768), gib(4)),
         main=Resources(cores(1), gib(2), gib(6)),
-        database_connections=8,
+        connections=Connections(light=4, medium=7, heavy=9, main=10),
         cache_factor=3.0,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(300), gib(1), gib(4))),

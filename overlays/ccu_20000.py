@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -39,7 +40,7 @@ PROFILE = Profile(
         medium=Resources(millicores(300), mib(768), gib(3)),
         heavy=Resources(millicores(500), mib(896), gib(4)),
         main=Resources(cores(1), gib(3), gib(8)),
-        database_connections=6,
+        connections=Connections(light=4, medium=4, heavy=6, main=10),
         cache_factor=4.0,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(500), gib(2), gib(6))),

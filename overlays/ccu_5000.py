@@ -3,6 +3,7 @@
 from kit.quantities import Resources, cores, gib, mib, millicores, tib
 from overlays.profile import (
     AntivirusSize,
+    Connections,
     CoturnSize,
     Envelope,
     ErasureSize,
@@ -39,7 +40,7 @@ PROFILE = Profile(
         medium=Resources(millicores(150), mib(384), gib(2)),
         heavy=Resources(millicores(250), mib(512), gib(3)),
         main=Resources(millicores(800), gib(1), gib(4)),
-        database_connections=8,
+        connections=Connections(light=4, medium=7, heavy=10, main=10),
         cache_factor=2.0,
     ),
     synapse_li=SynapseLiSize(Resources(millicores(200), mib(512), gib(3))),

@@ -14,11 +14,12 @@ from li_instance.synapse.size import SynapseLiSize
 from main_instance.coturn.size import CoturnSize
 from main_instance.haproxy.size import HAProxySize
 from main_instance.livekit.size import LiveKitSize
-from main_instance.synapse.size import SynapseSize, Workers
+from main_instance.synapse.size import Connections, SynapseSize, Workers
 from monitoring.size import MonitoringSize
 
 __all__ = [
     "AntivirusSize",
+    "Connections",
     "CoturnSize",
     "Envelope",
     "ErasureSize",
@@ -83,14 +84,13 @@ class Profile:
         if reasons:
             raise ProfileError("\n".join(reasons))
 
-    def check_connections(self, processes: int) -> None:
-        """Refuse pools that together exceed what PostgreSQL accepts. `processes`: all Synapse processes, autoscaled ones at their ceiling."""
-        wanted, most = processes * self.synapse.database_connections, int(POOL_SHARE * self.postgresql.max_connections)
+    def check_connections(self, processes: int, wanted: int) -> None:
+        """Refuse pools that together exceed what PostgreSQL accepts. `wanted`: of all Synapse processes, autoscaled ones at their ceiling."""
+        most = int(POOL_SHARE * self.postgresql.max_connections)
         if wanted > most:
             raise ProfileError(
-                f"{processes} Synapse processes (autoscaled ones at their ceiling) with {self.synapse.database_connections} "
-                f"connections each want {wanted}, and {POOL_SHARE:.0%} of max_connections={self.postgresql.max_connections} is {most}: "
-                "raise postgresql.max_connections or lower synapse.database_connections"
+                f"{processes} Synapse processes (autoscaled ones at their ceiling) want {wanted} connections, and {POOL_SHARE:.0%} of "
+                f"max_connections={self.postgresql.max_connections} is {most}: raise postgresql.max_connections or lower synapse.connections"
             )
 
 

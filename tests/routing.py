@@ -3,8 +3,11 @@
 import re
 from urllib.parse import parse_qs
 
-from main_instance.synapse.worker_type import Route, When, WorkerType
-from main_instance.synapse.workers import MAIN, WORKER_TYPES
+from main_instance.synapse.worker_type import Route, When, Work, WorkerType
+from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
+
+DELEGATED = worker_types(frozenset(Work) - {Work.SINGLE_SIGN_ON})
+"""All types of a site whose people log in with the Matrix Authentication Service."""
 
 
 def route(method: str, path: str, query: str = "", *, federation: bool = True, types: tuple[WorkerType, ...] = WORKER_TYPES) -> str:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from main_instance.synapse.worker_type import Route, WorkerType
-from main_instance.synapse.workers import MAS_HELPER, WORKER_TYPES
+from main_instance.synapse.fleet import fleet
+from main_instance.synapse.worker_type import Route, Work, WorkerType
+from main_instance.synapse.workers import EVERY_TYPE, worker_types
 from overlays import Profile
+from overlays.profile import POOL_SHARE
 
 
 def workers_page(profiles: Sequence[Profile]) -> str:
     """The worker types: what each does, how it scales, and how many there are in each profile."""
-    types = (*WORKER_TYPES, MAS_HELPER)
+    types = EVERY_TYPE
     rows = [
         (
             f"`{worker.name}`",
@@ -20,6 +22,7 @@ def workers_page(profiles: Sequence[Profile]) -> str:
             ", ".join(_takes(worker)) or "-",
             worker.balance.value,
             worker.fallback or "-",
+            worker.only_for.value if worker.only_for else "-",
         )
         for worker in types
     ]
@@ -32,13 +35,34 @@ def workers_page(profiles: Sequence[Profile]) -> str:
     return (
         "# Synapse workers\n\n"
         "`single`: Synapse allows one. `sharded`: the shared configuration names each instance. `elastic`: an autoscaler may add instances.\n"
-        "Without an instance of its own, a type's requests go to its fallback; where there is none, no other process could serve them.\n\n"
-        + tabulate(rows, ["Type", "What it does", "Scales", "Streams and duties", "Balanced by", "Fallback"], tablefmt="pipe")
+        "Without an instance of its own, a type's requests go to its fallback; where there is none, no other process could serve them.\n"
+        "`Only with`: a site that does not have it does not deploy the type, since it would have no work.\n\n"
+        + tabulate(rows, ["Type", "What it does", "Scales", "Streams and duties", "Balanced by", "Fallback", "Only with"], tablefmt="pipe")
         + "\n\n## Instances per profile\n\n"
         + tabulate(counts, ["Type", *(profile.name for profile in profiles)], tablefmt="pipe")
+        + "\n\n## Processes and connections to the database\n\n"
+        "Main included, autoscaled workers at their least and at their most. A process opens at most its pool (`synapse.connections` of the\n"
+        f"profile) and one by which it is seen to live; together they may have {POOL_SHARE:.0%} of what PostgreSQL accepts.\n\n"
+        + tabulate(_processes(profiles), ["Profile", "", "Processes", "at most", "Connections", "of"], tablefmt="pipe")
         + "\n\n## Routes\n\nSearched in this order; the first match decides, and what matches none goes to the main process.\n\n"
         + routes
     )
+
+
+def _processes(profiles: Sequence[Profile]) -> list[tuple[object, ...]]:
+    everything = frozenset(Work) - {Work.AUTHENTICATION_SERVICE}
+    kinds = {
+        "all that is optional": everything,
+        "without federation": everything - {Work.FEDERATION},
+        "nothing optional": frozenset[Work](),
+    }
+    rows: list[tuple[object, ...]] = []
+    for profile in profiles:
+        for name, work in kinds.items():
+            of = fleet(profile.synapse.workers, worker_types(work))
+            most = int(POOL_SHARE * profile.postgresql.max_connections)
+            rows.append((profile.name, name, 1 + sum(of.counts.values()), of.processes, of.connections(profile.synapse.connections), most))
+    return rows
 
 
 def _takes(worker: WorkerType) -> list[str]:

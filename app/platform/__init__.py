@@ -6,7 +6,7 @@ from app.platform.antivirus import antivirus
 from app.platform.edge import edge
 from app.platform.infrastructure import infrastructure
 from app.platform.li_instance import interception, li_instance
-from app.platform.main_instance import main_instance, workers
+from app.platform.main_instance import fleet_of, main_instance
 from app.platform.monitoring import monitoring
 from app.site import Site
 from kit.installation import Installation
@@ -21,7 +21,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     between = interception(installation, site, profile, foundation, foundation.li_storage) if foundation.li_storage else None
     main_instance(installation, site, profile, foundation, scanners, between)
     if between:
-        li_instance(installation, site, profile, foundation, between, workers(site, profile).topology)
+        li_instance(installation, site, profile, foundation, between, fleet_of(site, profile).topology)
     if site.features.monitoring:
         monitoring(installation, site, profile)
     edge(installation, site)

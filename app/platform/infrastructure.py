@@ -61,7 +61,7 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     else:
         media, backups, li_storage = _minio(installation, main, lawful, site, profile)
     # All replicas of the authentication service, and one more that comes as another goes.
-    others = profile.synapse.database_connections * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
+    others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
     postgresql = PostgresCluster(installation, main, PostgresSpec(profile.postgresql, site.backups, backups, further_connections=others))
     return Infrastructure(postgresql, RedisSentinel(installation, main, profile.redis), media, li_storage)
 

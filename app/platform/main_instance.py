@@ -25,13 +25,14 @@ from main_instance.sygnal.component import Sygnal
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.fleet import Fleet, fleet
+from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
 
-def workers(site: Site, profile: Profile) -> Fleet:
+def fleet_of(site: Site, profile: Profile) -> Fleet:
     """Its workers, with the types that the features of the site need."""
-    return fleet(profile.synapse.workers, worker_types(authentication_service=site.features.authentication_service))
+    return fleet(profile.synapse.workers, worker_types(work(site)))
 
 
 def main_instance(
@@ -48,8 +49,8 @@ def main_instance(
     authentication = (
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
-    processes = workers(site, profile)
-    profile.check_connections(processes.processes)
+    workers = fleet_of(site, profile)
+    profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
@@ -58,7 +59,7 @@ def main_instance(
         place,
         SynapseSpec(
             homeserver=_homeserver(site, profile, foundation, authentication, turn, interception),
-            workers=processes,
+            workers=workers,
             host=site.host("matrix"),
             proxy=doors.public,
             redis_secret=foundation.redis.password.name,
@@ -72,7 +73,7 @@ def main_instance(
         installation,
         place,
         ProxySpec(
-            routing=_routing(site, processes, synapse, tuple(beside)),
+            routing=_routing(site, profile, workers, synapse, tuple(beside)),
             size=profile.haproxy,
             backends=(
                 *(synapse.http, synapse.health),
@@ -101,6 +102,19 @@ def main_instance(
     )
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
+
+
+def work(site: Site) -> frozenset[Work]:
+    """What the homeserver of a site does besides what all do: which worker types it has depends on nothing else."""
+    features = site.features
+    wanted = {
+        Work.FEDERATION: features.federation,
+        Work.AUTHENTICATION_SERVICE: features.authentication_service,
+        Work.NOTIFICATIONS: features.push,
+        Work.SINGLE_SIGN_ON: not features.authentication_service,
+        Work.APPLICATION_SERVICES: True,
+    }
+    return frozenset(kind for kind, there in wanted.items() if there)
 
 
 def _homeserver(
@@ -135,7 +149,7 @@ def _homeserver(
     )
 
 
-def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
+def _routing(site: Site, profile: Profile, workers: Fleet, synapse: Synapse, beside: tuple[Upstream, ...]) -> HAProxySpec:
     return HAProxySpec(
         pools=pools(workers, synapse.domain),
         main=f"{synapse.address(MAIN)}.",
@@ -144,6 +158,7 @@ def _routing(site: Site, workers: Fleet, synapse: Synapse, beside: tuple[Upstrea
         upstreams=beside,
         ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
         federation=site.features.federation,
+        replicas=profile.haproxy.replicas,
         well_known=_well_known(site) if site.well_known.publish else None,
     )
 
@@ -174,7 +189,7 @@ def _authentication_service(
         host=host.name,
         homeserver_url=f"http://{doors.internal.address}/",
         database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
-        database_connections=profile.synapse.database_connections,
+        database_connections=profile.synapse.connections.light,
         registration=site.registration,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),

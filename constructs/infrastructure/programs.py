@@ -7,7 +7,8 @@ from kit.images import image
 from kit.pods import Container, Mount, Scratch
 from kit.quantities import Resources, mib
 
-_ROOT = "/opt/matrix-platform"
+ROOT = "/opt/matrix-platform"
+"""Where the programs stand in a container: the folder for Python's path."""
 _REQUEST = "/etc/matrix-platform"
 
 
@@ -30,9 +31,9 @@ def program(
         name=module,
         image=image("synapse"),
         command=("python", "-m", f"services.{package}.{module}", f"{_REQUEST}/request.json"),
-        env={"PYTHONPATH": _ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
         mounts=(
-            Mount(code, f"{_ROOT}/services/{package}"),
+            Mount(code, f"{ROOT}/services/{package}"),
             Mount(asked, _REQUEST),
             *mounts,
             Mount(Scratch("tmp", mib(16)), "/tmp"),

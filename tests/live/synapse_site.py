@@ -25,9 +25,10 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
-from main_instance.synapse.workers import MAIN, WORKER_TYPES, worker_types
+from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays import Profile, profiles
 from tests.live.programs import made
+from tests.routing import DELEGATED
 
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
 
@@ -85,7 +86,7 @@ class SynapseFiles:
 
 def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -> SynapseFiles:
     """Write configuration, secrets and names of all processes below `folder`."""
-    types = worker_types(authentication_service=spec.authentication is not None)
+    types = DELEGATED if spec.authentication else WORKER_TYPES
     site = topology(counts, types)
     secrets = folder / "secrets"
     secrets.mkdir(parents=True, exist_ok=True)

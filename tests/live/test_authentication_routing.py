@@ -10,16 +10,15 @@ from attrs import evolve, frozen
 
 from main_instance.authentication_service.component import LOGIN_ROUTES, NAME
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, configuration
-from main_instance.synapse.workers import worker_types
 from tests.live.processes import LOOPBACK, Program, running, wait_for
 from tests.live.stubs import Pods
 from tests.live.test_routing import DOMAIN, INGRESS, LOGINS_PER_MINUTE, Client, Proxy, haproxy, specification
+from tests.routing import DELEGATED
 
 pytestmark = pytest.mark.live
 __all__ = ["haproxy"]
 
 SERVICES = "matrix.svc.cluster.local."
-TYPES = worker_types(authentication_service=True)
 SERVICE = f"{NAME}-0"
 
 
@@ -39,7 +38,7 @@ class Site:
 
 def described(synapse: Pods, service: Pods) -> HAProxySpec:
     upstream = Upstream(NAME, LOGIN_ROUTES, f"{SERVICE}.{SERVICES}", service.port, service.health_port)
-    pools = tuple(Pool(worker, 1, DOMAIN) for worker in TYPES)
+    pools = tuple(Pool(worker, 1, DOMAIN) for worker in DELEGATED)
     return evolve(specification(synapse), pools=pools, upstreams=(upstream,), federation=False)
 
 
@@ -58,7 +57,7 @@ def site(haproxy: str, tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         synapse, service = (stack.enter_context(Pods.running(domain)) for domain in (DOMAIN, SERVICES))
         service.start(SERVICE)
-        routed = [worker for worker in TYPES if worker.routes and worker.name not in ("federation-inbound", "federation-reader")]
+        routed = [worker for worker in DELEGATED if worker.routes and worker.name not in ("federation-inbound", "federation-reader")]
         synapse.start("main-0", *(f"{worker.name}-0" for worker in routed))
         synapse.names.update(service.names)
         yield Site(start(haproxy, tmp_path, synapse, service, stack), synapse, service)

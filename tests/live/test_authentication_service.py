@@ -18,13 +18,14 @@ from attrs import define, evolve, field, frozen
 
 from kit.network import Port
 from main_instance.synapse.configuration import homeserver_config, main_config, worker_config
-from main_instance.synapse.workers import MAS_HELPER, worker_types
+from main_instance.synapse.workers import MAS_HELPER
 from tests.live import synapse_site
 from tests.live.postgresql import running_postgresql
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import redis_program
 from tests.live.servers import HttpHandler, serving
 from tests.live.synapse_site import homeserver_spec, synapse_python, write_files
+from tests.routing import DELEGATED
 
 pytestmark = pytest.mark.live
 
@@ -127,7 +128,7 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]
     with ExitStack() as stack:
         stack.enter_context(service.listening())
         spec = evolve(homeserver_spec(folder), authentication=synapse_site.service(LOOPBACK, Port("http", service.port)))
-        write_files(folder, spec, {worker.name: 1 for worker in worker_types(authentication_service=True)})
+        write_files(folder, spec, {worker.name: 1 for worker in DELEGATED})
         # The addresses of this machine, and main does what the other workers would; what concerns login stays as it is rendered.
         connection = {"host": LOOPBACK, "port": database, "user": "synapse", "dbname": "postgres", "cp_min": 1, "cp_max": 5}
         here = {

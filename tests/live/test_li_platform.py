@@ -43,7 +43,7 @@ MAIN = {
     ),
     *("haproxy", "redis", "redis-proxy"),
 }
-LI = {"synapse-li", "redis-li", "li-sync", "li-sync-beat", "li-sync-broker", "li-proxy", "element-web-li", "synapse-admin-li", "key-vault"}
+LI = {"synapse-li", "valkey-li", "li-sync", "li-sync-beat", "li-sync-broker", "li-proxy", "element-web-li", "synapse-admin-li", "key-vault"}
 SETTINGS = "/etc/li-sync/settings.yaml"
 
 

@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -45,12 +45,12 @@ class Doors:
     vault: Vault
     ports: dict[int, int]
 
-    def ask(self, officer: str | None, method: str, path: str, port: int = HOMESERVER, **headers: str) -> Answer:
+    def ask(self, officer: str | None, method: str, path: str, port: int = HOMESERVER, headers: Mapping[str, str] | None = None) -> Answer:
         """A request as the ingress hands it on: with what it says of the certificate."""
         shown = {} if officer is None else {"X-Forwarded-Tls-Client-Cert-Info": quote(f'Subject="CN={officer}"', safe="")}
         connection = http.client.HTTPConnection(LOOPBACK, self.ports[port], timeout=20)
         try:
-            connection.request(method, path, headers={"Host": PUBLIC_HOST, **shown, **headers})
+            connection.request(method, path, headers={"Host": PUBLIC_HOST, **shown, **(headers or {})})
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
@@ -126,7 +126,7 @@ def test_what_changes_something_or_lists_everybody_is_refused_whatever_is_open(d
 def test_whoever_shows_no_certificate_of_the_usual_form_is_nobody(doors: Doors, header: str | None) -> None:
     shown = {} if header is None else {"X-Forwarded-Tls-Client-Cert-Info": quote(header, safe="")}
     for port in (HOMESERVER, CASES):
-        assert doors.ask(None, "GET", "/_matrix/client/versions", port, **shown).status == 403
+        assert doors.ask(None, "GET", "/_matrix/client/versions", port, shown).status == 403
 
 
 def test_two_certificates_in_one_request_are_nobodys(doors: Doors) -> None:
@@ -141,10 +141,10 @@ def test_two_certificates_in_one_request_are_nobodys(doors: Doors) -> None:
 
 def test_an_officer_is_who_the_certificate_names_and_not_who_a_header_says(doors: Doors) -> None:
     doors.vault.open_case()
-    assert doors.ask("eve@authority.example", "GET", READ_USER, **{"X-Auth-Request-User": ANNA}).status == 403
-    pages = doors.ask("eve@authority.example", "GET", "/", port=CASES, **{"X-Auth-Request-User": ANNA})
+    assert doors.ask("eve@authority.example", "GET", READ_USER, headers={"X-Auth-Request-User": ANNA}).status == 403
+    pages = doors.ask("eve@authority.example", "GET", "/", port=CASES, headers={"X-Auth-Request-User": ANNA})
     assert pages.status == 403
-    assert doors.ask(ANNA, "GET", "/", port=CASES, Accept="text/html").status == 200
+    assert doors.ask(ANNA, "GET", "/", port=CASES, headers={"Accept": "text/html"}).status == 200
 
 
 def test_what_the_proxy_knows_reaches_nobody_but_the_vault(doors: Doors) -> None:

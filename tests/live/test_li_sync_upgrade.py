@@ -1,41 +1,23 @@
 """Main goes to another schema version: LI stops, main does not, and `rebuild` makes LI follow again."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from tests.live.installed_synapse import installed_synapse
 from tests.live.li_reader import reading
-from tests.live.li_stack import LISTED, OFFICER, REPOSITORY, SERVER_NAME, Stack, running_stack, write_li_files
+from tests.live.li_stack import LISTED, OFFICER, SERVER_NAME, Stack, running_stack, write_li_files
 from tests.live.processes import wait_for
 from tests.live.report import Report
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
-_OLD = REPOSITORY / "tests/live/synapse-1.150.0.lock"
-
 
 @pytest.fixture(scope="module")
-def old_synapse() -> Path:
-    """A folder with Synapse 1.150.0. Skips the test where it cannot be had."""
-    folder = REPOSITORY / ".tools" / "synapse-1.150.0"
-    if not (folder / "synapse").exists():
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-        run = subprocess.run(
-            [*install, "--only-binary", ":all:", "--target", folder, "-r", _OLD], capture_output=True, text=True, timeout=300, check=False
-        )
-        if run.returncode:
-            pytest.skip(f"Synapse 1.150.0 cannot be installed: {run.stderr.strip()[-200:]}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def stack(old_synapse: Path) -> Iterator[Stack]:
-    with running_stack(old_synapse) as found:
+def stack() -> Iterator[Stack]:
+    with running_stack(installed_synapse("1.150.0")) as found:
         yield found
 
 

@@ -23,14 +23,15 @@ from main_instance.synapse.configuration import (
 )
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from main_instance.synapse.worker_type import Duty, Scaling
-from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
+from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from overlays import Profile, profiles
 from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, service, synapse_python, write_files
+from tests.routing import DELEGATED as DELEGATED_TYPES
 
 pytestmark = pytest.mark.live
 
 ONES = {worker.name: 1 for worker in WORKER_TYPES}
-DELEGATED = {worker.name: 1 for worker in worker_types(authentication_service=True)}
+DELEGATED = {worker.name: 1 for worker in DELEGATED_TYPES}
 TYPE_OF = {f"{worker.name}-{ordinal}": worker for worker in (*WORKER_TYPES, MAS_HELPER) for ordinal in range(100)}
 
 # A duty that Synapse's parser does not turn into a yes or no: the media repository compares names when it starts.

@@ -18,10 +18,10 @@ from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.synapse.configuration import HomeserverSpec
 from main_instance.synapse.options import FederationOptions
 from main_instance.synapse.worker_type import Route, WorkerType
-from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES, worker_types
+from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from tests.live.regular_expressions import examples
 from tests.live.synapse_site import homeserver_spec, service, synapse_python, write_files
-from tests.routing import route
+from tests.routing import DELEGATED, route
 
 pytestmark = pytest.mark.live
 
@@ -70,7 +70,6 @@ LEFT_ON_MAIN_TOO = {
     r"/_synapse/client/(?:pick_idp|pick_username|new_user_consent|sso_register)": "single sign-on of Synapse's own, of which there is none",
     r"/_synapse/client/rendezvous": "a sign-in by QR code lives in the memory of one process",
 }
-DELEGATED = worker_types(authentication_service=True)
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 SEGMENT = "%21abc%3Aexample.org"

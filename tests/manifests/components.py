@@ -71,7 +71,7 @@ COMPONENTS = {
         stand_in=("substitute/postgresql",),
     ),
     "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
-    "redis-li": row(
+    "valkey-li": row(
         metrics=Nothing("Valkey has none without an exporter; what it tells is counted where it is heard"),
         keeps=Nothing("it writes no file"),
         stand_in=("valkey/valkey:",),
@@ -144,7 +144,7 @@ COMPONENTS = {
     ),
     # -- the lawful-intercept instance
     "synapse-li": row(
-        calls="minio-li postgresql-li redis-li",
+        calls="minio-li postgresql-li valkey-li",
         metrics=("9001 /_synapse/metrics",),
         keeps=Nothing("all is in PostgreSQL and in the bucket"),
         stand_in=("/synapse:",),
@@ -169,7 +169,7 @@ COMPONENTS = {
         stand_in=("etkecc/ketesa:",),
     ),
     "li-sync": row(
-        calls="minio-li minio-main postgresql-li postgresql-main redis-li synapse-li",
+        calls="minio-li minio-main postgresql-li postgresql-main synapse-li valkey-li",
         metrics=("8080 /metrics", "9108 /metrics"),
         keeps=("PersistentVolumeClaim checkpoints",),
         stand_in=("/li-sync:", "valkey/valkey:"),

@@ -10,9 +10,8 @@ from tests.manifests.rules import budget, processes
 from tests.manifests.rules.mutation import Break, assert_noticed, deleting, replacing, setting, updating
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
 
-# What the main instance leaves of the envelope: the interception instance's database and homeserver, virus scanning and monitoring must
-# fit into it.
-RESERVE = budget.Amount(cpu=0.18, memory=0.12, storage=0.05)
+# What the shipped site leaves of the envelope: virus scanning and monitoring must fit into it.
+RESERVE = budget.Amount(cpu=0.15, memory=0.05, storage=0.02)
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
@@ -21,7 +20,7 @@ def test_the_requests_fit_the_envelope_with_a_reserve(profile: Profile, built: d
 
 
 def available(profile: Profile) -> budget.Amount:
-    """What a profile's envelope leaves for the main instance."""
+    """What a profile's envelope leaves for the shipped site."""
     envelope = profile.envelope
     return budget.Amount(
         cpu=budget.quantity(str(envelope.cpu)) * (1 - RESERVE.cpu),
@@ -72,6 +71,7 @@ RULES = [
     budget.erasure_problems,
     budget.sentinel_problems,
     processes.main_problems,
+    processes.list_problems,
     processes.writer_problems,
     processes.instance_problems,
     processes.instance_map_problems,
@@ -87,7 +87,8 @@ def test_every_number_fits(rule: Rule, trees: dict[str, Objects]) -> None:
 
 def test_there_is_something_to_count(built: dict[str, Objects]) -> None:
     for objects in built.values():
-        assert len([process for process in processes.processes(objects) if not process.follows]) == 23
+        # Main, and the workers of a site that has push and no federation.
+        assert len([process for process in processes.processes(objects) if not process.follows]) == 1 + 19
         assert all(of_kind(objects, kind) for kind in ("Cluster", "Tenant", "ScheduledBackup", "ObjectStore"))
 
 
@@ -101,7 +102,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     ),
     (
         budget.connection_problems,
-        replacing("synapse-homeserver", "homeserver.yaml", "cp_max: 5", "cp_max: 50"),
+        replacing("synapse-client-reader", "kind.yaml", "cp_max: 4", "cp_max: 50"),
         "connections",
     ),
     (
@@ -138,13 +139,24 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         "maxmemory",
     ),
     (processes.main_problems, setting("StatefulSet/synapse", "spec.replicas", 2), "main process"),
+    (
+        processes.list_problems,
+        setting("StatefulSet/pusher", "container.args[0]", "--publish=/etc/synapse/shards/shards.yaml"),
+        "pusher puts a list into force and mounts []",
+    ),
+    (processes.list_problems, replacing(*SHARDS, "stream_writers:", "streams:"), "synapse puts a list into force and mounts []"),
+    (
+        processes.list_problems,
+        replacing("synapse-pusher", "kind.yaml", "worker_app:", "stream_writers: {}\nworker_app:"),
+        "pusher does not put a list into force and mounts",
+    ),
     (processes.writer_problems, replacing(*SHARDS, "  typing:\n", "  typing:\n  - receipts-0\n"), "typing"),
     (
         processes.writer_problems,
         replacing(*SHARDS, "  receipts:\n  - receipts-0", "  receipts:\n  - receipts-7"),
         "receipts-7",
     ),
-    (processes.instance_problems, replacing(*SHARDS, "- federation-sender-0", "- federation-sender-4"), "is no pod"),
+    (processes.instance_problems, replacing(*SHARDS, "- pusher-0", "- pusher-4"), "is no pod"),
     (processes.instance_problems, setting("StatefulSet/event-persister", "spec.replicas", 2), "leaves out"),
     (processes.instance_problems, replacing(*SHARDS, "on: background-0", "on: background-1"), "background-1"),
     (

@@ -134,12 +134,12 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     (references.mount_problems, without("StatefulSet/pusher", "pod.volumes[0]"), "does not exist"),
     (
         references.mount_problems,
-        setting("StatefulSet/pusher", "container.volumeMounts[1].mountPath", "/etc/synapse/homeserver/shards"),
+        setting("StatefulSet/pusher", "container.volumeMounts[2].mountPath", "/etc/synapse/homeserver/shards"),
         "inside",
     ),
     (
         references.password_file_problems,
-        replacing("synapse-homeserver", "homeserver.yaml", "host: postgresql-main-rw", "host: postgresql-main-rw.matrix"),
+        replacing("synapse-pusher", "kind.yaml", "host: postgresql-main-rw", "host: postgresql-main-rw.matrix"),
         "postgresql-main-rw.matrix",
     ),
     (

@@ -236,6 +236,9 @@ def _configuration(rendering: Rendering, workload: Workload) -> list[str]:
         if "configMap" in volume:
             files = rendering.config_maps[workload.namespace, volume["configMap"]["name"]]
             texts += [rendering.files[path] for path in files.values()]
+    if workload.pods[0].labels.get("app.kubernetes.io/name") == "synapse":
+        # A worker takes main's list of writers.
+        texts.append(rendering.files["config/synapse/shards.yaml"])
     return texts
 
 

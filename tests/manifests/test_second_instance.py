@@ -169,7 +169,7 @@ def named_elsewhere(both: Both, namespace: str) -> Iterator[str]:
 def test_every_name_in_its_configuration_leads_to_its_own_services(both: Both) -> None:
     assert list(named_elsewhere(both, SECOND)) == []
     assert "redis-li-primary.matrix-li.svc" in both.rendering.files["config/synapse-li/homeserver.yaml"]
-    assert "postgresql-li-rw" in both.rendering.files["config/synapse-li/homeserver.yaml"]
+    assert "postgresql-li-rw" in both.rendering.files["config/synapse-li/main.yaml"]
     assert "receipts-0.synapse-li.matrix-li.svc" in both.rendering.files["config/synapse-li/shards.yaml"]
     files = {**both.rendering.files, "config/synapse-li/shards.yaml": "host: pusher-0.synapse.matrix.svc.cluster.local"}
     mixed = evolve(both, rendering=evolve(both.rendering, files=files))

@@ -20,8 +20,8 @@ from main_instance.synapse.configuration import homeserver_config, shard_config
 from main_instance.synapse.options import RegistrationOptions
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import Scaling
-from main_instance.synapse.workers import MAIN, MAS_HELPER, SSO_LOGIN, WORKER_TYPES, worker_types
-from tests.routing import route
+from main_instance.synapse.workers import MAIN, MAS_HELPER, SSO_LOGIN, WORKER_TYPES
+from tests.routing import DELEGATED, route
 from tests.unit.test_synapse_configuration import SPEC as HOMESERVER
 from tests.unit.test_synapse_configuration import options
 
@@ -34,7 +34,6 @@ SPEC = ServiceSpec(
     database_connections=5,
     registration=RegistrationOptions(),
 )
-DELEGATED = worker_types(authentication_service=True)
 LINK = Endpoint(Pods("mas", "matrix", ()), "matrix-authentication-service", 8080, Port("http", 8080))
 
 # Every option that the configuration sets, as docs/config.schema.json of release 1.22.0 spells it (a list's items are `[]`). The program
@@ -128,7 +127,6 @@ def test_only_the_proxies_of_the_site_are_believed_and_not_whoever_has_a_private
 
 
 def test_mas_helper_takes_the_place_of_sso_login_and_there_are_still_22_types() -> None:
-    assert worker_types(authentication_service=False) == WORKER_TYPES
     assert len(DELEGATED) == 22
     assert [worker.name for worker in DELEGATED] == [worker.name.replace("sso-login", "mas-helper") for worker in WORKER_TYPES]
 

@@ -102,8 +102,8 @@ def test_a_number_that_the_software_would_refuse_is_refused(change: dict[str, An
 
 def test_pools_that_exceed_the_databases_connections_are_refused() -> None:
     with pytest.raises(ProfileError, match=r"85% of max_connections=180 is 153: raise postgresql.max_connections or lower"):
-        SMALLEST.check_connections(31)
-    SMALLEST.check_connections(30)
+        SMALLEST.check_connections(30, 154)
+    SMALLEST.check_connections(30, 153)
 
 
 def test_several_broken_rules_are_reported_together() -> None:

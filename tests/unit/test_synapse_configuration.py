@@ -24,7 +24,6 @@ from main_instance.synapse.configuration import (
     worker_config,
 )
 from main_instance.synapse.options import FederationOptions
-from main_instance.synapse.process import start
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import WorkerType
 from main_instance.synapse.workers import MEDIA_REPOSITORY, WORKER_TYPES
@@ -196,8 +195,3 @@ def test_sql_is_never_logged_since_it_has_access_tokens_in_it(level: str, struct
 def test_a_log_level_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="one of DEBUG, INFO, WARNING, ERROR"):
         log_config("TRACE")
-
-
-def test_a_worker_reads_its_own_name_last_and_main_reads_none() -> None:
-    assert start(worker=True).args[0].splitlines()[-1].endswith("-c /etc/synapse/kind/kind.yaml -c /run/synapse/name.yaml")
-    assert "name.yaml" not in start(worker=False).args[0]

@@ -1,101 +1,53 @@
-"""The command that starts a Synapse process, run by a real shell with a stand-in for Python."""
+"""The command that starts a Synapse process, and what keeps the cache beside it small."""
 
+import itertools
 import os
-import stat
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from kit.quantities import mib
 from main_instance.synapse import process
 from main_instance.synapse.process import start
 
-# Says who it is, and what it was asked to do.
-PYTHON = """#!/bin/sh
-echo "$$"
-printf '%s\\n' "$@"
-"""
+
+def words(*, worker: bool, listed: bool = False, modules: bool = False) -> list[str]:
+    started = start(worker=worker, listed=listed, modules=modules)
+    assert started.command == ("python", "-m", "services.synapse_start")
+    return list(started.args)
 
 
-@frozen
-class Ran:
-    """One run of the command below a folder that stands for the root of the container."""
-
-    root: Path
-    code: int
-    pid: int
-    lines: list[str]
-
-
-def run(root: Path, *, worker: bool, pod: str = "receipts-1") -> Ran:
-    (root / "bin").mkdir()
-    python = root / "bin" / "python"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
-    (root / process.RUN_FOLDER.lstrip("/")).mkdir(parents=True)
-    started = start(worker=worker)
-    script = started.args[0]
-    for folder in ("/etc/", "/run/", "/secrets/"):
-        script = script.replace(f" {folder}", f" {root}{folder}")
-    command = subprocess.Popen(
-        [*started.command, script],
-        env={"PATH": f"{root}/bin:{os.environ['PATH']}", "POD_NAME": pod},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    output, _ = command.communicate(timeout=10)
-    return Ran(root, command.returncode, command.pid, output.splitlines())
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    source = tmp_path / process.PASSWORD_FILE_SOURCE.lstrip("/")
-    source.parent.mkdir(parents=True)
-    source.write_text("main-rw:5432:synapse:synapse:s3cret\n")
-    source.chmod(0o440)
-    return tmp_path
-
-
-@pytest.mark.parametrize("worker", [True, False])
-def test_the_password_file_is_the_process_s_alone_or_libpq_would_ignore_it(root: Path, worker: bool) -> None:
-    ran = run(root, worker=worker)
-    copy = root / process.PASSWORD_FILE.lstrip("/")
-    assert ran.code == 0
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert copy.read_text() == "main-rw:5432:synapse:synapse:s3cret\n"
-
-
-def test_a_worker_is_called_like_its_pod(root: Path) -> None:
-    ran = run(root, worker=True, pod="event-persister-3")
-    name_file = Path(ran.lines[-1])
-    assert name_file.read_text() == "worker_name: event-persister-3\n"
+def files(arguments: list[str]) -> list[str]:
+    return [word for option, word in itertools.pairwise(arguments) if option == "-c"]
 
 
 @pytest.mark.parametrize(("worker", "module"), [(True, "synapse.app.generic_worker"), (False, "synapse.app.homeserver")])
-def test_synapse_takes_the_shell_s_place_so_that_signals_reach_it(root: Path, worker: bool, module: str) -> None:
-    ran = run(root, worker=worker)
-    assert ran.lines[0] == str(ran.pid)
-    assert ran.lines[1:4] == ["-m", module, "--no-secrets-in-config"]
+def test_what_waits_becomes_synapse_with_its_files(worker: bool, module: str) -> None:
+    arguments = words(worker=worker)
+    assert arguments[arguments.index(module) + 1] == "--no-secrets-in-config"
+    assert all(option.startswith("--") for option in arguments[: arguments.index(module)])
 
 
-@pytest.mark.parametrize("worker", [True, False])
-def test_a_process_does_not_start_without_its_password_file(root: Path, worker: bool) -> None:
-    (root / process.PASSWORD_FILE_SOURCE.lstrip("/")).unlink()
-    ran = run(root, worker=worker)
-    assert ran.code != 0
-    assert ran.lines == []
+def test_main_alone_puts_its_list_of_writers_into_force_and_all_read_the_one_in_force() -> None:
+    assert f"--publish={process.SHARDS_FOLDER}/shards.yaml" in words(worker=False)
+    assert [word for word in words(worker=True) if word.startswith("--publish")] == []
+    assert (
+        files(words(worker=True))[:2]
+        == files(words(worker=False))[:2]
+        == ["/etc/synapse/homeserver/homeserver.yaml", "/run/synapse/shards.yaml"]
+    )
 
 
-def test_main_has_no_name_of_a_worker(root: Path) -> None:
-    assert [Path(line).name for line in run(root, worker=False).lines if line.endswith(".yaml")] == [
-        "homeserver.yaml",
-        "shards.yaml",
-        "kind.yaml",
-    ]
+def test_a_worker_reads_its_own_name_last_and_main_reads_none() -> None:
+    assert files(words(worker=True, modules=True))[-2:] == ["/etc/synapse/modules/modules.yaml", "/run/synapse/name.yaml"]
+    assert "/run/synapse/name.yaml" not in words(worker=False)
+
+
+def test_main_may_take_ten_minutes_to_migrate_and_a_worker_two_to_start() -> None:
+    assert "--start-seconds=600" in words(worker=False)
+    assert "--start-seconds=120" in words(worker=True)
 
 
 def test_the_oldest_files_of_a_full_media_cache_go_and_those_in_use_stay(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The one way in to the lawful-intercept instance: a proxy that lets through what an open case covers, and nothing that changes anything."""
 
-from kit.component import Component
+from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Port
@@ -21,6 +21,7 @@ class AccessProxy(Component):
     """It says to the vault who asks for what, and to nobody else what the vault's tokens are."""
 
     directory = "05-access-proxy"
+    priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: AccessProxySpec, vault_secret: SecretSpec) -> None:
         """`vault_secret`: the Secret of the vault that has the tokens by which it knows its callers."""

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from kit.component import Component
+from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Port
@@ -44,9 +44,10 @@ def server(component: Component, name: str, file: str, part: str, change: Change
 class Redis(Component):
     """What the instance's Synapse is told by: what has come with the replication."""
 
-    directory = "02-redis"
+    directory = "02-valkey"
+    priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place) -> None:
-        super().__init__(installation, "redis", place)
+        super().__init__(installation, "valkey", place)
         change = Change("Nothing new is shown until all have the new one.", f"Restart `{self.name}`, `synapse-li` and `li-sync`.")
         self.server = server(self, self.name, "server.yaml", self.name, change)

@@ -4,7 +4,7 @@ from importlib import resources
 
 from attrs import frozen
 
-from kit.component import Component
+from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.place import Place
@@ -35,6 +35,7 @@ class SynapseLi(Component):
     """It begins where main is (services/li_sync/synapse_start.py), and is then told by li_sync what has come."""
 
     directory = "01-synapse"
+    priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: SynapseLiSpec) -> None:
         super().__init__(installation, "synapse", place)
@@ -45,7 +46,7 @@ class SynapseLi(Component):
         )
         files = self.config(
             f"{self.name}-homeserver",
-            {"homeserver.yaml": yaml_text(li_config(homeserver, spec.main)), "log.yaml": yaml_text(log_config())},
+            {"homeserver.yaml": yaml_text(li_config(homeserver, spec.main, spec.size.resources)), "log.yaml": yaml_text(log_config())},
             stored={"log.yaml": "log-config.yaml"},
         )
         program = (resources.files("services.li_sync") / "synapse_start.py").read_text()

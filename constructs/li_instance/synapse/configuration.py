@@ -3,6 +3,7 @@
 What services/li_sync/README.md asks of it ("LI's Synapse"), from main's own topology: a row of a stream names the instance that wrote it.
 """
 
+from kit.quantities import Resources
 from main_instance.synapse.configuration import Config, HomeserverSpec, homeserver_config, monolith_config
 from main_instance.synapse.topology import MASTER, Topology
 from main_instance.synapse.worker_type import Duty, Stream
@@ -17,19 +18,20 @@ _NOBODY = "nobody"
 _NOWHERE = {"host": "127.0.0.1", "port": 1}
 
 
-def li_config(spec: HomeserverSpec, main: Topology) -> Config:
-    """One file with all of it. `main`: who writes what on the main instance."""
+def li_config(spec: HomeserverSpec, main: Topology, resources: Resources) -> Config:
+    """One file with all of it. `main`: who writes what on the main instance. `resources`: of the process."""
+    alone = monolith_config(spec, resources, stores_media=False)
     writers = {stream.value: [MAIN_PROCESS if name == MASTER else name for name in main.writers[stream]] for stream in FOLLOWED}
     names = dict.fromkeys(name for of in writers.values() for name in of)
     return {
         **homeserver_config(spec),
-        **monolith_config(spec, stores_media=False),
+        **alone,
         "presence": {"enabled": False},
         "push": {"enabled": False},
         # What main has censored is censored here too, since it is replicated: see homeserver.redaction_retention.
         "redaction_retention_period": None,
         # A repeated initial /sync would be answered from it for two minutes.
-        "caches": {"global_factor": spec.size.cache_factor, "sync_response_cache_duration": "0s"},
+        "caches": {**alone["caches"], "sync_response_cache_duration": "0s"},
         "enable_set_displayname": False,
         "enable_set_avatar_url": False,
         # A writer of main has no address that answers, so that nothing here ever writes through main.

@@ -1,6 +1,6 @@
 """Ketesa: accounts and rooms of the lawful-intercept instance, for officers in a browser."""
 
-from kit.component import Component
+from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Host, Port
@@ -16,6 +16,7 @@ class SynapseAdmin(Component):
     """Static files behind the image's own web server (static-web-server)."""
 
     directory = "03-synapse-admin"
+    priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, host: Host) -> None:
         super().__init__(installation, "synapse-admin", place)

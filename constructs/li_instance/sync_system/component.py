@@ -66,9 +66,9 @@ class SyncSystem(Component):
         state = Mount(checkpoints, STATE)
         page, follows = Probe.http("/healthz", "http", timeout_seconds=5), Probe.http("/metrics", "follow", timeout_seconds=5)
         containers = (
-            self._container("worker", ("worker",), Resources(millicores(50), mib(192), gib(1)), state, probe=_ALIVE),
+            self._container("worker", ("worker",), Resources(millicores(50), mib(144), gib(1)), state, probe=_ALIVE),
             self._container("follow", ("follow",), Resources(millicores(20), mib(48), mib(256)), state, ports=(FOLLOW,), probe=follows),
-            self._container("status", ("serve",), Resources(millicores(10), mib(96), mib(256)), state, ports=(STATUS,), probe=page),
+            self._container("status", ("serve",), Resources(millicores(10), mib(88), mib(256)), state, ports=(STATUS,), probe=page),
         )
         pod = PodSpec(containers=containers, grace_seconds=60, mounts_token=True)
         # Its volume can be on one node alone, and one feeder is enough.

@@ -141,6 +141,9 @@ class HAProxySpec:
     well_known: WellKnown | None = None
     """None where another web server answers for the server name."""
     main_max_connections: int = field(default=250, validator=ge(1))
+    replicas: int = field(default=1, validator=ge(1))
+    """How many equal HAProxies there are: what one process takes at once is shared out among them, since none knows what the others send.
+    While one is away the others do not take its share; requests then wait in their queues."""
     synapse_port: int = field(default=8008, validator=_PORT)
     synapse_health_port: int = field(default=8080, validator=_PORT)
     ports: Ports = Ports()
@@ -201,7 +204,9 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
     names = [_MAIN, *(pool.worker.name for pool in spec.pools), *(upstream.name for upstream in spec.upstreams)]
     if len(set(names)) < len(names):
         raise ValueError(f"two backends have one name: {', '.join(names)}")
-    main = _Backend(_MAIN, _BALANCE[Balance.NONE], spec.main_max_connections, 60, 180, (_Server("main-0", spec.main, spec.synapse_port),))
+    main = _Backend(
+        _MAIN, _BALANCE[Balance.NONE], _share(spec.main_max_connections, spec), 60, 180, (_Server("main-0", spec.main, spec.synapse_port),)
+    )
     well_known = spec.well_known.files if spec.well_known else {}
     return {
         "haproxy.cfg": rendered(
@@ -218,7 +223,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             access_log=_ACCESS_LOG,
             errors=_ERRORS,
             well_known=well_known,
-            pools=[main, *(_backend(pool, spec.synapse_port) for pool in routed.values())],
+            pools=[main, *(_backend(pool, spec) for pool in routed.values())],
             upstreams=list(map(_upstream, spec.upstreams)),
         ),
         "routes.map": _routes_map(spec),
@@ -303,13 +308,18 @@ def _upstream(upstream: Upstream) -> _Backend:
     return _Backend(upstream.name, _BALANCE[Balance.NONE], upstream.max_connections, 60, 180, (server,), upstream.health_port, path)
 
 
-def _backend(pool: Pool, port: int) -> _Backend:
+def _share(connections: int, spec: HAProxySpec) -> int:
+    """What each of the proxies may send at once, rounded up."""
+    return -(-connections // spec.replicas)
+
+
+def _backend(pool: Pool, spec: HAProxySpec) -> _Backend:
     worker = pool.worker
     return _Backend(
         worker.name,
         _BALANCE[worker.balance],
-        worker.max_connections,
+        _share(worker.max_connections, spec),
         worker.queue_timeout_seconds,
         worker.server_timeout_seconds,
-        tuple(_Server(name, f"{name}.{pool.domain}", port) for name in worker.instances(pool.ceiling)),
+        tuple(_Server(name, f"{name}.{pool.domain}", spec.synapse_port) for name in worker.instances(pool.ceiling)),
     )

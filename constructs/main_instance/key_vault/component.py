@@ -57,10 +57,9 @@ class KeyVault(Component):
         self.own = self.secret(SecretSpec(self.name, self.namespace, keys), CHANGES)
         authority = Given("The authority's RSA public key of 3072 bits or more, in PEM: docs/07-LI-OPERATIONS.md", Form.RSA_PUBLIC_KEY)
         self.secret(SecretSpec(AUTHORITY_SECRET, self.namespace, {_AUTHORITY_KEY: authority}), {_AUTHORITY_KEY: NEW_AUTHORITY})
-        texts = {SETTINGS: yaml_text(settings(spec)), MIGRATION_SETTINGS: yaml_text(migration_settings(spec))}
         reader = KeyRef(spec.reader.endpoint.pods.namespace, spec.reader.password_secret, "password")
         self.secret(SecretSpec(READER_SECRET, self.namespace, {"password": Shared(reader)}))
-        self._config = self.config(f"{self.name}-settings", texts)
+        self._config = self.config(f"{self.name}-settings", {SETTINGS: yaml_text(settings(spec))})
         self._migrations(spec)
         self._server(spec)
 
@@ -100,12 +99,13 @@ class KeyVault(Component):
         self.offers_metrics(vault.pods, METRICS)
 
     def _migrations(self, spec: KeyVaultSpec) -> None:
+        files = self.config(f"{self.name}-migration-settings", {MIGRATION_SETTINGS: yaml_text(migration_settings(spec))})
         container = Container(
             name="migrate",
             image=image("key-vault"),
             command=("python", "-m", "services.key_vault", "migrate"),
             env={"KEY_VAULT_SETTINGS": f"{FOLDER}/{MIGRATION_SETTINGS}"},
-            mounts=(Mount(self._config, FOLDER), *_database(spec.owner), Mount(Scratch("tmp", mib(16)), "/tmp")),
+            mounts=(Mount(files, FOLDER), *_database(spec.owner), Mount(Scratch("tmp", mib(16)), "/tmp")),
             resources=Resources(millicores(20), mib(96), mib(256)),
         )
         pod = PodSpec(containers=(container,), restart_policy="OnFailure")

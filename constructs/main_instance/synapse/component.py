@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from infrastructure.object_storage.s3 import Bucket
+from infrastructure.programs import ROOT, program_files
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
@@ -39,6 +40,8 @@ _METRICS_PATH = "/_synapse/metrics"
 
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
+STARTED = Probe.http("/health", "health", period_seconds=2, failures=300_000)
+"""A process that waits for its database, or for main, is neither ready nor killed for a week; one that hangs as it starts ends itself."""
 MEDIA_CACHE = gib(10)
 """Disk for the cache of each media worker."""
 
@@ -116,6 +119,8 @@ class Synapse(Component):
             stored={"log.yaml": "log-config.yaml"},
         )
         self._shards = self.config(f"{self.name}-shards", {"shards.yaml": yaml_text(shard_config(self.topology, self.address))})
+        program = program_files(process.START_PROGRAM)
+        self._start = self.config(f"{self.name}-start", program, stored={name: f"start/{name}" for name in program})
         main = self._main()
         for worker in self.topology.types:
             self._worker(worker)
@@ -153,9 +158,7 @@ class Synapse(Component):
         files = self.config(
             f"{self.name}-main", {"kind.yaml": yaml_text(main_config(self._spec.homeserver))}, stored={"kind.yaml": "main.yaml"}
         )
-        # A new version migrates the database before it listens: ten minutes, not a restart in the middle.
-        startup = Probe.http("/health", "health", period_seconds=5, failures=120)
-        container = self._container(self._spec.homeserver.size.main, files, startup, (CLIENT, REPLICATION, HEALTH, METRICS))
+        container = self._container(self._spec.homeserver.size.main, files, (CLIENT, REPLICATION, HEALTH, METRICS))
         pod = PodSpec(containers=(container,), grace_seconds=60)
         return self.stateful_set("main-deployment.yaml", self.name, pod, part="main", replicas=1, governing_service=self.name)
 
@@ -165,8 +168,7 @@ class Synapse(Component):
         files = self.config(f"{self.name}-{name}", {"kind.yaml": yaml_text(config)}, stored={"kind.yaml": f"workers/{name}.yaml"})
         listening = {listener["port"] for listener in config["worker_listeners"]}
         ports = tuple(port for port in (REPLICATION, CLIENT, HEALTH, METRICS) if port.number in listening)
-        startup = Probe.http("/health", "health", period_seconds=2, failures=60)
-        container = self._container(spec.homeserver.size.of(worker.load), files, startup, ports, worker=worker)
+        container = self._container(spec.homeserver.size.of(worker.load), files, ports, worker=worker)
         count, ceiling = spec.workers.counts[name], spec.workers.ceilings.get(name)
         self.stateful_set(
             f"workers/{name}.yaml",
@@ -206,19 +208,20 @@ class Synapse(Component):
         self,
         size: Resources,
         files: ConfigMap,
-        startup: Probe,
         ports: tuple[Port, ...],
         *,
         worker: WorkerType | None = None,
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
-        start = process.start(worker=worker is not None, modules=media and spec.scanning is not None)
+        listed = worker is not None and bool(worker.writes or worker.duties)
+        start = process.start(worker=worker is not None, listed=listed, modules=media and spec.scanning is not None)
         database = spec.homeserver.database
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
+            Mount(self._start, f"{ROOT}/services/{process.START_PROGRAM}"),
             Mount(self._homeserver, process.HOMESERVER_FOLDER),
-            Mount(self._shards, process.SHARDS_FOLDER),
+            *([] if worker else [Mount(self._shards, process.SHARDS_FOLDER)]),
             Mount(files, process.KIND_FOLDER),
             Mount(SecretFiles(self.name, items=tuple((key, key) for key in secrets)), process.SECRETS_FOLDER),
             Mount(SecretFiles(spec.redis_secret, items=(("password", "password"),)), "/secrets/redis"),
@@ -239,6 +242,7 @@ class Synapse(Component):
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
+            "PYTHONPATH": ROOT,
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
         }
@@ -260,7 +264,7 @@ class Synapse(Component):
             ports=ports,
             mounts=tuple(mounts),
             env=env,
-            startup=startup,
+            startup=STARTED,
             readiness=Probe.http("/health", "health", period_seconds=2, timeout_seconds=5, failures=8),
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,

@@ -4,7 +4,8 @@ Synapse merges its files by top-level key, a later file replacing a whole sectio
 section is split over two of them. A process reads, in this order:
 
 1. `homeserver_config`: what all processes share and what changes with the site.
-2. `shard_config`: which instance writes and does what. A change of it means a restart of every process.
+2. `shard_config`: which instance writes and does what. Main's is the one in force: the others take it from the database as they start, and
+   start again when it has changed (services/synapse_start).
 3. `main_config` or `worker_config`: what one kind of process is alone in. Adding an elastic worker changes no file at all.
 4. workers only: one line with the process's own name (process.py).
 
@@ -21,6 +22,7 @@ from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import Database
 from kit.formats import OldSigningKey
 from kit.network import Endpoint
+from kit.quantities import Resources, mib
 from kit.secrets import KeyRef
 from main_instance.synapse import process
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
@@ -34,8 +36,7 @@ _EVERY_ADDRESS = "0.0.0.0"
 
 CLIENT_PORT = 8008
 """Requests of clients and servers, through the proxy."""
-HEALTH_PORT = 8080
-"""`/health` and nothing else: a probe never waits behind requests of users."""
+HEALTH_PORT = process.HEALTH_PORT
 METRICS_PORT = 9001
 """Prometheus metrics, served by a thread of their own: it answers even when the process hangs, so it is no probe."""
 REPLICATION_PORT = 9093
@@ -154,9 +155,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         "log_config": paths.log_config,
         "worker_log_config": paths.log_config,
         "enable_metrics": True,
-        "database": _database(spec),
         "redis": {"enabled": True, "host": spec.redis.host, "port": spec.redis.port, "password_path": paths.redis_password},
-        "caches": {"global_factor": spec.size.cache_factor},
         "presence": {"enabled": options.presence},
         # Accounts are made by an administrator or by single sign-on.
         "enable_registration": registration,
@@ -223,14 +222,16 @@ def main_config(spec: HomeserverSpec) -> Config:
         resources.append("openid")
     return {
         **{f"{name}_path": f"{spec.paths.secrets}/{name}" for name in MAIN_SECRETS},
+        **_share(spec, spec.size.main, spec.size.connections.main),
         "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
         **({"modules": [*_modules(spec), _key_deposit(spec.deposit)]} if spec.deposit else {}),
     }
 
 
-def monolith_config(spec: HomeserverSpec, *, stores_media: bool) -> Config:
+def monolith_config(spec: HomeserverSpec, resources: Resources, *, stores_media: bool) -> Config:
     """What a homeserver has beside `homeserver_config` that is one process. Without `stores_media` it only fetches from the bucket."""
     return {
+        **_share(spec, resources, spec.size.connections.main),
         "listeners": [_public_listener(["client", "media"]), *_internal_listeners(replicates=False)],
         "enable_media_repo": True,
         **_media(spec, stores=stores_media),
@@ -243,6 +244,7 @@ def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
     public = [_public_listener(resources)] if resources else []
     return {
         "worker_app": "synapse.app.generic_worker",
+        **_share(spec, spec.size.of(worker.load), spec.size.connections.of(worker.load)),
         "worker_listeners": [*public, *_internal_listeners(replicates=worker.replicates)],
         **worker.settings,
         **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
@@ -274,6 +276,8 @@ def log_config(level: str = "INFO", *, structured: bool = True) -> Config:
 # Options of the other files, which `extra` must not set: the files are merged, so one of the two would be lost.
 _OTHER_FILES = frozenset(
     {
+        "caches",
+        "database",
         "instance_map",
         "stream_writers",
         "listeners",
@@ -290,7 +294,25 @@ _OTHER_FILES = frozenset(
 )
 
 
-def _database(spec: HomeserverSpec) -> Config:
+def _share(spec: HomeserverSpec, resources: Resources, connections: int) -> Config:
+    """What a process of this size may take: of the database's connections, and of its own memory for caches."""
+    limit = resources.memory_limit.count // mib(1).count
+    return {
+        "database": _database(spec, connections),
+        "caches": {
+            "global_factor": spec.size.cache_factor,
+            # Measured by jemalloc (process.ENVIRONMENT): over the first, caches shrink until the second is reached. The rest of the limit is
+            # for requests: what a large room's state takes while it is read is no cache's.
+            "cache_autotuning": {
+                "max_cache_memory_usage": f"{limit * 70 // 100}M",
+                "target_cache_memory_usage": f"{limit * 55 // 100}M",
+                "min_cache_ttl": "5m",
+            },
+        },
+    }
+
+
+def _database(spec: HomeserverSpec, connections: int) -> Config:
     database = spec.database
     return {
         "name": "psycopg2",
@@ -310,7 +332,7 @@ def _database(spec: HomeserverSpec) -> Config:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "cp_min": 1,
-            "cp_max": spec.size.database_connections,
+            "cp_max": connections,
         },
     }
 

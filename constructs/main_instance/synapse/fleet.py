@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from main_instance.synapse.size import Workers
+from main_instance.synapse.size import Connections, Workers
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.worker_type import WorkerType
+from main_instance.synapse.workers import EVERY_TYPE
 
 
 @frozen
@@ -31,11 +32,19 @@ class Fleet:
         """All Synapse processes, main included, with autoscaled types at their ceiling."""
         return 1 + sum(self.most.values())
 
+    def connections(self, pools: Connections) -> int:
+        """The most connections to the database that all of them open: their pools, and the one by which a process is seen to live."""
+        return pools.main + sum(pools.of(worker.load) * self.most[worker.name] for worker in self.topology.types) + self.processes
+
 
 def fleet(size: Workers, types: tuple[WorkerType, ...]) -> Fleet:
-    """The workers of `types` in a size. Raises ValueError for numbers that Synapse cannot work with, and for unknown types."""
+    """The workers of `types` in a size. Raises ValueError for numbers that Synapse cannot work with, and for unknown types.
+
+    What a size says of a type that is left out counts for nothing.
+    """
     counts = {worker.name: size.count(worker.name, worker.scaling) for worker in types}
+    left_out = {worker.name for worker in EVERY_TYPE} - counts.keys()
     return Fleet(
-        topology(counts | dict(size.extra), types),
+        topology(counts | {name: count for name, count in size.extra.items() if name not in left_out}, types),
         {worker.name: size.ceiling(counts[worker.name]) for worker in types if worker.autoscaled},
     )

@@ -7,7 +7,7 @@ from kit.quantities import Bytes, mib
 HOMESERVER_FOLDER = "/etc/synapse/homeserver"
 """`homeserver.yaml` and `log.yaml`."""
 SHARDS_FOLDER = "/etc/synapse/shards"
-"""`shards.yaml`."""
+"""`shards.yaml`, which main alone mounts."""
 KIND_FOLDER = "/etc/synapse/kind"
 """`kind.yaml`: main's or the worker type's own file."""
 SECRETS_FOLDER = "/secrets/synapse"
@@ -40,8 +40,16 @@ ENVIRONMENT = {"LD_PRELOAD": "libjemalloc.so.2"}
 
 TURN_SECRET = "/secrets/turn/shared_secret"
 
-_NAME_FILE = f"{RUN_FOLDER}/name.yaml"
 _OWN_PASSWORD_FILE = f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"
+HEALTH_PORT = 8080
+"""`/health` and nothing else: a probe never waits behind requests of users."""
+START_PROGRAM = "synapse_start"
+"""The program of `services/` that waits until a process can run, and then becomes Synapse."""
+MAIN_START_SECONDS, WORKER_START_SECONDS = 600, 120
+"""How long Synapse itself may take to start. Main migrates the database of an older version before it listens."""
+
+# What the program writes (services/synapse_start).
+_LIST_FILE, _NAME_FILE = f"{RUN_FOLDER}/shards.yaml", f"{RUN_FOLDER}/name.yaml"
 
 
 @frozen
@@ -52,23 +60,25 @@ class Start:
     args: tuple[str, ...]
 
 
-def start(*, worker: bool, modules: bool = False) -> Start:
+def start(*, worker: bool, listed: bool = False, modules: bool = False) -> Start:
     """Start main or a worker, which may load modules. The environment gives POD_NAME, which is a worker's name.
 
-    Two things cannot be mounted as they must be. libpq ignores a password file that others may read, and a Secret's files are
-    readable by the pod's group. And Synapse takes its name from a configuration file alone, which here is one line of each pod's own.
-    The shell then becomes Synapse, so that signals reach it.
+    Main alone has the list of writers as a file, and puts it into force; workers, and those that must be `listed`, take it from there.
     """
-    files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", f"{SHARDS_FOLDER}/shards.yaml", f"{KIND_FOLDER}/kind.yaml"]
+    files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", _LIST_FILE, f"{KIND_FOLDER}/kind.yaml"]
     if modules:
         files.append(f"{MODULES_FOLDER}/modules.yaml")
-    lines = [_OWN_PASSWORD_FILE]
     if worker:
-        lines.append(f'echo "worker_name: $POD_NAME" > {_NAME_FILE}')
         files.append(_NAME_FILE)
+    options = [f"--run={RUN_FOLDER}", f"--password-file={PASSWORD_FILE_SOURCE}", f"--health-port={HEALTH_PORT}"]
+    options.append(f"--start-seconds={WORKER_START_SECONDS if worker else MAIN_START_SECONDS}")
+    if not worker:
+        options.append(f"--publish={SHARDS_FOLDER}/shards.yaml")
+    if listed:
+        options.append("--listed")
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
-    lines.append(f"exec python -m {module} --no-secrets-in-config {' '.join(f'-c {path}' for path in files)}")
-    return Start(command=("/bin/sh", "-euc"), args=("\n".join(lines),))
+    named = [word for path in files for word in ("-c", path)]
+    return Start(("python", "-m", f"services.{START_PROGRAM}"), (*options, module, "--no-secrets-in-config", *named))
 
 
 def start_after(program: str, main_process: str) -> Start:

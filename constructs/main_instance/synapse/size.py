@@ -49,6 +49,20 @@ class Workers:
 
 
 @frozen
+class Connections:
+    """The most connections to the database that one process of each load class opens (cp_max), and main."""
+
+    light: int
+    medium: int
+    heavy: int
+    main: int
+
+    def of(self, load: Load) -> int:
+        """What a worker of a load class opens."""
+        return {Load.LIGHT: self.light, Load.MEDIUM: self.medium, Load.HEAVY: self.heavy}[load]
+
+
+@frozen
 class SynapseSize:
     """How many processes, what one of each load class gets, and what all of them share."""
 
@@ -57,8 +71,7 @@ class SynapseSize:
     medium: Resources
     heavy: Resources
     main: Resources
-    database_connections: int
-    """The most that one process opens (cp_max)."""
+    connections: Connections
     cache_factor: float
 
     def of(self, load: Load) -> Resources:

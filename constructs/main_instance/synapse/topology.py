@@ -44,8 +44,12 @@ class Topology:
 
     @property
     def duties(self) -> dict[Duty, tuple[str, ...]]:
-        """The instances that do each duty: one, unless the duty is spread over a list. Order counts here too."""
-        return {
+        """The instances that do each duty: one, unless the duty is spread over a list. Order counts here too.
+
+        A list of none means that nobody does it: without the list, main would.
+        """
+        nobody = {duty: tuple[str, ...]() for duty in Duty if duty.takes_list}
+        return nobody | {
             duty: self.instances[worker.name] if duty.takes_list else self.instances[worker.name][:1]
             for worker in self.types
             for duty in worker.duties

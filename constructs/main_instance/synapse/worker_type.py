@@ -84,6 +84,17 @@ class When(Enum):
     INITIAL_EVENTS = "no from"
 
 
+class Work(Enum):
+    """What some homeservers do and others do not: the worker types that are there for it alone are deployed with it."""
+
+    FEDERATION = "federation"
+    SINGLE_SIGN_ON = "single sign-on"
+    """By Synapse itself."""
+    AUTHENTICATION_SERVICE = "the Matrix Authentication Service"
+    APPLICATION_SERVICES = "application services"
+    NOTIFICATIONS = "push notifications and e-mails"
+
+
 class Load(Enum):
     """How heavy an instance is beside the others: the scaling profile says what each class gets."""
 
@@ -118,6 +129,8 @@ class WorkerType:
     duties: tuple[Duty, ...] = ()
     routes: tuple[Route, ...] = ()
     """Searched in the order of `WORKER_TYPES`, then in this order; the first match wins."""
+    only_for: Work | None = None
+    """What it is there for; None: every homeserver has it."""
     listeners: tuple[Listener, ...] = (Listener.CLIENT,)
     balance: Balance = Balance.NONE
     fallback: str | None = None
@@ -127,7 +140,7 @@ class WorkerType:
     settings: dict[str, Any] = field(factory=dict, hash=False)
     """Top-level keys of this worker's own configuration file, beyond its name and listeners."""
     max_connections: int = 500
-    """Concurrent requests that the proxy sends to one instance; more wait in the proxy's queue."""
+    """Concurrent requests that all proxies together send to one instance; more wait in their queues."""
     grows: bool = True
     """Whether more users make so much more work that an autoscaler is of use, where the type is elastic."""
     queue_timeout_seconds: int = 60

@@ -1,4 +1,4 @@
-"""The 22 types of Synapse worker: which requests, streams and duties each takes from the main process.
+"""The types of Synapse worker, 22 where all is on: which requests, streams and duties each takes from the main process.
 
 Synapse matches its own path patterns against the path as it came over the wire, still percent-encoded, and lets one identifier
 be one path segment (synapse/http/server.py, JsonResource). So do these: a proxy must not decode or normalise the path before it
@@ -12,7 +12,9 @@ Source: Synapse's docs/workers.md, and the servlets that 1.163.2 registers on ea
 tests/live/test_synapse_routes.py checks every row.
 """
 
-from main_instance.synapse.worker_type import Balance, Duty, Listener, Load, Route, Scaling, Stream, When, WorkerType
+from collections.abc import Collection
+
+from main_instance.synapse.worker_type import Balance, Duty, Listener, Load, Route, Scaling, Stream, When, Work, WorkerType
 
 MAIN = "main"
 """The process that is no worker: what `WorkerType.fallback` and the proxy call it."""
@@ -222,6 +224,7 @@ USER_DIR = WorkerType(
 SSO_LOGIN = WorkerType(
     "sso-login",
     summary="Single sign-on: a login in progress lives in the memory of this one process.",
+    only_for=Work.SINGLE_SIGN_ON,
     scaling=Scaling.SINGLE,
     routes=_routes(
         f"{_V_OLD}/login/(?:sso/redirect|cas/redirect|cas/ticket)$",
@@ -234,6 +237,7 @@ SSO_LOGIN = WorkerType(
 MAS_HELPER = WorkerType(
     "mas-helper",
     summary="In place of `sso-login` where the Matrix Authentication Service logs people in: what that service does to accounts and devices.",
+    only_for=Work.AUTHENTICATION_SERVICE,
     scaling=Scaling.ELASTIC,
     # The second is a client's first question: who logs people in here.
     routes=_routes("^/_synapse/mas/", rf"{_CLIENT}/(?:v1|unstable|unstable/org\.matrix\.msc2965)/auth_metadata$"),
@@ -246,6 +250,7 @@ MAS_HELPER = WorkerType(
 FEDERATION_INBOUND = WorkerType(
     "federation-inbound",
     summary="Transactions that other servers send.",
+    only_for=Work.FEDERATION,
     scaling=Scaling.ELASTIC,
     routes=_routes(f"{_FEDERATION}/v1/send/", federation=True),
     listeners=(Listener.FEDERATION,),
@@ -256,6 +261,7 @@ FEDERATION_INBOUND = WorkerType(
 FEDERATION_READER = WorkerType(
     "federation-reader",
     summary="What other servers ask: events, state, joins, profiles, keys.",
+    only_for=Work.FEDERATION,
     scaling=Scaling.ELASTIC,
     # docs/workers.md leaves out `user/keys`; a worker of 1.163.2 was seen to answer as main does.
     routes=_routes(
@@ -275,6 +281,7 @@ FEDERATION_READER = WorkerType(
 FEDERATION_SENDER = WorkerType(
     "federation-sender",
     summary="Sends events to other servers; the servers are spread over its instances.",
+    only_for=Work.FEDERATION,
     scaling=Scaling.SHARDED,
     duties=(Duty.SEND_FEDERATION,),
     listeners=(),
@@ -286,6 +293,7 @@ FEDERATION_SENDER = WorkerType(
 PUSHER = WorkerType(
     "pusher",
     summary="Push notifications and e-mails; the users are spread over its instances.",
+    only_for=Work.NOTIFICATIONS,
     scaling=Scaling.SHARDED,
     duties=(Duty.PUSH,),
     listeners=(),
@@ -293,6 +301,7 @@ PUSHER = WorkerType(
 APPSERVICE = WorkerType(
     "appservice",
     summary="Hands events to bridges and bots (application services).",
+    only_for=Work.APPLICATION_SERVICES,
     scaling=Scaling.SINGLE,
     duties=(Duty.APPLICATION_SERVICES,),
     listeners=(),
@@ -332,8 +341,14 @@ WORKER_TYPES: tuple[WorkerType, ...] = (
 """In routing order: the first type with a matching route takes the request. Only the two synchrotrons overlap."""
 
 
-def worker_types(*, authentication_service: bool) -> tuple[WorkerType, ...]:
-    """The worker types of a homeserver. With the Matrix Authentication Service, Synapse itself has no single sign-on."""
-    if not authentication_service:
-        return WORKER_TYPES
-    return tuple(MAS_HELPER if worker is SSO_LOGIN else worker for worker in WORKER_TYPES)
+EVERY_TYPE: tuple[WorkerType, ...] = tuple(worker for of in WORKER_TYPES for worker in ((of, MAS_HELPER) if of is SSO_LOGIN else (of,)))
+"""With the one that stands in the place of another: no homeserver has all of them."""
+
+
+def worker_types(work: Collection[Work]) -> tuple[WorkerType, ...]:
+    """The worker types of a homeserver that does this besides what all do: no process is there without work.
+
+    A type that is not there leaves nothing undone: its routes go to the main process, which answers that there is no such thing, and its
+    duty is nobody's.
+    """
+    return tuple(worker for worker in EVERY_TYPE if worker.only_for is None or worker.only_for in work)

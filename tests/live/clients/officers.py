@@ -58,11 +58,12 @@ async def log_in(session: aiohttp.ClientSession, base: str, name: str, password:
 async def run(given: dict[str, Any]) -> dict[str, Any]:
     """One case, from before it is requested until after it is closed."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as session:
-        alice, mallory = [await log_in(session, given["main"], *pair) for pair in given["people"].items()]
+        alice, mallory = [await log_in(session, given["main"], name, password) for name, password in given["people"].items()]
         names = [f"@{name}:{given['server_name']}" for name in given["people"]]
         room: str = (await alice.must("POST", "/_matrix/client/v3/createRoom", {"invite": [names[1]]}))["room_id"]
         await mallory.must("POST", f"/_matrix/client/v3/join/{quote(room)}")
-        officer = await log_in(session, given["homeserver"], *given["officer"], given["investigator"])
+        name, password = given["officer"]
+        officer = await log_in(session, given["homeserver"], name, password, given["investigator"])
         reading = f"/_synapse/admin/v1/rooms/{quote(room)}/messages?dir=b&limit=50"
         facts: dict[str, Any] = {"without a case": (await officer.ask("GET", reading))[0]}
 

@@ -5,22 +5,21 @@ import asyncio
 STARTING_AT_ONCE = 4
 STARTING_SECONDS = 40
 """After this long a container that is not ready no longer keeps others from starting."""
+WAITING = b'"log": "waiting: '
+"""What a program prints that waits for others: it keeps nobody from starting either, or they would wait for each other."""
 
 
 class Gate:
-    """Lets so many start at once, those of the lowest rank first; and until it is opened, only those that are `first`."""
+    """Lets so many start at once, those of the lowest rank first."""
 
     def __init__(self, places: int) -> None:
         self._places = asyncio.Semaphore(places)
         self._waiting: list[tuple[int, int]] = []
         self._moved = asyncio.Condition()
         self._count = 0
-        self.opened = asyncio.Event()
 
-    async def enter(self, rank: int, first: bool) -> None:
+    async def enter(self, rank: int) -> None:
         """Wait for a place."""
-        if not first:
-            await self.opened.wait()
         self._count += 1
         turn = (rank, self._count)
         self._waiting.append(turn)

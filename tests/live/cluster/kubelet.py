@@ -13,7 +13,7 @@ from attrs import define, field
 from tests.live.cluster import network
 from tests.live.cluster.container import Container
 from tests.live.cluster.files import STATE, aliases_of, remove_volumes, write_volume
-from tests.live.cluster.gate import STARTING_SECONDS, Gate
+from tests.live.cluster.gate import STARTING_SECONDS, WAITING, Gate
 from tests.live.cluster.pods import (
     Identity,
     Mount,
@@ -71,7 +71,6 @@ class Pod:
     claims: Mapping[str, str] = field(factory=dict)
     subdomain: str = ""
     rank: int = 0
-    first: bool = False
     uid: str = field(factory=lambda: str(uuid.uuid4()))
     phase: str = "Pending"
     leaving: bool = False
@@ -206,7 +205,7 @@ class Pod:
         container.image = image(container.manifest["image"])
         heavy = container.image.heavy and container in self.containers and "startupProbe" in container.manifest
         if heavy:
-            await self.host.gate.enter(self.rank, self.first)
+            await self.host.gate.enter(self.rank)
             container.in_gate = True
         beside = [asyncio.create_task(self._lose_patience(container))] if heavy else []
         try:
@@ -225,8 +224,16 @@ class Pod:
             await self._set_ready(container, False)
 
     async def _lose_patience(self, container: Container) -> None:
-        await asyncio.sleep(STARTING_SECONDS)
+        log = self._log(container)
+        printed = log.stat().st_size if log.exists() else 0
+        deadline = time.monotonic() + STARTING_SECONDS
+        while time.monotonic() < deadline and not (log.exists() and WAITING in log.read_bytes()[printed:]):
+            await asyncio.sleep(0.5)
         await self._leave_gate(container)
+
+    def _log(self, container: Container) -> Path:
+        # A pod of the same name that comes later goes on in the same file.
+        return STATE / "logs" / self.namespace / self.name / f"{container.name}.log"
 
     async def _leave_gate(self, container: Container) -> None:
         if container.in_gate:
@@ -239,6 +246,9 @@ class Pod:
         services = {"KUBERNETES_SERVICE_HOST": network.API_ADDRESS, "KUBERNETES_SERVICE_PORT": "443", "HOSTNAME": self.name}
         aliases = aliases_of(manifest["image"], stand_in)
         container.variables = environment(manifest, self.identity, self.host.objects, {**stand_in.variables(aliases), **services})
+        # An image has its own modules on Python's path by files in it, which no variable of a pod takes away.
+        if (own := stand_in.environment.get("PYTHONPATH")) and own != container.variables["PYTHONPATH"]:
+            container.variables["PYTHONPATH"] += f":{own}"
         etc = self.folder / "etc" / container.name
         etc.mkdir(parents=True, exist_ok=True)
         search = [f"{self.namespace}.svc.{self.host.domain}", f"svc.{self.host.domain}", self.host.domain]
@@ -258,8 +268,7 @@ class Pod:
             information=information[1],
             aliases=aliases,
         )
-        # A pod of the same name that comes later goes on in the same file.
-        await container.start(words, STATE / "logs" / self.namespace / self.name / f"{container.name}.log", information)
+        await container.start(words, self._log(container), information)
 
     def _mounts(self, container: Container) -> list[tuple[Mount, Path]]:
         found = []
@@ -361,8 +370,6 @@ class Pod:
             await self._leave_gate(container)
         if self.ready != self.was_ready:
             self.was_ready = self.ready
-            if self.first:
-                self.host.gate.opened.set()
             self._event("", "Ready" if self.ready else "NotReady")
             await self.host.changed()
 

@@ -22,7 +22,7 @@ from tests.live.cluster.kubelet import Host, Pod
 from tests.live.cluster.pods import Objects
 from tests.live.cluster.policies import Peer, filters
 from tests.live.cluster.services import Backend, Forward, forwards, headless, names
-from tests.live.cluster.substitutes import FIRST, adapted, not_run, substitutes
+from tests.live.cluster.substitutes import adapted, not_run, substitutes
 from tests.live.cluster.workloads import PodState, Workload, plan, read_workloads
 from tests.live.kubernetes_stub import TOKEN, make_certificates, serving
 from tests.live.kubernetes_stub import Cluster as ApiServer
@@ -186,8 +186,6 @@ class Node:
             if not headless(service) and key not in self.service_addresses:
                 known = {("kube-system", "kube-dns"): network.DNS_ADDRESS}
                 self.service_addresses[key] = known.get(key) or next(self._service_addresses)
-        if not any(workload.name in FIRST for workload in self.workloads.values()):
-            self.gate.opened.set()
         self._wake.set()
 
     def _runs(self, workload: Workload) -> bool:
@@ -275,7 +273,6 @@ class Node:
             claims=workload.claims_of(name),
             subdomain=workload.manifest["spec"].get("serviceName") or spec.get("subdomain") or "",
             rank=-priority,
-            first=workload.name in FIRST,
         )
         self.pods[workload.namespace, name] = pod
         self.mains[pod.uid] = asyncio.ensure_future(pod.run())

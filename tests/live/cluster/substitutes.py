@@ -139,10 +139,6 @@ def not_run(workload: Workload) -> str:
     return ""
 
 
-# Nothing else that is heavy starts until these are ready: Synapse's workers end at once while the main process has not made the tables.
-FIRST = ("synapse",)
-
-
 # --- what a program of this machine is too old for ---
 
 

@@ -86,7 +86,7 @@ def zone_problems(objects: Objects) -> list[str]:
 
 ALONE = {
     "synapse-li": "two would take over positions from each other",
-    "redis-li": "what is said to one is not heard at another",
+    "valkey-li": "what is said to one is not heard at another",
     "li-sync-broker": "what is sent to one is not taken from another",
     "li-sync-beat": "two would send every task twice",
 }

@@ -112,7 +112,8 @@ def connection_problems(objects: Objects) -> list[str]:
     for namespace, everyone in homeservers(objects):
         arguments = everyone[0].settings["database"]["args"]
         cluster = clusters[namespace, arguments["host"].split(".")[0]]
-        wanted = sum(process.workload.most for process in everyone) * arguments["cp_max"]
+        # Its pool, and the one by which a process is seen to live (services/synapse_start).
+        wanted = sum(process.workload.most * (process.settings["database"]["args"]["cp_max"] + 1) for process in everyone)
         accepted = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
         most = CONNECTION_SHARE * (accepted - _other_connections(objects, namespace, arguments["host"]))
         if wanted > most:

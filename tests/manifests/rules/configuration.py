@@ -119,11 +119,6 @@ LINES: Mapping[File, Mapping[str, str]] = {
 
 SETTINGS: Mapping[File, Mapping[str, tuple[Any, str]]] = {
     ("synapse-homeserver", "homeserver.yaml"): {
-        "database.args.sslmode": ("verify-full", "who can redirect the connection could be the database"),
-        "database.args.keepalives": (1, "a connection to a node that has died would hang for minutes"),
-        "database.args.keepalives_idle": (10, "a connection to a node that has died would hang for minutes"),
-        "database.args.keepalives_interval": (10, "a connection to a node that has died would hang for minutes"),
-        "database.args.keepalives_count": (3, "a connection to a node that has died would hang for minutes"),
         "redis.enabled": (True, "the workers would hear nothing of one another"),
         "report_stats": (False, "a site would report itself to others"),
         "serve_server_wellknown": (False, "HAProxy answers for the server name"),
@@ -135,6 +130,14 @@ SETTINGS: Mapping[File, Mapping[str, tuple[Any, str]]] = {
         "url_preview_enabled": (False, "the server would call whatever address a message names"),
         "enable_metrics": (True, "there would be no metrics"),
         "redaction_retention_period": ("7d", "what people have taken back would be kept"),
+    },
+    # The workers' agree with it (processes.main_problems).
+    ("synapse-main", "kind.yaml"): {
+        "database.args.sslmode": ("verify-full", "who can redirect the connection could be the database"),
+        "database.args.keepalives": (1, "a connection to a node that has died would hang for minutes"),
+        "database.args.keepalives_idle": (10, "a connection to a node that has died would hang for minutes"),
+        "database.args.keepalives_interval": (10, "a connection to a node that has died would hang for minutes"),
+        "database.args.keepalives_count": (3, "a connection to a node that has died would hang for minutes"),
     },
     ("synapse-homeserver", "log.yaml"): {
         'loggers."synapse.storage.SQL".level': ("WARNING", "access tokens would be in the log"),

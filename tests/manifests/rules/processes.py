@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.manifests.rules.objects import Objects, Workload, mounted_texts, structured, workloads
 
@@ -19,6 +19,8 @@ NAMES = (
     "run_background_tasks_on",
 )
 MAIN = ("main", "master")
+SHARED = ("instance_map", "stream_writers", *LISTS, *NAMES)
+"""What stands in the list of writers."""
 
 
 @frozen
@@ -47,8 +49,11 @@ class Process:
 
 
 def processes(objects: Objects) -> list[Process]:
-    """Workloads that mount a `homeserver.yaml`; a later file wins over an earlier one, as in Synapse."""
-    found = []
+    """Workloads that mount a `homeserver.yaml`; a later file wins over an earlier one, as in Synapse.
+
+    A worker has no list of writers of its own: it takes main's, as main puts it into force.
+    """
+    found: list[Process] = []
     for workload in workloads(objects):
         files = {path: text for container in workload.containers for path, text in mounted_texts(workload, container, objects).items()}
         if any(path.endswith("/homeserver.yaml") for path in files):
@@ -57,7 +62,17 @@ def processes(objects: Objects) -> list[Process]:
                 if not path.endswith("/log.yaml"):
                     settings |= structured(path, text) or {}
             found.append(Process(workload, settings))
-    return found
+    mains = {process.workload.namespace: process.settings for process in found if not process.is_worker}
+    return [
+        evolve(
+            process,
+            settings={key: value for key, value in mains.get(process.workload.namespace, {}).items() if key in SHARED}
+            | dict(process.settings),
+        )
+        if process.is_worker
+        else process
+        for process in found
+    ]
 
 
 def homeservers(objects: Objects) -> Iterator[tuple[str, list[Process]]]:
@@ -74,10 +89,31 @@ def main_problems(objects: Objects) -> list[str]:
         mains = [process.workload for process in everyone if not process.is_worker]
         if len(mains) != 1 or mains[0].most != 1:
             found.append(f"{namespace}: the main process is {[f'{w} x {w.most}' for w in mains]}")
-        for key in ("instance_map", "stream_writers", "database", "redis", "server_name", *LISTS, *NAMES):
-            values = {repr(process.settings.get(key)) for process in everyone}
+        for key in ("database", "redis", "server_name"):
+            values = {repr(_without_pool(process.settings.get(key))) for process in everyone}
             if len(values) > 1:
                 found.append(f"{namespace}: the processes disagree on {key}")
+    return found
+
+
+def _without_pool(value: Any) -> Any:
+    """A section without what belongs to the size of a process."""
+    return {key: _without_pool(inner) for key, inner in value.items() if key != "cp_max"} if isinstance(value, Mapping) else value
+
+
+def list_problems(objects: Objects) -> list[str]:
+    """Workers with a list of writers of their own, which would never come into force, and mains without one."""
+    found = []
+    for workload in workloads(objects):
+        for container in workload.containers:
+            files = mounted_texts(workload, container, objects)
+            homeserver = next((structured(path, text) for path, text in files.items() if path.endswith("/homeserver.yaml")), None)
+            if homeserver is None or Process(workload, homeserver).follows:
+                continue
+            publishes = any(word.startswith("--publish=") for word in container.get("args", []))
+            lists = [path for path, text in files.items() if path.endswith(".yaml") and "stream_writers" in (structured(path, text) or {})]
+            if publishes != bool(lists) or publishes != (workload.labels["app.kubernetes.io/component"] == "main"):
+                found.append(f"{workload} {'puts' if publishes else 'does not put'} a list into force and mounts {lists}")
     return found
 
 
