@@ -17,6 +17,9 @@ OWN_CODE := app constructs overlays services tests tools bench
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
+# Programs of a newer Debian, for the tests of monitoring: in .tools/debian/<package>.
+WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter prometheus-redis-exporter
+
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit
@@ -45,6 +48,7 @@ test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that st
 
 test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
+	for package in $(WATCHING); do tools/debian-program forky $$package .tools/debian/$$package; done
 	$(PY) -m pytest -m "live and not cluster"
 
 lint: setup ## Check style and types

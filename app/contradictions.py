@@ -11,6 +11,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
+from monitoring.options import Mode
 
 _OF_KUBERNETES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -35,6 +36,8 @@ def _foreign_namespaces(site: Site) -> Iterator[OptionError]:
     }
     if site.ingress.gateway:
         others[site.ingress.gateway.namespace] = "that of ingress.gateway.namespace"
+    if site.monitoring.mode is Mode.OPERATOR:
+        others[site.monitoring.operator.namespace] = "that of monitoring.operator.namespace"
     others |= {operator.namespace: f"{operator.name}'s" for operator in OPERATORS}
     others |= dict.fromkeys(_OF_KUBERNETES, "Kubernetes'")
     for name, namespace in ours.items():

@@ -56,6 +56,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40), alertmanagers=2),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

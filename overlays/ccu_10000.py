@@ -56,6 +56,6 @@ PROFILE = Profile(
         workers=3,
         most_workers=8,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160), alertmanagers=2),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

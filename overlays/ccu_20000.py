@@ -56,6 +56,6 @@ PROFILE = Profile(
         workers=4,
         most_workers=12,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(300)),
+    monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(300), alertmanagers=2),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -56,6 +56,6 @@ PROFILE = Profile(
         workers=2,
         most_workers=6,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80)),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80), alertmanagers=2),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

@@ -63,7 +63,9 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     # All replicas of the authentication service, and one more that comes as another goes.
     others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
     postgresql = PostgresCluster(installation, main, PostgresSpec(profile.postgresql, site.backups, backups, further_connections=others))
-    return Infrastructure(postgresql, RedisSentinel(installation, main, profile.redis), media, li_storage)
+    return Infrastructure(
+        postgresql, RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring), media, li_storage
+    )
 
 
 def place(site: Site) -> Place:

@@ -1,17 +1,47 @@
-"""What watches the rest: it is created last, for it scrapes all that has been declared."""
+"""What watches the rest: it is created after all else, for it scrapes what has been declared."""
 
 from app.platform.infrastructure import namespaces
 from app.site import Site
+from infrastructure.operators import CERT_MANAGER, CERT_MANAGER_METRICS
 from kit.installation import Installation
+from kit.network import Endpoint, Pods
 from kit.place import Place
+from monitoring.alertmanager.component import Alerting, Alertmanager
+from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.kube_state_metrics.component import KubeStateMetrics
+from monitoring.node_exporter.component import NodeExporter
 from monitoring.options import Mode
+from monitoring.prometheus.alerts import ALERTS
 from monitoring.prometheus.component import Prometheus, Watching
+from monitoring.prometheus.monitors import Monitors, OwnSpec
 from overlays.profile import Profile
 
 
 def monitoring(installation: Installation, site: Site, profile: Profile) -> None:
     """Create it."""
-    place = Place("monitoring", site.namespaces.monitoring)
-    if site.monitoring.mode is Mode.BUNDLED:
-        own = tuple(namespace.name for namespace in namespaces(site))
-        Prometheus(installation, place, Watching(own, retention_days=15, size=profile.monitoring))
+    place, options = Place("monitoring", site.namespaces.monitoring), site.monitoring
+    if options.mode is Mode.OPERATOR:
+        Monitors(installation, place, OwnSpec(options.operator, options.runbooks))
+        return
+    own = tuple(namespace.name for namespace in namespaces(site))
+    KubeStateMetrics(installation, place, own)
+    NodeExporter(installation, place)
+    alerts = (*(alert for _, alert in installation.declared.alerts), *PLATFORM, *ALERTS)
+    alertmanager = Alertmanager(installation, place, Alerting(options.alerts, alerts, profile.monitoring.alertmanagers))
+    watching = Watching(
+        namespaces=own,
+        retention=options.retention,
+        size=profile.monitoring,
+        pages=options.runbooks,
+        alertmanagers=alertmanager.hosts,
+        alerting=alertmanager.http,
+        beside={CERT_MANAGER.name: _cert_manager(installation, site)},
+    )
+    Prometheus(installation, place, watching)
+
+
+def _cert_manager(installation: Installation, site: Site) -> Endpoint:
+    """The metrics of cert-manager's controller, by the Service of its chart."""
+    namespace = site.tls.cert_manager_namespace
+    host = installation.facts.service_host(CERT_MANAGER.name, namespace)
+    return Endpoint(Pods(CERT_MANAGER.name, namespace, ()), host, CERT_MANAGER_METRICS.number, CERT_MANAGER_METRICS)

@@ -65,6 +65,8 @@ CERT_MANAGER = Operator(
     chart=Chart("https://charts.jetstack.io", "cert-manager", "v1.21.1"),
     settings=("crds.enabled=true",),
 )
+CERT_MANAGER_METRICS = Port("http-metrics", 9402)
+"""Of cert-manager's controller, and of the Service `cert-manager` of its chart (deploy/charts/cert-manager/templates/service.yaml)."""
 # cloudnative-pg/charts: charts/cloudnative-pg/Chart.yaml
 CLOUDNATIVE_PG = Operator(
     name="cloudnative-pg",

@@ -12,7 +12,7 @@ from cdk8s_plus_34 import k8s
 from constructs import Construct
 from kit.images import Image
 from kit.installation import Installation
-from kit.monitoring import Scrape
+from kit.monitoring import Alert, Scrape
 from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
 from kit.objects import Kind, data
 from kit.options import OptionError
@@ -345,9 +345,17 @@ class Component(Construct):
 
     # -- what operators of the platform must know
 
-    def offers_metrics(self, pods: Pods, port: Port, path: str = "/metrics", *, job: str | None = None) -> None:
-        """Every one of these pods serves metrics for Prometheus. `job`: what the series are called by, if not like the component."""
-        self.installation.declared.scrapes.append(Scrape(job or self.name, pods, port, path))
+    def offers_metrics(self, pods: Pods, port: Port, path: str = "/metrics", *, job: str | None = None, **more: Any) -> None:
+        """Every one of these pods serves metrics for Prometheus. `job`: what the series are called by, if not like the component.
+
+        `more`: the other fields of `Scrape`.
+        """
+        self.installation.declared.scrapes.append(Scrape(job or self.name, pods, port, path, **more))
+
+    def alerts(self, *alerts: Alert) -> None:
+        """What the component's metrics tell people. Those of a second instance are the first's: each names its namespace."""
+        known = [alert for _, alert in self.installation.declared.alerts]
+        self.installation.declared.alerts.extend((self.name, alert) for alert in alerts if alert not in known)
 
     def keeps(self, what: str, where: str, restored: str) -> None:
         """The component keeps something, as `State` says."""

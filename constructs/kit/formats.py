@@ -148,6 +148,18 @@ ServerName = Annotated[
     ),
 ]
 HostName = Annotated[str, Text("the bare host name", _HOST, "matrix.example.com", max_length=253, mistakes=_HOST_MISTAKES, mend=_bare_host)]
+Server = Annotated[
+    str,
+    Text(
+        "the host name of a server, with its port where that is not the usual one",
+        rf"{_HOST}(:{_PORT})?",
+        "alerts.example.com",
+        max_length=260,
+        mistakes={pattern: mistake for pattern, mistake in _HOST_MISTAKES.items() if mistake != "has a port"},
+        mend=_bare_host,
+        read=_port_in_range,
+    ),
+]
 Label = Annotated[str, Text("a name of lower-case letters, digits and hyphens, at most 63", _LABEL, "matrix", mend=_lower)]
 Name = Annotated[
     str,
@@ -407,6 +419,7 @@ IcapServers = Annotated[
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]
 """`retentionPolicy` of the barman-cloud plugin: d, w, m."""
 MediaAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "90d")]
+MetricsAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "15d")]
 """A duration of Synapse, of which `m` would be minutes."""
 Bucket = Annotated[
     str,

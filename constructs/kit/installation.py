@@ -8,7 +8,7 @@ from cdk8s import App, Chart
 
 from constructs import Construct
 from kit.facts import Facts
-from kit.monitoring import Scrape
+from kit.monitoring import Alert, Scrape
 from kit.network import Connection, Exposure, External, Host, Pods, PortRange
 from kit.objects import Kind, manifest
 from kit.pods import ConfigMap
@@ -32,6 +32,8 @@ class Declarations:
     secrets: list[DeclaredSecret] = Factory(list)
     scrapes: list[Scrape] = Factory(list)
     """Metrics that pods offer."""
+    alerts: list[tuple[str, Alert]] = Factory(list)
+    """Component, and what its metrics tell people."""
     state: list[tuple[str, State]] = Factory(list)
     """Component, and what it keeps."""
 

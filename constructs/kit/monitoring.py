@@ -9,12 +9,18 @@ from kit.network import Pods, Port
 
 @frozen
 class Scrape:
-    """Metrics in Prometheus's format that every one of `pods` serves at `path`. `job`: what the series are called by."""
+    """Metrics in Prometheus's format that every one of `pods` serves at `path`. `job`: what the series are called by.
+
+    `parameters`: of the request, where a program serves the metrics of several. `of_others`: its series say themselves which namespace and pod
+    they are about, and keep these labels.
+    """
 
     job: str
     pods: Pods
     port: Port
     path: str = "/metrics"
+    parameters: tuple[tuple[str, str], ...] = ()
+    of_others: bool = False
 
 
 class Severity(Enum):
@@ -24,13 +30,16 @@ class Severity(Enum):
     """Users notice: somebody gets up."""
     WARNING = "warning"
     """It will become critical, or redundancy is gone: somebody looks today."""
+    NONE = "none"
+    """Nothing is wrong: its absence is."""
 
 
 @frozen
 class Alert:
     """A rule of Prometheus. `expression`: PromQL that is true of each series that is wrong, for `minutes` before anybody is told.
 
-    The page docs/04-TROUBLESHOOTING.md has a heading called like the alert.
+    `summary`: what is wrong, with `{{ $labels.x }}` and `{{ $value }}`. `causes`: other alerts, by name, that nobody need hear of in the same
+    namespace while this one is on, since it is why. The page docs/04-TROUBLESHOOTING.md has a heading called like the alert.
     """
 
     name: str
@@ -38,3 +47,4 @@ class Alert:
     minutes: int
     severity: Severity
     summary: str
+    causes: tuple[str, ...] = ()

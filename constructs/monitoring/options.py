@@ -1,11 +1,12 @@
-"""How a site is watched."""
+"""How a site is watched, and who is told."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
 from enum import StrEnum
 
 from attrs import frozen
 
-from kit.options import option
+from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Server
+from kit.options import When, option, required, section
 
 
 class Mode(StrEnum):
@@ -16,11 +17,63 @@ class Mode(StrEnum):
 
 
 @frozen(kw_only=True)
+class Mail:
+    """Alerts by e-mail. With `user`, the password goes into the Secret `alert-receivers`, as `smtp-password`."""
+
+    to: tuple[Email, ...] = required("Who is told.")
+    sender: Email = required("From whom it comes.")
+    server: Server = required("The mail server, with STARTTLS, or TLS from the beginning on port 465. Without a port: 587.")
+    user: Line | None = option(None, "As whom Alertmanager logs in there.")
+    cidrs: tuple[Cidr, ...] = option((), "Addresses of the mail server. Empty: any.")
+
+
+@frozen(kw_only=True)
+class Webhook:
+    """A URL to which Alertmanager posts. It goes into the Secret `alert-receivers`: mostly it is a secret itself."""
+
+    server: Server = required("The host of the URL, with its port where that is not 443.")
+    cidrs: tuple[Cidr, ...] = option((), "Addresses of its host. Empty: any.")
+
+
+@frozen(kw_only=True)
+class AlertOptions:
+    """Who is told of alerts. Without any of these they are seen in Prometheus and Alertmanager alone."""
+
+    mail: Mail | None = option(None)
+    webhook: Webhook | None = option(
+        None, "Alerts are posted as JSON (`webhook_config` of Alertmanager); the URL is the key `webhook-url`."
+    )
+    watchdog: Webhook | None = option(
+        None,
+        "Every minute something is posted for as long as alerting works, to a service outside that raises the alarm when nothing comes; "
+        "the URL is the key `watchdog-url`.",
+    )
+
+
+@frozen(kw_only=True)
+class OwnPrometheus:
+    """Your own Prometheus."""
+
+    namespace: Label = option("monitoring", "Its namespace, from which the platform's pods may be scraped.")
+    labels: Annotations = option((), "Labels by which it selects PodMonitors and PrometheusRules.", otherwise="`{}`")
+
+
+@frozen(kw_only=True)
 class MonitoringOptions:
     """Metrics and alerts."""
 
     mode: Mode = option(
         Mode.BUNDLED,
-        "`bundled`: Prometheus is a part of the platform. `operator`: your own is there, by the Prometheus Operator; it gets PodMonitors and "
-        "rules for it.",
+        "`bundled`: Prometheus and Alertmanager are parts of the platform. `operator`: your own are there, by the Prometheus Operator, with "
+        "kube-state-metrics and node-exporter; it gets PodMonitors and PrometheusRules.",
+    )
+    retention: MetricsAge = option(
+        "15d", "How long metrics are kept, if their volume does not fill before.", only_with=When("monitoring.mode", "bundled")
+    )
+    alerts: AlertOptions = section(AlertOptions, only_with=When("monitoring.mode", "bundled"))
+    operator: OwnPrometheus = section(OwnPrometheus, only_with=When("monitoring.mode", "operator"))
+    runbooks: HttpsUrl | None = option(
+        None,
+        "Where people read your copy of docs/04-TROUBLESHOOTING.md: alerts link to it.",
+        otherwise="the path of the file, and in it the heading",
     )

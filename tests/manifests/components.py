@@ -70,11 +70,15 @@ COMPONENTS = {
         keeps=("Cluster postgresql-li",),
         stand_in=("substitute/postgresql",),
     ),
-    "redis": row(metrics=("8404 /metrics",), keeps=("StatefulSet redis",), stand_in=("valkey/valkey:", "library/haproxy:")),
     "valkey-li": row(
         metrics=Nothing("Valkey has none without an exporter; what it tells is counted where it is heard"),
         keeps=Nothing("it writes no file"),
         stand_in=("valkey/valkey:",),
+    ),
+    "redis": row(
+        metrics=("8404 /metrics", "9121 /scrape"),
+        keeps=("StatefulSet redis",),
+        stand_in=("valkey/valkey:", "library/haproxy:", "oliver006/redis_exporter:"),
     ),
     "minio-main": row(metrics=("9000 /minio/v2/metrics/cluster",), keeps=("Tenant minio-main",), stand_in=("substitute/minio",)),
     "minio-main-buckets": row(calls="minio-main", metrics=ENDS, keeps=Nothing("the buckets are the tenant's"), stand_in=("/synapse:",)),
@@ -186,8 +190,16 @@ COMPONENTS = {
         calls="lk-jwt-service redis", metrics=("9641 /metrics",), keeps=Nothing("calls end with it"), stand_in=("coturn/coturn:",)
     ),
     # -- what watches the rest
+    "alertmanager": row(metrics=("9093 /metrics",), keeps=("StatefulSet alertmanager",), stand_in=("prometheus/alertmanager:",)),
+    "kube-state-metrics": row(
+        metrics=("8080 /metrics",), keeps=Nothing("the API server has it"), stand_in=("kube-state-metrics/kube-state-metrics:",)
+    ),
+    "node-exporter": row(
+        metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
+    ),
     "prometheus": row(
-        calls="haproxy matrix-authentication-service minio-li minio-main postgresql-main redis scan-worker sygnal synapse",
+        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service minio-li minio-main node-exporter postgresql-main redis "
+        "scan-worker sygnal synapse",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

@@ -18,6 +18,7 @@ from tests.manifests.rules import (
     choices,
     fetched_secrets,
     images,
+    monitors,
     pods,
     postgresql,
     promises,
@@ -78,6 +79,7 @@ CHOSEN = {
 """What the sites of conftest.py have chosen, or have by default (docs/site-reference.md)."""
 
 TASTE = "a matter of tuning: it promises nothing, and may follow what is measured"
+RULE = "a rule of Prometheus: tests/live/test_alert_rules.py asks promtool of the same ones (tests/manifests/test_monitoring.py)"
 SIZE = "a size of the profile: the envelope, the quota and the limit bound it"
 FREE = {
     "Cluster spec.postgresql.parameters.checkpoint_completion_target": TASTE,
@@ -97,6 +99,13 @@ FREE = {
     "Tenant spec.pools[].resources.requests.cpu": SIZE,
     "Tenant spec.pools[].resources.requests.memory": SIZE,
     "Tenant spec.pools[].resources.limits.memory": SIZE,
+    "PrometheusRule spec.groups[].name": RULE,
+    "PrometheusRule spec.groups[].rules[].alert": RULE,
+    "PrometheusRule spec.groups[].rules[].expr": RULE,
+    "PrometheusRule spec.groups[].rules[].for": RULE,
+    "PrometheusRule spec.groups[].rules[].labels.severity": RULE,
+    "PrometheusRule spec.groups[].rules[].annotations.summary": RULE,
+    "PrometheusRule spec.groups[].rules[].annotations.runbook_url": RULE,
 }
 """Fields that no rule holds: why."""
 
@@ -123,6 +132,7 @@ def rules(tree: str, declared: Declared) -> list[Rule]:
         publication.gateway_problems,
         partial(fetched_secrets.fetched_secret_problems, declared=declared),
         partial(choices.choice_problems, chosen=CHOSEN[tree]),
+        monitors.monitor_problems,
         pods.priority_problems,
         availability.quorum_problems,
         availability.zone_problems,
@@ -164,7 +174,18 @@ def test_no_field_is_named_here_that_a_rule_holds(slips: list[Slip]) -> None:
 def test_both_sites_together_have_every_kind_of_custom_resource(trees: dict[str, Objects]) -> None:
     seen = {o["kind"] for tree in CHOSEN for o in custom_resources(trees[tree])}
     assert seen == {o["kind"] for objects in trees.values() for o in custom_resources(objects)}
-    assert {"Cluster", "Tenant", "ClusterIssuer", "Issuer", "ExternalSecret", "HTTPRoute", "Middleware", "Database"} <= seen
+    assert {
+        "Cluster",
+        "Tenant",
+        "ClusterIssuer",
+        "Issuer",
+        "ExternalSecret",
+        "HTTPRoute",
+        "Middleware",
+        "Database",
+        "PodMonitor",
+        "PrometheusRule",
+    } <= seen
 
 
 def test_a_field_that_nobody_holds_is_noticed(trees: dict[str, Objects], declared: dict[str, Declared]) -> None:

@@ -46,7 +46,7 @@ def instance(installation: Installation, site: Site, profile: Profile, place: Pl
     storage = ExternalStorage(installation, base, ExternalOptions(endpoint="https://s3.example.com"))
     media, backups = storage.bucket("li-media", "media"), storage.bucket("li-backups", "backups")
     postgresql = PostgresCluster(installation, base, PostgresSpec(profile.postgresql, site.backups, backups))
-    redis, doors = RedisSentinel(installation, base, profile.redis), entrances(installation, place)
+    redis, doors = RedisSentinel(installation, base, profile.redis, measured=True), entrances(installation, place)
     workers = fleet(profile.synapse.workers, WORKER_TYPES)
     homeserver = HomeserverSpec(
         server_name=site.server_name,

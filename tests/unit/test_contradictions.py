@@ -14,6 +14,10 @@ CONTRADICTIONS = [
     ("namespaces: {main: default}", '3:20: namespaces.main: "default" is Kubernetes\''),
     ("namespaces: {rtc: traefik}", '3:19: namespaces.rtc: "traefik" is traefik\'s'),
     ("namespaces: {li: cnpg-system}", '3:18: namespaces.li: "cnpg-system" is barman-cloud-plugin\'s'),
+    (
+        "features: {monitoring: true}\nnamespaces: {monitoring: watch}\nmonitoring: {mode: operator, operator: {namespace: watch}}",
+        '4:26: namespaces.monitoring: "watch" is that of monitoring.operator.namespace',
+    ),
     ("namespaces: {main: dns}\ncluster: {dns: {namespace: dns}}", '3:20: namespaces.main: "dns" is that of cluster.dns.namespace'),
     (
         "namespaces: {main: edge}\ningress: {type: gateway, gateway: {name: a, namespace: edge}}",

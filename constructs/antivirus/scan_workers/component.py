@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from antivirus.options import AntivirusOptions
+from antivirus.scan_workers.alerts import ALERTS
 from antivirus.size import AntivirusSize
 from kit.component import Component, Priority
 from kit.images import image
@@ -70,6 +71,7 @@ class ScanWorkers(Component):
         self.http = self.service("service.yaml", self.name, workers, {"http": HTTP.number}).endpoint("http")
         self.connect(self.pods, spec.clamd, spec.redis, *(_outside(spec.options)))
         self.offers_metrics(self.pods, HTTP)
+        self.alerts(*ALERTS)
 
 
 def _settings(spec: ScanWorkersSpec) -> dict[str, Any]:

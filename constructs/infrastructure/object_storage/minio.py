@@ -4,6 +4,7 @@ from typing import Any
 
 from cdk8s_plus_34 import k8s
 
+from infrastructure.object_storage.alerts import ALERTS
 from infrastructure.object_storage.options import MinioOptions
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.object_storage.size import ErasureSize
@@ -73,6 +74,7 @@ class MinioTenant(Component):
         self.calls_api_server(self.pods)
         # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE below.
         self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
+        self.alerts(*ALERTS)
         self.keeps("media, and the backups of databases", f"Tenant {self.name}", "Nothing but a copy that you make of its buckets.")
 
     def bucket(self, name: str, user: str) -> Bucket:

@@ -8,6 +8,7 @@ from attrs import evolve, field, frozen
 from imports import cnpg
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.operators import CLOUDNATIVE_PG, INSTANCE_STATUS
+from infrastructure.postgresql.alerts import alerts
 from infrastructure.postgresql.options import BackupOptions
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.postgresql.tuning import parameters
@@ -104,6 +105,7 @@ class PostgresCluster(Component):
         self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
         self.calls_api_server(self.pods)
         self.offers_metrics(self.pods, METRICS)
+        self.alerts(*alerts(spec.size.instances, spec.backups.schedule))
         self.keeps(
             "accounts, rooms, messages, keys: everything but media",
             f"Cluster {name}",

@@ -1,5 +1,6 @@
 """Redis Sentinel: servers that elect their primary, and the proxy that follows it for clients that do not speak Sentinel."""
 
+from infrastructure.redis.alerts import ALERTS
 from infrastructure.redis.configuration import RedisSpec, members, proxy_files, server_files
 from infrastructure.redis.size import RedisSize
 from kit.component import Component, Priority, Workload
@@ -9,15 +10,19 @@ from kit.network import Endpoint, Port
 from kit.place import Place
 from kit.pods import Claim, ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import Change, RandomText, SecretSpec
+from kit.secrets import Change, Composed, RandomText, Recipe, SecretSpec, Shared
 
 SERVER = Port("redis", 6379)
 SENTINEL = Port("sentinel", 26379)
+EXPORTER = Port("metrics", 9121)
 PROXIES = 2
 NEW_PASSWORD = Change(
     "Redis, its proxy and their clients refuse each other until all have the new one.",
     "Restart `redis`, `redis-proxy` and Synapse, with calls also LiveKit and lk-jwt-service, together: users notice.",
 )
+_SERVER_URL, _SENTINEL_URL = f"redis://localhost:{SERVER.number}", f"redis://localhost:{SENTINEL.number}"
+_EXPORTER_PASSWORDS = f'{{{{"{_SERVER_URL}":"{{password}}","{_SENTINEL_URL}":"{{password}}"}}}}'
+"""The file of redis_exporter: the password of each address that it asks."""
 _FILES = "/etc/redis"
 _PROXY_FILES = "/etc/haproxy"
 
@@ -32,9 +37,11 @@ class RedisSentinel(Component):
     directory = "02-redis"
     priority = Priority.DATA
 
-    def __init__(self, installation: Installation, place: Place, size: RedisSize) -> None:
+    def __init__(self, installation: Installation, place: Place, size: RedisSize, *, measured: bool) -> None:
+        """`measured`: whether an exporter runs beside each server, which has no metrics in Prometheus's format of its own."""
         super().__init__(installation, "redis", place)
         facts = installation.facts
+        self._measured = measured
         self.spec = RedisSpec(members(self.name, size.servers, lambda pod: facts.service_host(pod, self.namespace)), memory=size.memory)
         self.password = self.secret(SecretSpec(self.name, self.namespace, {"password": RandomText(48)}), {"password": NEW_PASSWORD})
         servers = self._servers(size)
@@ -71,7 +78,8 @@ class RedisSentinel(Component):
             pre_stop=("/bin/sh", f"{_FILES}/stop-server.sh"),
         )
         sentinel = self._valkey("sentinel", files, "start-sentinel.sh", SENTINEL, data, Resources(millicores(20), mib(16), mib(64)))
-        pod = PodSpec(containers=(server, sentinel), grace_seconds=60, one_per_node=True)
+        exporter = (self._exporter(),) if self._measured else ()
+        pod = PodSpec(containers=(server, sentinel, *exporter), grace_seconds=60, one_per_node=True)
         return self.stateful_set(
             "sentinel-statefulset.yaml",
             self.name,
@@ -81,6 +89,25 @@ class RedisSentinel(Component):
             governing_service=f"{self.name}-sentinel",
             claims=(data,),
             tuning=self.tuned("sentinel-values.yaml", "replicas"),
+        )
+
+    def _exporter(self) -> Container:
+        """One program asks both the server and the Sentinel of its pod."""
+        pods, name = self.pods_of("server"), f"{self.name}-exporter"
+        keys: dict[str, Recipe] = {"password": Shared(self.password.key("password")), "passwords.json": Composed(_EXPORTER_PASSWORDS)}
+        self.secret(SecretSpec(name, self.namespace, keys))
+        self.offers_metrics(pods, EXPORTER, "/scrape", parameters=(("target", _SERVER_URL),))
+        self.offers_metrics(pods, EXPORTER, "/scrape", job=f"{self.name}-sentinel", parameters=(("target", _SENTINEL_URL),))
+        self.alerts(*ALERTS)
+        return Container(
+            name="exporter",
+            image=image("redis-exporter"),
+            args=("-redis.addr=", "-redis.password-file=/secrets/exporter/passwords.json", f"-web.listen-address=:{EXPORTER.number}"),
+            ports=(EXPORTER,),
+            mounts=(Mount(SecretFiles(name, items=(("passwords.json", "passwords.json"),)), "/secrets/exporter"),),
+            readiness=Probe.http("/health", "metrics"),
+            liveness=Probe.http("/health", "metrics"),
+            resources=Resources(millicores(10), mib(16), mib(64)),
         )
 
     def _valkey(

@@ -11,6 +11,7 @@ from kit.pods import Container, Mount, PodField, PodSpec, Probe, Scratch, Secret
 from kit.quantities import mib
 from kit.secrets import Change, KeyRef, RandomText, SecretSpec
 from main_instance.calls.nodes import CALLS_TAINT
+from main_instance.coturn.alerts import alerts
 from main_instance.coturn.configuration import CoturnSpec, configuration
 from main_instance.coturn.size import CoturnSize
 
@@ -82,3 +83,4 @@ class Coturn(Component):
         self.takes_node_ports(settings.calls.relay_ports, chosen_by="calls.relay_ports")
         self.metrics = self.service("service.yaml", self.name, relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
         self.offers_metrics(self.pods, self.metrics.target)
+        self.alerts(*alerts(settings.total_quota))

@@ -8,6 +8,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Host, Pods, Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe
+from main_instance.haproxy.alerts import ALERTS
 from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
 from main_instance.haproxy.size import HAProxySize
 
@@ -91,6 +92,7 @@ class HAProxy(Component):
         self.service("service.yaml", self.name, proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
         self.connect(self.pods, *spec.backends)
         self.offers_metrics(self.pods, operations)
+        self.alerts(*ALERTS)
         if spec.server_name:
             self.expose("well-known", spec.server_name, self.public, ("/.well-known/matrix",))
         if spec.administration:

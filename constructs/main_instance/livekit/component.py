@@ -10,6 +10,7 @@ from kit.place import Place
 from kit.pods import Container, Mount, PodField, PodSpec, Probe, SecretFiles
 from kit.secrets import KeyRef, SecretSpec, Shared
 from main_instance.calls.nodes import CALLS_TAINT
+from main_instance.livekit.alerts import ALERTS
 from main_instance.livekit.configuration import LiveKitSpec, configuration
 from main_instance.livekit.size import LiveKitSize
 
@@ -80,3 +81,4 @@ class LiveKit(Component):
         self.expose("livekit", spec.host, self.http, paths)
         self.connect(self.pods, settings.redis, spec.webhook)
         self.offers_metrics(self.pods, self.metrics.target)
+        self.alerts(*ALERTS)

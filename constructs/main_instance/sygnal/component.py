@@ -9,6 +9,7 @@ from kit.pods import Container, Mount, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Given, SecretSpec
 from kit.text import yaml_text
+from main_instance.sygnal.alerts import ALERTS
 from main_instance.sygnal.configuration import CONFIG_FOLDER, METRICS_PORT, PORT, SECRETS_FOLDER, key_files, sygnal_config
 from main_instance.sygnal.options import PushOptions
 
@@ -62,6 +63,7 @@ class Sygnal(Component):
         self.http = service.endpoint("http")
         self.connect(pushers, self.http)
         self.offers_metrics(self.pods, METRICS)
+        self.alerts(*ALERTS)
         # Apple takes notifications on 2197 as well, but Sygnal sends them to 443 (aioapns, connection.py).
         self.connect(self.pods, External("push-services", (443,), public=True))
 

@@ -14,6 +14,7 @@ from kit.quantities import Bytes, Resources, gib, mib, millicores
 from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
 from main_instance.synapse import process
+from main_instance.synapse.alerts import ALERTS
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -142,6 +143,7 @@ class Synapse(Component):
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
+        self.alerts(*ALERTS)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
 
     @property

@@ -1,32 +1,45 @@
 """Prometheus: it measures all that the components offer to be measured."""
 
+from collections.abc import Mapping
+
 from attrs import frozen
 from cdk8s_plus_34 import k8s
 
 from kit.component import Component
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Pods, Port
+from kit.network import Endpoint, External, Pods, Port
 from kit.place import Place
 from kit.pods import Claim, Container, Mount, PodSpec, Probe
 from kit.quantities import Bytes
 from kit.text import yaml_text
+from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.prometheus.alerts import ALERTS
 from monitoring.prometheus.configuration import PrometheusSpec, configuration
+from monitoring.prometheus.rules import groups
 from monitoring.size import MonitoringSize
 
 NAME = "prometheus"
 HTTP = Port("http", 9090)
 _FILES = "/etc/prometheus"
 _DATA = "/prometheus"
+_KUBELET = 10250
 
 
 @frozen
 class Watching:
-    """`namespaces`: those of the platform. `size`: of everything that watches."""
+    """`namespaces`: those of the platform. `retention`: how long it remembers. `size`: of everything that watches. `pages`: where alerts lead.
+
+    `alertmanagers`: the hosts of all of them, and whom they are. `beside`: programs that others run for the platform, by job.
+    """
 
     namespaces: tuple[str, ...]
-    retention_days: int
+    retention: str
     size: MonitoringSize
+    pages: str | None
+    alertmanagers: tuple[str, ...]
+    alerting: Endpoint
+    beside: Mapping[str, Endpoint]
 
 
 def prometheus_endpoint(installation: Installation, place: Place) -> Endpoint:
@@ -44,8 +57,20 @@ class Prometheus(Component):
     def __init__(self, installation: Installation, place: Place, watching: Watching) -> None:
         super().__init__(installation, NAME, place)
         self.offers_metrics(self.pods, HTTP)
-        spec = PrometheusSpec(tuple(installation.declared.scrapes), watching.namespaces)
-        files = self.config(self.name, {"prometheus.yaml": yaml_text(configuration(spec))})
+        self.alerts(*PLATFORM, *ALERTS)
+        spec = PrometheusSpec(
+            scrapes=tuple(installation.declared.scrapes),
+            namespaces=watching.namespaces,
+            alertmanagers=tuple(f"{host}:{watching.alerting.target.number}" for host in watching.alertmanagers),
+            beside=tuple((job, endpoint.address) for job, endpoint in watching.beside.items()),
+        )
+        rules = groups(installation.declared.alerts, watching.pages)
+        texts = {f"alerts-{component}.yaml": yaml_text({"groups": [group]}) for component, group in rules.items()}
+        files = self.config(
+            self.name,
+            {"prometheus.yaml": yaml_text(configuration(spec)), **texts},
+            stored={name: name.replace("alerts-", "alerts/") for name in texts},
+        )
         size = watching.size
         data = Claim("data", size.metrics, installation.facts.storage_classes.default)
         container = Container(
@@ -54,7 +79,7 @@ class Prometheus(Component):
             args=(
                 f"--config.file={_FILES}/prometheus.yaml",
                 f"--storage.tsdb.path={_DATA}",
-                f"--storage.tsdb.retention.time={watching.retention_days}d",
+                f"--storage.tsdb.retention.time={watching.retention}",
                 # The write-ahead log and blocks that are being joined come on top of what it counts.
                 f"--storage.tsdb.retention.size={_share(size.metrics)}",
                 f"--web.listen-address=:{HTTP.number}",
@@ -74,12 +99,26 @@ class Prometheus(Component):
         self.service("service.yaml", self.name, servers, {"http": HTTP.number})
         self.http = prometheus_endpoint(installation, place)
         self.calls_api_server(self.pods)
+        self.connect(self.pods, watching.alerting, *watching.beside.values())
         for scrape in spec.scrapes:
             if scrape.pods != self.pods:
                 self.connect(self.pods, Endpoint(scrape.pods, "", scrape.port.number, scrape.port))
         for namespace in watching.namespaces:
             self._finds_pods(namespace)
+        self._asks_kubelets()
         self.keeps("what has been measured", f"StatefulSet {self.name}", "Nothing: it measures anew, and what was is gone.")
+
+    def _asks_kubelets(self) -> None:
+        """It may find nodes and read their kubelets' metrics: how full volumes are, and nothing of what is in them."""
+        name, subject = f"{self.place.namespace}-{self.name}", k8s.Subject(kind="ServiceAccount", name=self.name, namespace=self.namespace)
+        rules = [
+            k8s.PolicyRule(api_groups=[""], resources=["nodes"], verbs=["get", "list", "watch"]),
+            k8s.PolicyRule(api_groups=[""], resources=["nodes/metrics"], verbs=["get"]),
+        ]
+        role = k8s.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=name)
+        self.add("rbac.yaml", k8s.KubeClusterRole, name, cluster_wide=True, rules=rules)
+        self.add("rbac.yaml", k8s.KubeClusterRoleBinding, name, cluster_wide=True, role_ref=role, subjects=[subject])
+        self.connect(self.pods, External("kubelets", (_KUBELET,), self.installation.facts.cluster.node_cidrs))
 
     def _finds_pods(self, namespace: str) -> None:
         """It may look which pods a namespace has, and nothing else."""

@@ -67,7 +67,14 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "etkecc/ketesa:": lambda: _ketesa(),
     "/key-vault:": lambda: _with_services(_python(".venv")),
     "/li-sync:": lambda: _with_services(_python(".venv")),
-    "prometheus/prometheus:": lambda: _debian("prometheus", "/usr/bin/prometheus"),
+    "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
+    "prometheus/alertmanager:": lambda: _debian(
+        "prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share/prometheus/alertmanager"
+    ),
+    "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter", sees="/sys"),
+    "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
+    # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
+    "kube-state-metrics/kube-state-metrics:": lambda: None,
     "substitute/postgresql": lambda: _postgresql_image(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
@@ -96,10 +103,14 @@ def _program(inside: str, variable: str, usual: str) -> Image | None:
     return Image(files={inside: str(Path(found).absolute())}, entrypoint=(inside,)) if found else None
 
 
-def _debian(package: str, program: str) -> Image | None:
-    """An image of one program of a newer Debian (tools/debian-program)."""
+def _debian(package: str, program: str, *, shares: str = "", sees: str = "") -> Image | None:
+    """An image of one program of a newer Debian (tools/debian-program).
+
+    `shares`: the folder of its files that it asks for by its usual path. `sees`: what every container runtime mounts and this node does not.
+    """
     folder = ROOT / ".tools" / "debian" / package
-    return Image((str(folder),), entrypoint=(f"{folder}{program}",)) if (folder / ".done").exists() else None
+    files = ({shares: f"{folder}{shares}"} if shares else {}) | ({sees: sees} if sees else {})
+    return Image((str(folder),), entrypoint=(f"{folder}/usr/bin/{program}",), files=files) if (folder / ".done").exists() else None
 
 
 def _stand_ins(**settings: Any) -> Image:

@@ -8,6 +8,12 @@ PREFIX = "matrix-platform"
 
 # Go's text/template: the value of a fetched key whose name has a hyphen in it.
 _FETCHED = re.compile(r'\{\{ index \. "([^"]+)" \}\}')
+_BRACE = '{{ "{" }}'
+"""A brace that stands for itself."""
+SHARED = {("redis-exporter", "password"): "redis"}
+"""Secret and key to the Secret of the same namespace whose value it is."""
+_PASSWORD = '{{ index . "password" }}'
+_EXPORTERS_FILE = f'{{{{ "{{" }}}}"redis://localhost:6379":"{_PASSWORD}","redis://localhost:26379":"{_PASSWORD}"}}'
 _ACTION = re.compile(r"\{\{.*?\}\}")
 
 
@@ -25,14 +31,19 @@ def fetched_secret_problems(objects: Objects, declared: Declared) -> list[str]:
             found.append(f"{title(o)} makes the Secret {spec['target'].get('name')}")
         if sorted([*fetched, *composed]) != sorted(declared.get((namespace, name), set())):
             found.append(f"{title(o)} makes the keys {sorted([*fetched, *composed])}")
-        entry = f"{PREFIX}/{namespace}/{name}"
-        places = [(item["secretKey"], item["remoteRef"]) for item in spec.get("data", [])]
-        found += [f"{title(o)}: {key} is read from {place}" for key, place in places if place != {"key": entry, "property": key}]
+        for item in spec.get("data", []):
+            key, entry = item["secretKey"], f"{PREFIX}/{namespace}/{SHARED.get((name, item['secretKey']), name)}"
+            if item["remoteRef"] != {"key": entry, "property": key}:
+                found.append(f"{title(o)}: {key} is read from {item['remoteRef']}")
         for key, text in composed.items():
-            found += [f"{title(o)}: {key} is composed of {part}" for part in _ACTION.findall(text) if not _FETCHED.fullmatch(part)]
+            found += [
+                f"{title(o)}: {key} is composed of {part}" for part in set(_ACTION.findall(text)) - {_BRACE} if not _FETCHED.fullmatch(part)
+            ]
             found += [
                 f"{title(o)}: {key} is composed of {part}, which is not fetched" for part in _FETCHED.findall(text) if part not in fetched
             ]
+        if "passwords.json" in composed and composed["passwords.json"] != _EXPORTERS_FILE:
+            found.append(f"{title(o)}: the exporter of Redis finds no password in passwords.json")
         if "template" in spec["target"] and spec["target"]["template"].get("type") not in ("Opaque", "kubernetes.io/basic-auth"):
             found.append(f"{title(o)} makes a Secret of the type {spec['target']['template'].get('type')}")
         if {"access-key", "secret-key"} <= set(fetched) and not _is_credentials_file(composed.get("credentials", "")):

@@ -93,6 +93,10 @@ LIVES: Mapping[str, Life] = {
         Check("GET http/_matrix/media_proxy/unstable/public_key", 30),
         before_stop="wait 5",
     ),
+    "redis/exporter": Life(60, Check("GET metrics/health", 30), Check("GET metrics/health", 30)),
+    "alertmanager/alertmanager": Life(30, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 30)),
+    "kube-state-metrics/kube-state-metrics": Life(30, Check("GET own/readyz", 30), Check("GET http/livez", 30)),
+    "node-exporter/node-exporter": Life(30, Check("GET http/", 30), Check("GET http/", 30)),
     # It reads its write-ahead log before it answers, and writes what it has in memory before it ends.
     "prometheus/prometheus": Life(120, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 60), Check("GET http/-/ready", 600)),
     # It finishes what it is asked when the signal comes, after those in front have looked elsewhere.

@@ -10,7 +10,7 @@ from tests.manifests.rules.security import NODE_NETWORK
 DATA = {"redis", "redis-proxy", "postgresql-main", "postgresql-li", "minio-main", "minio-li"}
 """Workloads and custom resources of data, which are evicted after messaging."""
 
-WATCHING = {"prometheus"}
+WATCHING = {"alertmanager", "kube-state-metrics", "node-exporter", "prometheus"}
 """Workloads that watch the others, and go before any of them: they have no class."""
 
 # Programs that only some nodes may run: the label of those nodes.

@@ -288,8 +288,14 @@ def _host_problem(host: str, number: int | None, namespace: str, objects: Object
     return f"{host} does not listen on {number}" if number is not None and number not in ports else None
 
 
+BESIDE = {("cert-manager", "cert-manager"): {9402}}
+"""Services of what the administrators of the cluster have installed, by namespace and name (docs/reference/operators.md)."""
+
+
 def service_ports(service: str, namespace: str, objects: Objects) -> set[int] | None:
     """The ports on which a Service answers; None if there is none of that name."""
+    if (namespace, service) in BESIDE:
+        return BESIDE[namespace, service]
     for operator in operator_pods(objects):
         if operator.namespace == namespace and service in operator.services:
             return set(operator.services[service])

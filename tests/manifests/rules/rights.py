@@ -1,18 +1,36 @@
 """Who may do what with the Kubernetes API: the Job that makes Secrets, and people with Kubernetes' own roles."""
 
+from collections.abc import Mapping
+
 from tests.manifests.rules.objects import Objects, of_kind, title
 
 _READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
 
-READERS = {"prometheus-finds-pods": ("prometheus", {"pods"})}
-"""Roles that let a program look at what a namespace has: whose they are, and at what. There is one in each namespace of the platform."""
+_LOOK = {"list", "watch"}
+READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
+    "prometheus-finds-pods": ("prometheus", {"": {"pods"}}, _READ),
+    "kube-state-metrics-sees": (
+        "kube-state-metrics",
+        {
+            "": {"persistentvolumeclaims", "pods"},
+            "apps": {"daemonsets", "deployments", "statefulsets"},
+            "autoscaling": {"horizontalpodautoscalers"},
+            "batch": {"cronjobs", "jobs"},
+        },
+        _LOOK,
+    ),
+}
+"""Roles that let a program look at what a namespace has: whose they are, at what by API group, and how. One in each namespace of the platform."""
+
+NODE_READERS = {"matrix-monitoring-prometheus": ("prometheus", [("nodes", _READ), ("nodes/metrics", {"get"})])}
+"""The same for nodes, of the whole cluster: how full volumes are only kubelets know."""
 
 
 def reader_right_problems(objects: Objects) -> list[str]:
     """Roles of those that watch the platform that let them do more than look at what they need, or let others do so, or leave out a namespace."""
     found = []
     namespaces = {o["metadata"]["name"] for o in of_kind(objects, "Namespace")}
-    for name, (account, resources) in READERS.items():
+    for name, (account, resources, verbs) in READERS.items():
         roles = [o for o in of_kind(objects, "Role") if o["metadata"]["name"] == name]
         bindings = [o for o in of_kind(objects, "RoleBinding") if o["roleRef"].get("name") == name]
         if roles and {o["metadata"]["namespace"] for o in roles} & {o["metadata"]["namespace"] for o in bindings} != namespaces:
@@ -21,13 +39,25 @@ def reader_right_problems(objects: Objects) -> list[str]:
             f"{title(role)} may {sorted(rule['verbs'])} {rule['resources']} of {rule.get('apiGroups')}"
             for role in roles
             for rule in role["rules"]
-            if rule.get("apiGroups") != [""] or set(rule["resources"]) != resources or set(rule["verbs"]) != _READ
+            if set(rule["resources"]) != resources.get("".join(rule["apiGroups"]), set()) or set(rule["verbs"]) != verbs
         ]
-        for binding in bindings:
-            subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
-            if subjects != [("ServiceAccount", account)] or binding["roleRef"].get("kind") != "Role":
-                found.append(f"{title(binding)} gives {binding['roleRef']} to {subjects}")
+        found += _others(bindings, account, "Role")
+    for name, (account, wanted) in NODE_READERS.items():
+        for role in (o for o in of_kind(objects, "ClusterRole") if o["metadata"]["name"] == name):
+            if [("".join(rule["resources"]), set(rule["verbs"])) for rule in role["rules"]] != wanted:
+                found.append(f"{title(role)} may {role['rules']}")
+        found += _others([o for o in of_kind(objects, "ClusterRoleBinding") if o["roleRef"].get("name") == name], account, "ClusterRole")
     return found
+
+
+def _others(bindings: Objects, account: str, kind: str) -> list[str]:
+    """Bindings that give a role to others than its program."""
+    return [
+        f"{title(binding)} gives {binding['roleRef']} to {binding['subjects']}"
+        for binding in bindings
+        if [(s.get("kind"), s.get("name")) for s in binding["subjects"]] != [("ServiceAccount", account)]
+        or binding["roleRef"].get("kind") != kind
+    ]
 
 
 def generator_right_problems(objects: Objects) -> list[str]:
@@ -71,7 +101,7 @@ _OPERATORS_ALONE = "failoverquorums"
 def access_problems(objects: Objects) -> list[str]:
     """Cluster roles that give people with `view` or `edit` more of the operators' resources than to read or to change them, or less."""
     found = []
-    for role in of_kind(objects, "ClusterRole"):
+    for role in (o for o in of_kind(objects, "ClusterRole") if o["metadata"]["name"] not in NODE_READERS):
         labels = role["metadata"].get("labels", {})
         levels = [level for level in ("view", "edit") if labels.get(f"{_LEVEL}{level}") == "true"]
         verbs = {verb for rule in role["rules"] for verb in rule.get("verbs", [])}

@@ -14,6 +14,7 @@ ANYWHERE = {
     "synapse-media-repository": "object storage of the site, wherever it is",
     "secret-generator": "the API server, of which the site has said no address",
     "minio-main": "the API server, of which the site has said no address",
+    "kube-state-metrics": "the API server, of which the site has said no address",
     "prometheus": "the API server, of which the site has said no address",
     "minio-li": "the API server, of which the site has said no address",
 }

@@ -1,0 +1,60 @@
+"""Prometheus' own programs, and what the tests' site would give to Prometheus."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import evolve, fields
+from cdk8s import App
+
+from app.platform import assemble
+from app.settings import read_site
+from app.site import Features, Site
+from kit.installation import Installation
+from overlays import profiles
+from tests.kustomize import ROOT
+from tests.live.programs import chosen
+
+_DEBIAN = ROOT / ".tools" / "debian"
+HOW = "tools/debian-program forky {0} .tools/debian/{0}"
+
+
+def promtool() -> str:
+    """Prometheus' tool for its configuration and rules."""
+    package = "prometheus"
+    return chosen("PROMTOOL", [_DEBIAN / package / "usr" / "bin" / "promtool"], f"promtool: {HOW.format(package)}")
+
+
+def amtool() -> str:
+    """Alertmanager's tool for its configuration."""
+    package = "prometheus-alertmanager"
+    return chosen("AMTOOL", [_DEBIAN / package / "usr" / "bin" / "amtool"], f"amtool: {HOW.format(package)}")
+
+
+def watched_site() -> Site:
+    """The tests' site with every feature on, in which every component that has alerts is."""
+    example = read_site(ROOT / "tests" / "site.yaml")
+    return evolve(example, features=Features(**{field.name: True for field in fields(Features)}))
+
+
+def installation(site: Site) -> Installation:
+    """The smallest size of a site, as it is declared."""
+    return assemble(App(), site, profiles()[0])
+
+
+def monitoring_files(installation: Installation, folder: Path) -> Path:
+    """Write the files of Prometheus and Alertmanager to a folder, as their pods have them."""
+    rendering = installation.rendering()
+    for name in ("prometheus", "alertmanager"):
+        ((_, files),) = (
+            found for (_, config_map), files in rendering.config_maps.items() if config_map == name for found in [(name, files)]
+        )
+        for key, path in files.items():
+            (folder / key).write_text(rendering.files[path])
+    return folder
+
+
+def rules(folder: Path) -> dict[str, Any]:
+    """Name of an alert to its rule, of all files with rules."""
+    documents = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("alerts-*.yaml"))]
+    return {rule["alert"]: rule for document in documents for group in document["groups"] for rule in group["rules"]}
