@@ -198,8 +198,8 @@ COMPONENTS = {
         metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
     ),
     "prometheus": row(
-        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service minio-li minio-main node-exporter postgresql-main redis "
-        "scan-worker sygnal synapse",
+        calls="alertmanager haproxy key-vault kube-state-metrics li-proxy li-sync matrix-authentication-service minio-li minio-main "
+        "node-exporter postgresql-li postgresql-main redis scan-worker sygnal synapse synapse-li",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

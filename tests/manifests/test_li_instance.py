@@ -46,7 +46,7 @@ def crossing(objects: Objects) -> set[tuple[str, str, int]]:
 def test_nothing_of_either_instance_reaches_the_other_but_what_is_meant_to(objects: list[Object]) -> None:
     def kind(name: str) -> str:
         # Instances of a database, and what makes and joins them.
-        return "postgresql-li" if name.startswith("postgresql-li-") else name
+        return "postgresql-li" if name.startswith("postgresql-li-") else name.removesuffix("-pool-0")
 
     assert {(kind(source), kind(target), port) for source, target, port in crossing(objects)} == {
         # The replication, and what prepares and compares it; the copy of media; the access check and the officers' pages.

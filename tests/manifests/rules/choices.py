@@ -52,7 +52,9 @@ def _compared(o: Object, chosen: Choices) -> Iterator[tuple[str, object, object]
             yield "the class of its WAL volumes", spec["walStorage"].get("storageClass"), chosen.database_class
             yield "its size", spec["storage"].get("size"), chosen.sizes.get(name)
             yield "the size of its WAL volumes", spec["walStorage"].get("size"), chosen.sizes.get(f"{name}/wal")
-            yield "its database", (spec["bootstrap"]["initdb"].get("database"), spec["bootstrap"]["initdb"].get("owner")), ("synapse",) * 2
+            owner = "li_sync" if name == "postgresql-li" else "synapse"
+            initdb = spec["bootstrap"]["initdb"]
+            yield "its database", (initdb.get("database"), initdb.get("owner")), ("synapse", owner)
             yield "its pull secrets", tuple(secret["name"] for secret in spec.get("imagePullSecrets", [])), chosen.pull_secrets
         case "Tenant":
             yield "its size", [_drives(pool) for pool in spec["pools"]], [chosen.sizes.get(name)]

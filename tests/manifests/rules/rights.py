@@ -22,6 +22,9 @@ READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
 }
 """Roles that let a program look at what a namespace has: whose they are, at what by API group, and how. One in each namespace of the platform."""
 
+RESTARTERS = {"li-sync-restart"}
+"""Roles of those that restart one workload: tests/manifests/test_li_instance.py says which."""
+
 NODE_READERS = {"matrix-monitoring-prometheus": ("prometheus", [("nodes", _READ), ("nodes/metrics", {"get"})])}
 """The same for nodes, of the whole cluster: how full volumes are only kubelets know."""
 
@@ -63,14 +66,14 @@ def _others(bindings: Objects, account: str, kind: str) -> list[str]:
 def generator_right_problems(objects: Objects) -> list[str]:
     """Rights of the secret generator beyond: create a Secret, get and patch those that it makes, by name."""
     found = []
-    for role in (role for role in of_kind(objects, "Role") if role["metadata"]["name"] not in READERS):
+    for role in (role for role in of_kind(objects, "Role") if role["metadata"]["name"] not in {*READERS, *RESTARTERS}):
         for rule in role.get("rules", []):
             named, verbs = bool(rule.get("resourceNames")), set(rule.get("verbs", []))
             if (rule.get("apiGroups"), rule.get("resources")) != ([""], ["secrets"]):
                 found.append(f"{title(role)} has rights to {rule.get('apiGroups')} {rule.get('resources')}")
             if not (verbs == {"create"} if not named else verbs in ({"get"}, {"get", "patch"})):
                 found.append(f"{title(role)} may {sorted(verbs)} {'Secrets by name' if named else 'every Secret'}")
-    for binding in (binding for binding in of_kind(objects, "RoleBinding") if binding["metadata"]["name"] not in READERS):
+    for binding in (binding for binding in of_kind(objects, "RoleBinding") if binding["metadata"]["name"] not in {*READERS, *RESTARTERS}):
         subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
         reference = (binding["roleRef"].get("kind"), binding["roleRef"].get("apiGroup"))
         if subjects != [("ServiceAccount", "secret-generator")] or reference != ("Role", "rbac.authorization.k8s.io"):
