@@ -48,6 +48,16 @@ def _foreign_namespaces(site: Site) -> Iterator[OptionError]:
             )
 
 
+def _generations(site: Site) -> Iterator[OptionError]:
+    restore, generation = site.backups.restore, site.backups.generation
+    if restore and restore.generation >= generation:
+        yield OptionError(
+            "backups.generation",
+            f"{generation} is not after backups.restore.generation, {restore.generation}: a restored database archives in a place of its own; "
+            f"give {restore.generation + 1} or more",
+        )
+
+
 def _networks(site: Site) -> Iterator[OptionError]:
     """Networks of the cluster are some addresses, not all, and no two of them are one."""
     cluster = site.cluster
@@ -110,6 +120,7 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
 
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
+    _generations,
     _networks,
     _public_addresses,
     _sizes,

@@ -1,11 +1,11 @@
 """What is derived from the declarations of the options for people and their editors: site.schema.json and docs/site-reference.md."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from app.site import Site
-from kit.options import Choice, Entries, Flag, Items, Kind, Option, Section, Text, When, options_below, plain, written
+from kit.options import Choice, Entries, Flag, Free, Items, Kind, Number, Option, Section, Text, When, options_below, plain, written
 
 Schema = dict[str, Any]
 SITE: Final = Section(Site)
@@ -37,6 +37,8 @@ def _of(kind: Kind) -> Schema:
         case Text():
             length = {} if kind.max_length is None else {"maxLength": kind.max_length}
             return {"type": "string", "pattern": f"^(?:{kind.pattern})$", **length, "examples": [kind.example]}
+        case Number():
+            return {"type": "number" if kind.fraction else "integer", "minimum": kind.least, "maximum": kind.most}
         case Flag():
             return {"type": "boolean"}
         case Choice():
@@ -45,6 +47,8 @@ def _of(kind: Kind) -> Schema:
             return {"type": "array", "items": _of(kind.of)}
         case Entries():
             return {"type": "object", "propertyNames": _of(kind.key), "additionalProperties": _of(kind.value)}
+        case Free():
+            return {"type": "object"}
         case Section():
             return _section(kind)
 
@@ -59,7 +63,7 @@ def _section(section: Section) -> Schema:
 def _option(option: Option) -> Schema:
     schema = {"description": f"{option.description} {option.reserved}".rstrip(), **_of(option.kind)}
     if option.default is not None and "<" not in str(option.default):
-        schema["default"] = {} if isinstance(option.kind, Entries) else plain(option.default)
+        schema["default"] = {} if isinstance(option.kind, Entries | Free) else plain(option.default)
     if not option.required:  # null counts as left out
         schema["type"] = [schema["type"], "null"]
         if "enum" in schema:
@@ -91,10 +95,7 @@ def _at(key: str, schema: Schema) -> Schema:
 
 def site_reference() -> str:
     """The content of docs/site-reference.md: every option of site.yaml."""
-    sections = [
-        ("", SITE, ""),
-        *((key, option.kind, _meaning(option)) for key, option in options_below(SITE) if isinstance(option.kind, Section)),
-    ]
+    sections = [("", SITE, ""), *_sections(SITE, "")]
     lines = [
         "# Reference of site.yaml",
         "",
@@ -109,6 +110,17 @@ def site_reference() -> str:
             lines += [f"## {key}", "", meaning, ""]
         lines += [*_table(section, key), ""]
     return "\n".join(lines)
+
+
+def _sections(section: Section, prefix: str) -> Iterator[tuple[str, Section, str]]:
+    """Every section below one: its key, where `<...>` stands for a name that the site gives, and what it means."""
+    for option in section.options:
+        key, kind = f"{prefix}{option.name}", option.kind
+        if isinstance(kind, Entries) and isinstance(kind.value, Section):
+            key, kind = f"{key}.<{kind.key.example}>", kind.value
+        if isinstance(kind, Section):
+            yield key, kind, _meaning(option)
+            yield from _sections(kind, f"{key}.")
 
 
 def _table(section: Section, key: str) -> list[str]:
@@ -127,13 +139,21 @@ def _words(option: Option) -> str:
     match kind:
         case Text():
             words, example = kind.noun, kind.example
+        case Number():
+            words, example = f"{kind.noun}, {kind.least} to {kind.most}", kind.example
+        case Free():
+            words, example = f"a mapping: {kind.noun}", kind.example
         case Flag():
             words, example = "`true` or `false`", ""
         case Choice():
             words, example = ", ".join(f"`{word}`" for word in kind.words), ""
-        case Entries():
-            words, example = f"a mapping from {kind.key.noun} to {kind.value.noun}", f"{kind.key.example}: {kind.value.example}"
-        case Items() | Section():
+        case Entries(value=Section()):
+            words, example = f"a mapping from {kind.key.noun} to the options below", ""
+        case Entries(value=Text() as value):
+            words, example = f"a mapping from {kind.key.noun} to {value.noun}", f"{kind.key.example}: {value.example}"
+        case Entries(value=Items(of=Text() as value)):
+            words, example = f"a mapping from {kind.key.noun} to a list, each: {value.noun}", f"{kind.key.example}: [{value.example}]"
+        case Items() | Section() | Entries():
             raise TypeError(f"{option.name} has no place in a table")
     return f"{'a list, each: ' if kind is not option.kind else ''}{words}" + (
         f", e.g. `{example}`" if example and not option.default else ""

@@ -25,11 +25,14 @@ from kit.options import (
     Choice,
     Entries,
     Flag,
+    Free,
     Items,
     Kind,
+    Number,
     Option,
     OptionError,
     Section,
+    Settings,
     Text,
     When,
     options_below,
@@ -147,7 +150,8 @@ def located(path: Path, error: OptionError) -> SettingsError:
 def warnings(path: Path) -> list[str]:
     """What a file switches on that the platform does not deploy, with its place: one line each. The file is one that `read_site` reads."""
     reader, options = _read_again(path), dict(options_below(SITE))
-    given = [(reader.position(found.key_node), key) for key, found in reader.found.items() if found.value != options[key].default]
+    known = [(key, found) for key, found in reader.found.items() if key in options]
+    given = [(reader.position(found.key_node), key) for key, found in known if found.value != options[key].default]
     return [
         f"{path}:{line}:{column}: warning: {key}: {options[key].reserved}" for (line, column), key in sorted(given) if options[key].reserved
     ]
@@ -207,6 +211,8 @@ class _Reader:
         match kind:
             case Text():
                 return self.text_value(kind, node, key)
+            case Number():
+                return self.number(kind, node, key)
             case Flag():
                 return self.flag(node, key)
             case Choice():
@@ -215,6 +221,8 @@ class _Reader:
                 return self.items(kind, node, key)
             case Entries():
                 return self.entries(kind, node, key)
+            case Free():
+                return self.free(kind, node, key)
             case Section():
                 return self.section(kind, node, key, key_node)
 
@@ -281,6 +289,18 @@ class _Reader:
                 self.problem(node, key, f"{_shown(node, key)} {error}")
         return None
 
+    def number(self, kind: Number, node: Node, key: str) -> object:
+        if isinstance(node, ScalarNode) and (_is(node, ScalarNode, "int") or _is(node, ScalarNode, "float")):
+            try:
+                return kind.read(node.value)
+            except ValueError as error:
+                reason = str(error)
+        else:
+            reason = "is not a number"
+        quoted = "; write it without quotes" if _is(node, ScalarNode, "str") and re.fullmatch("[0-9.]+", node.value) else ""
+        self.problem(node, key, f"{_shown(node, key)} {reason}{quoted}; give {kind.noun}, e.g. {kind.example}")
+        return None
+
     def flag(self, node: Node, key: str) -> bool | None:
         text = node.value.lower() if isinstance(node, ScalarNode) else ""
         if _is(node, ScalarNode, "bool") and text in ("true", "false"):
@@ -310,7 +330,7 @@ class _Reader:
     def entries(self, kind: Entries, node: Node, key: str) -> object:
         before = len(self.problems)
         if not _is(node, MappingNode, "map"):
-            example = f"{kind.key.example}: {kind.value.example}"
+            example = f"{kind.key.example}:{f' {kind.value.example}' if isinstance(kind.value, Text) else ''}"
             self.problem(node, key, f"{_shown(node, key)} is not a mapping; write each entry on its line below, e.g. {example}")
             return None
         values = []
@@ -322,8 +342,41 @@ class _Reader:
                     name = str(kind.key.read(name))
                 except ValueError as error:
                     self.problem(key_node, key, f"{_quoted(name)} {error}")
-            values.append((name, self.read(kind.value, key_node, value_node, f"{key}[{_quoted(name)}]")))
+            place = f"{key}[{_quoted(name)}]"
+            values.append((name, self.read(kind.value, key_node, value_node, place)))
+            self.found[place] = _Found(key_node, value_node, values[-1][1])
         return None if len(self.problems) > before else tuple(values)
+
+    def free(self, kind: Free, node: Node, key: str) -> Settings | None:
+        """Another program's own options, in which there is no secret."""
+        before = len(self.problems)
+        if not _is(node, MappingNode, "map"):
+            self.problem(node, key, f"{_shown(node, key)} is not a mapping; write {kind.noun} below it, e.g. {kind.example}")
+            return None
+        options = {}
+        for name, (key_node, value_node) in self.pairs(node, key).items():
+            options[name] = self.anything(kind, value_node, f"{key}.{name}")
+            self.found[f"{key}.{name}"] = _Found(key_node, value_node, options[name])
+        return None if len(self.problems) > before else Settings(json.dumps(options, sort_keys=True))
+
+    def anything(self, kind: Free, node: Node, key: str) -> object:
+        """Whatever YAML can say, as JSON has it."""
+        if isinstance(node, MappingNode):
+            return {name: self.anything(kind, value, f"{key}.{name}") for name, (_, value) in self.pairs(node, key).items()}
+        if isinstance(node, SequenceNode):
+            return [self.anything(kind, item, f"{key}[{place}]") for place, item in enumerate(node.value)]
+        if not _has_core_tag(node):
+            self.problem(node, key, f"{_shown(node, key)} has a tag (!name) that means nothing here; remove the tag")
+        elif _holds_secret(key, node):
+            self.problem(node, key, f"the value (not shown) may be a secret, which must not be in this file; {kind.secrets}")
+        elif _is(node, ScalarNode, "bool") or _is(node, ScalarNode, "int") or _is(node, ScalarNode, "float"):
+            try:
+                return json.loads(node.value.lower())
+            except ValueError:
+                self.problem(node, key, f"{_shown(node, key)} is a number as only YAML has it; write it in decimal, or as text in quotes")
+        else:
+            return None if _is_null(node) else node.value
+        return None
 
     def check_rules(self) -> None:
         """Note options that have no effect with the values of others, and those that others need."""
@@ -400,6 +453,18 @@ def _position(text: str, index: int) -> tuple[int, int]:
 
 def _is(node: Node, kind: type[Node], tag: str) -> bool:
     return isinstance(node, kind) and node.tag == f"{_TAG}{tag}"
+
+
+_SECRET_OPTION = re.compile(
+    r"(secret|passw(or)?d|pass|passphrase|pepper|token|credentials?|((private|secret|shared|api|access)_?)key)$", re.IGNORECASE
+)
+"""How options of other programs are called whose value is a secret: by their last word, so that lifetimes and paths of secrets are none."""
+
+
+def _holds_secret(key: str, node: Node) -> bool:
+    return node.tag == f"{_TAG}str" and bool(
+        node.value and (_SECRET_OPTION.search(re.sub(r"\[[0-9]+\]$", "", key)) or _may_be_secret(node.value))
+    )
 
 
 def _has_core_tag(node: Node) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from app.site import Site
-from kit.options import Choice, Entries, Flag, Items, Kind, Section, Text, When, options_below
+from kit.options import Choice, Entries, Flag, Free, Items, Kind, Number, Section, Text, When, options_below
 
 Document = dict[str, Any]
 SITE = Section(Site)
@@ -48,6 +48,7 @@ GOOD_TEXTS = [
     "example.com:8448",
 ]
 GOOD_TEXTS += [
+    "2026-01-31T12:00:00Z",
     "10.0.0.0/8",
     "192.0.2.7/32",
     "0.0.0.0/0",
@@ -110,6 +111,13 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
         case Text():
             known = st.sampled_from([text for text in GOOD_TEXTS if readable(kind, text)])
             return known | WORDS if readable(kind, "word") else known
+        case Number():
+            least, most = kind.least, min(kind.most, 10**9)
+            return st.integers(least, most) | (
+                st.floats(least, most).map(lambda number: round(number, 3)) if kind.fraction else st.nothing()
+            )
+        case Free():
+            return st.dictionaries(WORDS, st.booleans() | st.integers(0, 99) | WORDS, max_size=3)
         case Flag():
             return st.booleans()
         case Choice():
@@ -243,8 +251,16 @@ def attribute(site: Site, key: str) -> Any:
 def yaml_value(kind: Kind, value: Any) -> Any:
     """A value of a kind as YAML has it."""
     match kind:
-        case Flag():
+        case Flag() | Number():
             return value
+        case Free():
+            return value.data
+        case Section():
+            return {
+                option.name: yaml_value(option.kind, getattr(value, option.name))
+                for option in kind.options
+                if getattr(value, option.name) is not None
+            }
         case Items():
             return [yaml_value(kind.of, item) for item in value]
         case Entries():

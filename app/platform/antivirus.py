@@ -33,6 +33,6 @@ def antivirus(installation: Installation, site: Site, profile: Profile, foundati
     spec = ScanWorkersSpec(options, profile.antivirus, largest, clamav.clamd, checker.token, redis.primary, redis.password.name)
     workers = ScanWorkers(installation, place, spec)
     doors = entrances(installation, Place("main-instance", site.namespaces.main))
-    encrypted = ContentScannerSpec(workers.http, checker.token, doors.public, largest)
+    encrypted = ContentScannerSpec(workers.http, checker.token, doors.public, largest, profile.antivirus, profile.haproxy.replicas)
     scanner = ContentScanner(installation, place, encrypted) if options.encrypted else None
     return Antivirus(checker.scanning(workers.http, doors.internal, largest), scanner)

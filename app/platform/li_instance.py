@@ -45,7 +45,7 @@ def interception(installation: Installation, site: Site, profile: Profile, found
     """Create what stands before both: the database, and the key vault. Main's Synapse seals recovery keys for it."""
     place, main = _infrastructure(site), foundation.postgresql
     spec = PostgresSpec(
-        profile.postgresql_li, site.backups, storage.backups, owner=SYNC, owner_rights=_SYNC_RIGHTS, further_parameters=_TERSE
+        profile.postgresql_li, site.backups.of_a_copy, storage.backups, owner=SYNC, owner_rights=_SYNC_RIGHTS, further_parameters=_TERSE
     )
     postgresql = PostgresCluster(installation, place, spec)
     reader = postgresql.add_role(READER, "li-roles.yaml")

@@ -172,6 +172,7 @@ def _well_known(site: Site) -> WellKnown:
         delegated_to=f"{hosts.matrix}:443" if features.federation or features.calls else None,
         livekit_service_url=f"https://{hosts.rtc}" if features.calls else None,
         issuer=f"https://{hosts.auth}/" if features.authentication_service else None,
+        content_scanner=f"https://{hosts.matrix}" if features.antivirus and site.antivirus.encrypted else None,
     )
 
 
@@ -206,7 +207,7 @@ def _login(authentication: AuthenticationService) -> Upstream:
 
 def _content_scanner(scanner: ContentScanner) -> Upstream:
     http = scanner.http
-    return Upstream(scanner.name, ROUTES, f"{http.host}.", http.port, http.port, max_connections=AT_ONCE, health_path=ALIVE)
+    return Upstream(scanner.name, ROUTES, f"{http.host}.", http.port, http.port, AT_ONCE, health_path=ALIVE, pods=scanner.most)
 
 
 def _coturn(installation: Installation, place: Place, site: Site, profile: Profile) -> Coturn:

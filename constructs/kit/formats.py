@@ -8,7 +8,7 @@ from typing import Annotated
 from attrs import frozen
 
 from kit.network import PortRange
-from kit.options import Entries, Text
+from kit.options import Entries, Number, Text
 from kit.quantities import Bytes, parse_bytes
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
@@ -414,6 +414,27 @@ IcapServers = Annotated[
             max_length=300,
             read=_port_in_range,
         ),
+    ),
+]
+Generation = Annotated[int, Number("a whole number from 1", 1, 9999, "2")]
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - the letter Z is part of the form
+    except ValueError:
+        raise ValueError("is no time that exists") from None
+    return text
+
+
+Moment = Annotated[
+    str,
+    Text(
+        "a time in UTC, to the second",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+        "2026-01-31T12:00:00Z",
+        mend=lambda text: text.strip().upper().replace(" ", "T"),
+        read=_moment,
     ),
 ]
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]

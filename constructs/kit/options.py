@@ -6,6 +6,7 @@ class, `Annotated[..., Text(...)]`, a tuple of these, each perhaps `| None`. Its
 (app/schema.py) are derived from these declarations.
 """
 
+import json
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,26 @@ class Text:
 
 
 @frozen
+class Number:
+    """A number from `least` to `most`, whole unless `fraction`. `noun` completes the sentence "give ..."."""
+
+    noun: str
+    least: int
+    most: int
+    example: str
+    fraction: bool = False
+
+    def read(self, text: str) -> int | float:
+        """The number that is written so. Raises ValueError when it is none of these."""
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?" if self.fraction else "[0-9]+", text):
+            raise ValueError(f"is not {self.noun}")
+        number = float(text) if "." in text else int(text)
+        if not self.least <= number <= self.most:
+            raise ValueError(f"is not between {self.least} and {self.most}")
+        return number
+
+
+@frozen
 class Flag:
     """`true` or `false`."""
 
@@ -69,7 +90,32 @@ class Entries:
     """A mapping with free keys, read as a tuple of pairs."""
 
     key: Text
-    value: Text
+    value: "Kind"
+
+
+@frozen
+class Free:
+    """A mapping of another program's own options, read as `Settings`.
+
+    `noun` says what they are; `secrets`, what to do with a secret, which never stands in site.yaml.
+    """
+
+    noun: str
+    example: str
+    secrets: str
+
+
+@frozen
+class Settings:
+    """Options of another program as a site gives them: a mapping, kept as JSON."""
+
+    text: str = "{}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The options."""
+        options: dict[str, Any] = json.loads(self.text)
+        return options
 
 
 @frozen
@@ -86,7 +132,7 @@ class Section:
 
 RESERVED = "Reserved: its component is not deployed, so it has no effect."
 
-Kind = Text | Flag | Choice | Items | Entries | Section
+Kind = Text | Number | Flag | Choice | Items | Entries | Free | Section
 
 
 class OptionError(ValueError):
@@ -178,10 +224,10 @@ def kind_of(annotation: Any) -> Kind:
     raise TypeError(f"{annotation!r} is no type of an option")
 
 
-def plain(value: object) -> bool | str | list[object] | None:
+def plain(value: object) -> bool | int | float | str | list[object] | None:
     """A value of an option, other than a mapping, as JSON and YAML have it."""
     match value:
-        case None | bool():
+        case None | bool() | int() | float():
             return value
         case tuple():
             return [plain(item) for item in value]

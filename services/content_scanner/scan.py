@@ -2,7 +2,7 @@
 """The script that matrix-content-scanner runs for each file: it hands the file to the scan workers.
 
 Usage: scan.py FILE. It runs in that program's image, as a process of its own, and needs Python's standard library alone.
-Environment: SCAN_WORKER_URL, SCAN_WORKER_TOKEN_FILE, SCAN_WORKER_SECONDS (90).
+Environment: SCAN_WORKER_URL, SCAN_WORKER_TOKEN_FILE, SCAN_WORKER_SECONDS (90): the longest wait for scan workers that are busy.
 
 Exit codes: 0 clean; 1 infected; 2 nobody can tell. matrix-content-scanner gives out a file for 0 alone.
 """
@@ -22,6 +22,8 @@ CLEAN, INFECTED, NO_VERDICT = 0, 1, 2
 _BLOCK = 256 * 1024
 _LARGEST_ANSWER = 64 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
+_PATIENCE_SECONDS = 20.0
+"""The longest wait while no engine can tell: about as long as a clamd takes to start elsewhere."""
 
 
 def _ask(url: str, token: str, file: BinaryIO, size: int, deadline: float) -> tuple[int, dict[str, object], float]:
@@ -55,7 +57,7 @@ def scan(path: Path, url: str, token: str, deadline: float) -> int:
     """Scan a file. Returns the exit code, and says on standard error why there is no verdict."""
     with path.open("rb") as file:
         sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-        pause, reason = 0.2, "no time"
+        pause, reason, patience = 0.2, "no time", time.monotonic() + _PATIENCE_SECONDS
         while True:
             file.seek(0)
             wait = pause
@@ -71,10 +73,12 @@ def scan(path: Path, url: str, token: str, deadline: float) -> int:
                 reason = f"status {status} {body.get('code', '')}".rstrip()
                 if status in (400, 401, 403, 404, 413, 415):
                     break
+                if body.get("code") == "busy":
+                    patience = time.monotonic() + _PATIENCE_SECONDS
                 wait = max(pause, min(after, _LONGEST_PAUSE_SECONDS))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = type(error).__name__
-            if time.monotonic() + wait >= deadline:
+            if time.monotonic() + wait >= min(deadline, patience):
                 break
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

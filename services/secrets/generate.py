@@ -18,12 +18,12 @@ from types import FrameType
 
 from attrs import define, field, frozen
 
-from services.secrets.kubernetes import MANAGER, Api, ApiError, RefusedError, Stored
+from services.kubernetes_api.api import ACCOUNT, Api, ApiError, RefusedError
+from services.secrets.kubernetes import MANAGER, Secrets, Stored
 from services.secrets.recipes import Recipe, RecipeError, complete
 
 DONE, FAILED, GIVEN_KEYS_MISSING = 0, 1, 3
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _ACCESS_GRACE_SECONDS = 30.0
 """How long the API may refuse for want of rights or of a namespace: both are applied together with the Job, and take effect later."""
 _PASS_SECONDS = 2.0
@@ -79,7 +79,7 @@ def read_request(path: Path) -> tuple[Wanted, ...]:
         raise ValueError(f"{path} is no request file: {type(error).__name__} {error}") from None
 
 
-def generate(api: Api, wanted: Sequence[Wanted], report: Report) -> None:
+def generate(secrets: Secrets, wanted: Sequence[Wanted], report: Report) -> None:
     """Complete every Secret, in the order of the request. What one of them waits for, or fails at, holds up no other."""
     started = time.monotonic()
     pending = list(wanted)
@@ -87,7 +87,7 @@ def generate(api: Api, wanted: Sequence[Wanted], report: Report) -> None:
         waiting: dict[str, str] = {}
         for secret in pending:
             try:
-                reason = _settle(api, secret, frozenset(waiting), report)
+                reason = _settle(secrets, secret, frozenset(waiting), report)
             except ApiError as error:
                 report.failures.append(f"{secret}: {error}")
                 return
@@ -102,7 +102,7 @@ def generate(api: Api, wanted: Sequence[Wanted], report: Report) -> None:
             if reason:
                 waiting[str(secret)] = reason
         pending = [secret for secret in pending if str(secret) in waiting]
-        if pending and time.monotonic() + _PASS_SECONDS > api.deadline:
+        if pending and time.monotonic() + _PASS_SECONDS > secrets.api.deadline:
             report.failures.extend(f"{secret}: waited in vain: {reason}" for secret, reason in waiting.items())
             return
         for secret in pending:
@@ -118,11 +118,11 @@ _ADVICE = {
 }
 
 
-def _settle(api: Api, secret: Wanted, waiting: frozenset[str], report: Report) -> str | None:
+def _settle(secrets: Secrets, secret: Wanted, waiting: frozenset[str], report: Report) -> str | None:
     """Complete one Secret. Returns what it waits for, or None when there is nothing more to do about it."""
-    sources = _sources(api, secret)
+    sources = _sources(secrets, secret)
     for _ in range(_TRIES_AGAINST_OTHERS):
-        stored = api.get(secret.namespace, secret.name)
+        stored = secrets.get(secret.namespace, secret.name)
         result = complete(secret.keys, stored.data if stored else {}, sources)
         if held_up := [f"{key} {result.missing[key]}" for key in _may_still_come(secret, waiting) if key in result.missing]:
             return "; ".join(held_up)
@@ -130,13 +130,13 @@ def _settle(api: Api, secret: Wanted, waiting: frozenset[str], report: Report) -
         if not result.added:
             report.say(f"{secret}: {'nothing to add' if result.missing or result.faults else 'complete'}")
         elif stored is None:
-            if not api.create(secret.namespace, secret.name, secret.type, result.added):
+            if not secrets.create(secret.namespace, secret.name, secret.type, result.added):
                 continue  # somebody else has created it: complete theirs
             report.say(f"{secret}: created with {names}")
         elif refusal := _foreign(stored):
             report.failures.append(f"{secret}: lacks {names}, but {refusal}")
         else:
-            if not api.add(secret.namespace, secret.name, stored.version, result.added):
+            if not secrets.add(secret.namespace, secret.name, stored.version, result.added):
                 continue  # it has changed since it was read: look again
             report.say(f"{secret}: added {names}")
         exists = stored is not None or bool(result.added)
@@ -146,11 +146,11 @@ def _settle(api: Api, secret: Wanted, waiting: frozenset[str], report: Report) -
     return "others keep changing it"
 
 
-def _sources(api: Api, secret: Wanted) -> dict[str, bytes | None]:
+def _sources(secrets: Secrets, secret: Wanted) -> dict[str, bytes | None]:
     """The values at the sources of the copied and shared keys; None for those that are not there."""
     values: dict[str, bytes | None] = {}
     for key, recipe in secret.keys_made("copied", "shared").items():
-        stored = api.get(recipe["source"]["namespace"], recipe["source"]["secret"])
+        stored = secrets.get(recipe["source"]["namespace"], recipe["source"]["secret"])
         values[key] = (stored.data.get(recipe["source"]["key"]) or None) if stored else None
     return values
 
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, st
     parser = argparse.ArgumentParser(prog="generate", description="Make the secrets of a platform that are missing in its cluster.")
     parser.add_argument("request", type=Path, help="which Secrets, which keys, and how each is made (JSON)")
     parser.add_argument("--time-limit", type=float, default=600, metavar="SECONDS", help="give up after this long (default: %(default)s)")
-    parser.add_argument("--account", type=Path, default=_ACCOUNT, metavar="FOLDER", help="the token and ca.crt (default: %(default)s)")
+    parser.add_argument("--account", type=Path, default=ACCOUNT, metavar="FOLDER", help="the token and ca.crt (default: %(default)s)")
     options = parser.parse_args(arguments)
     report = Report(_say)
     try:
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None, *, environment: Mapping[str, st
     signal.signal(signal.SIGALRM, _time_is_up)
     signal.setitimer(signal.ITIMER_REAL, options.time_limit + 5, 5)
     try:
-        generate(api, wanted, report)
+        generate(Secrets(api), wanted, report)
     except Exception as error:
         # The place and never the message, which might quote a value.
         places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__)))

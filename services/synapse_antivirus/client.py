@@ -57,13 +57,17 @@ class _Answer:
 
 
 def verdict_of(settings: Settings, file: io.BufferedReader, deadline: float) -> Verdict:
-    """Have a file scanned, which stays open. First its digest is asked for: what is known needs no second scan. Raises NoVerdictError."""
+    """Have a file scanned, which stays open. First its digest is asked for: what is known needs no second scan. Raises NoVerdictError.
+
+    Scan workers that are busy are waited for until the deadline, those of which no engine can tell for as long as patience lasts.
+    """
     size = file.seek(0, 2)
     if size > settings.max_bytes:
         raise NoVerdictError(Reason.TOO_LARGE, f"{size} bytes")
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     pause, detail, ask = _FIRST_PAUSE_SECONDS, "no time", True
+    patience = time.monotonic() + settings.patience_seconds
     while True:
         try:
             answer = _ask(settings, f"/v1/verdicts/{sha256}", None, 0, deadline) if ask else None
@@ -78,10 +82,12 @@ def verdict_of(settings: Settings, file: io.BufferedReader, deadline: float) -> 
                 raise NoVerdictError(Reason.TOO_LARGE, f"{size} bytes")
             if answer.status in (400, 401, 403, 405, 415):
                 raise NoVerdictError(Reason.MISCONFIGURED, detail)
+            if answer.body.get("code") == "busy":
+                patience = time.monotonic() + settings.patience_seconds
             wait = max(pause, min(answer.retry_after, _LONGEST_PAUSE_SECONDS))
         except (OSError, http.client.HTTPException, ValueError) as error:
             detail, wait = type(error).__name__, pause
-        if time.monotonic() + wait >= deadline:
+        if time.monotonic() + wait >= min(deadline, patience):
             raise NoVerdictError(Reason.UNAVAILABLE, f"the last try ended with {detail}")
         time.sleep(wait * random.uniform(0.5, 1.0))  # so that those who were turned away do not all come back at once
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -44,7 +44,8 @@ class Settings:
     """All settings.
 
     `url` of the scan workers; `token_file` holds their bearer token (its first line is used); `max_bytes`: larger files have no verdict;
-    `timeout_seconds`: the longest that an upload waits; `max_concurrent`: files that one process has scanned at once;
+    `timeout_seconds`: the longest that an upload waits, in the queue of scan workers that are busy; `patience_seconds`: the longest while
+    nobody can tell at all, about as long as a clamd takes to start elsewhere; `max_concurrent`: files that one process has scanned at once;
     `max_background`: files that may wait for a scan after they are stored, before uploads wait again.
     """
 
@@ -54,12 +55,13 @@ class Settings:
     mode: Mode = Mode.BLOCK
     when_unavailable: Unavailable = Unavailable.FAIL_CLOSED
     timeout_seconds: float = 90.0
+    patience_seconds: float = 20.0
     max_concurrent: int = 32
     max_background: int = 64
     quarantine: Quarantine | None = None
 
 
-_KEYS = ("url", "token_file", "max_bytes", "mode", "when_unavailable", "timeout_seconds", "max_concurrent", "max_background", "quarantine")
+_KEYS = tuple(field.name for field in attrs.fields(Settings))
 
 
 def parse(section: Mapping[str, Any] | None) -> Settings:
@@ -74,6 +76,7 @@ def parse(section: Mapping[str, Any] | None) -> Settings:
         mode=mode,
         when_unavailable=_choice(section, "when_unavailable", Unavailable),
         timeout_seconds=_number(section, "timeout_seconds", 0.1, 3600),
+        patience_seconds=_number(section, "patience_seconds", 0.1, 3600),
         max_concurrent=int(_number(section, "max_concurrent", 1, 1000, whole=True)),
         max_background=int(_number(section, "max_background", 0, 10_000, whole=True)),
         quarantine=_quarantine(section.get("quarantine")),

@@ -448,8 +448,8 @@ CASES = (
     ),
     case(
         "AlertmanagerUnreachable",
-        {_of("prometheus_notifications_errors_total", pod="prometheus-0", alertmanager="a"): "0+1x30"},
-        {_of("prometheus_notifications_errors_total", pod="prometheus-0", alertmanager="a"): "3"},
+        {_of("prometheus_notifications_dropped_total", pod="prometheus-0"): "0+1x30"},
+        {_of("prometheus_notifications_dropped_total", pod="prometheus-0"): "3"},
     ),
     case(
         "NodeDiskFull",

@@ -15,20 +15,23 @@ from overlays import profiles
 from tests.kustomize import ROOT
 from tests.live.programs import chosen
 
-_DEBIAN = ROOT / ".tools" / "debian"
-HOW = "tools/debian-program forky {0} .tools/debian/{0}"
+
+def debian(package: str, program: str) -> str:
+    """A program of a newer Debian."""
+    folder = ROOT / ".tools" / "debian" / package
+    return chosen(
+        program.upper().replace("-", "_"), [folder / "usr" / "bin" / program], f"{program}: tools/debian-program forky {package} {folder}"
+    )
 
 
 def promtool() -> str:
     """Prometheus' tool for its configuration and rules."""
-    package = "prometheus"
-    return chosen("PROMTOOL", [_DEBIAN / package / "usr" / "bin" / "promtool"], f"promtool: {HOW.format(package)}")
+    return debian("prometheus", "promtool")
 
 
 def amtool() -> str:
     """Alertmanager's tool for its configuration."""
-    package = "prometheus-alertmanager"
-    return chosen("AMTOOL", [_DEBIAN / package / "usr" / "bin" / "amtool"], f"amtool: {HOW.format(package)}")
+    return debian("prometheus-alertmanager", "amtool")
 
 
 def watched_site() -> Site:

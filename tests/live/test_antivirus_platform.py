@@ -7,6 +7,7 @@ internet, by the volume of the mirror. Of Synapse there are the processes that a
 import base64
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.kustomize import ROOT, build, write
 from tests.live.antivirus import EICAR, NEW, OWN, hdb, ndb, zipped
 from tests.live.cluster import INGRESS, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
+from tests.live.content_scanner import decrypt, encrypt, scanner_python
 from tests.live.installation import PUBLIC, register
 from tests.live.processes import wait_for
 
@@ -29,7 +31,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 PROCESSES = {
     *("synapse", "client-reader", "media-repository", "device-lists", "account-data", "haproxy", "redis", "redis-proxy"),
-    *("clamav", "scan-worker", "signature-mirror"),
+    *("clamav", "scan-worker", "signature-mirror", "content-scanner"),
 }
 STRANGER = Place("matrix", {"app": "stranger"})
 BUNDLE = "/signatures/bundle"
@@ -65,14 +67,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     chosen = evolve(
         example,
         features=evolve(example.features, li=False, calls=False, push=False, antivirus=True),
-        antivirus=AntivirusOptions(signatures=Signatures.BUNDLE),
+        antivirus=AntivirusOptions(signatures=Signatures.BUNDLE, encrypted=True),
         cluster=evolve(example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
     )
     folder: Path = tmp_path_factory.mktemp("antivirus")
     write(folder, compile_site(chosen, profiles()[:1]))
     objects = [with_own_signatures(o) for o in build(folder / "base") if runs(o)]
     with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
-        node.wait_ready(240, *(PROCESSES - {"clamav"}))
+        node.wait_ready(240, *(PROCESSES - {"clamav", "content-scanner"}))
         put_signatures(node, {"test.hdb": hdb("Test.Eicar", EICAR), "test.ndb": ndb("Test.Own", OWN)})
         node.wait_ready(300, "clamav")
         yield node
@@ -139,6 +141,21 @@ def test_malware_is_refused_and_nothing_of_it_is_kept(content: bytes, site: Clus
     assert kept(site) == before
 
 
+@pytest.mark.optional
+def test_encrypted_malware_is_refused_on_download_and_an_encrypted_letter_delivered_byte_for_byte(site: Cluster, token: str) -> None:
+    scanner_python()
+    site.wait_ready(60, "content-scanner")
+    for content, expected in ((EICAR, 403), (CLEAN, 200)):
+        ciphertext, file = encrypt(content)
+        status, answer = upload(site, ciphertext, token)
+        assert status == 200, "nobody who has no key can tell what it is"
+        body = json.dumps({"file": {**file, "url": answer["content_uri"]}}).encode()
+        status, given = send(site, "POST", f"{PUBLIC}/_matrix/media_proxy/unstable/download_encrypted", body, token)
+        assert status == expected, given
+        assert (given == ciphertext) == (expected == 200)
+    assert decrypt(given, file) == CLEAN
+
+
 def kept(site: Cluster) -> int:
     """Rows of media that the database has."""
     query = "select count(*) from local_media_repository where media_length is not null"
@@ -165,8 +182,10 @@ def test_without_a_verdict_a_file_is_refused_and_comes_through_later(site: Clust
     content = secrets.token_bytes(1000)
     site.stop(clamav, wait=90)
     try:
+        begun = time.monotonic()
         status, answer = upload(site, content, token)
         assert status == 503, answer
+        assert time.monotonic() - begun < 45, "people learn it soon"
     finally:
         site.start(clamav)
         site.wait_ready(120, "clamav")

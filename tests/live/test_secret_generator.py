@@ -43,8 +43,9 @@ from kit.secrets import (
     Text,
     Value,
 )
+from services.kubernetes_api.api import Api
 from services.secrets import generate as generator
-from services.secrets.kubernetes import Api
+from services.secrets.kubernetes import Secrets
 from tests.live.kubernetes_stub import TOKEN, Cluster, Fault, make_certificates, serving
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import installed
@@ -159,7 +160,7 @@ class Pod:
         started = time.monotonic()
         api = Api.of_pod(self.environment, self.folder, started + limit)
         report = generator.Report(lines.append)
-        generator.generate(api, generator.read_request(self.folder / "request.json"), report)
+        generator.generate(Secrets(api), generator.read_request(self.folder / "request.json"), report)
         code = report.close()
         output = "\n".join(lines)
         self.tells_no_value(output)
@@ -188,15 +189,16 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def new_pod(folder: Path, certificates: Path, cluster: Cluster) -> Pod:
     """The files of a pod, as its volumes have them: read only."""
-    program = folder / "program" / "services" / "secrets"
-    program.mkdir(parents=True)
-    # The kubelet mounts a ConfigMap as links to files in a folder that it can swap.
-    (program / "..2026_01_01").mkdir()
-    (program / "..data").symlink_to("..2026_01_01")
-    for name, text in program_files("secrets").items():
-        (program / "..data" / name).write_text(text)
-        (program / name).symlink_to(f"..data/{name}")
-    program.chmod(0o555)
+    for package in ("secrets", "kubernetes_api"):
+        program = folder / "program" / "services" / package
+        program.mkdir(parents=True)
+        # The kubelet mounts a ConfigMap as links to files in a folder that it can swap.
+        (program / "..2026_01_01").mkdir()
+        (program / "..data").symlink_to("..2026_01_01")
+        for name, text in program_files(package).items():
+            (program / "..data" / name).write_text(text)
+            (program / name).symlink_to(f"..data/{name}")
+        program.chmod(0o555)
     (folder / "token").write_text(f"{TOKEN}\n")
     shutil.copy(certificates / "ca.crt", folder / "ca.crt")
     return Pod(folder, cluster)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.synapse_antivirus import client
 from services.synapse_antivirus.client import NoVerdictError, Reason, Verdict, quarantine, verdict_of
 from services.synapse_antivirus.configuration import Quarantine, Settings
 from tests.live.processes import LOOPBACK
@@ -53,11 +54,11 @@ def scan_worker(answer: Callable[[str, str, int], Reply]) -> Iterator[tuple[str,
         yield f"http://{LOOPBACK}:{port}", asked
 
 
-def ask(folder: Path, url: str, seconds: float = 1.5, max_bytes: int = 10_000_000) -> Verdict:
+def ask(folder: Path, url: str, seconds: float = 1.5, patience: float = 20, max_bytes: int = 10_000_000) -> Verdict:
     (folder / "token").write_text(TOKEN)
     (folder / "file").write_bytes(CONTENT)
     with (folder / "file").open("rb") as file:
-        return verdict_of(Settings(url, folder / "token", max_bytes), file, time.monotonic() + seconds)
+        return verdict_of(Settings(url, folder / "token", max_bytes, patience_seconds=patience), file, time.monotonic() + seconds)
 
 
 CLEAN: Reply = (200, {"verdict": "clean", "sha256": SHA256}, {})
@@ -117,6 +118,28 @@ def test_any_other_answer_is_no_verdict(tmp_path: Path, reply: Reply, reason: Re
         assert error.value.reason is reason
         assert TOKEN not in str(error.value)
         assert time.monotonic() - begun < 5
+
+
+def test_while_no_engine_can_tell_patience_ends_long_before_a_queue_would(tmp_path: Path) -> None:
+    no_verdict: Reply = (503, {"code": "no_verdict"}, {})
+    with scan_worker(lambda method, *_: no_verdict if method == "POST" else UNKNOWN) as (url, _):
+        begun = time.monotonic()
+        with pytest.raises(NoVerdictError, match="no_verdict"):
+            ask(tmp_path, url, seconds=60, patience=1)
+        assert time.monotonic() - begun < 10
+
+
+def test_a_queue_is_waited_for_longer_than_patience_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_LONGEST_PAUSE_SECONDS", 0.5)
+    until = time.monotonic() + 3
+
+    def answer(method: str, *_: object) -> Reply:
+        if method == "GET":
+            return UNKNOWN
+        return CLEAN if time.monotonic() > until else (503, {"code": "busy"}, {})
+
+    with scan_worker(answer) as (url, _):
+        assert ask(tmp_path, url, seconds=60, patience=1.5).signature is None
 
 
 def test_a_scan_worker_that_never_answers_is_given_up_in_time(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ WELL_KNOWN = WellKnown(
     delegated_to="matrix.example.com:443",
     livekit_service_url="https://rtc.example.com/livekit/jwt",
     support=Support(security=Contact(email="security@example.com")),
+    content_scanner="https://matrix.example.com",
 )
 
 
@@ -45,10 +46,10 @@ def ask(port: int, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
 
-@pytest.mark.parametrize("name", WELL_KNOWN.documents)
-def test_every_document_is_json_that_any_website_may_read_and_keep_for_an_hour(port: int, name: str) -> None:
-    status, headers, body = ask(port, "GET", f"/.well-known/matrix/{name}")
-    assert (status, json.loads(body)) == (200, WELL_KNOWN.documents[name])
+@pytest.mark.parametrize("path", WELL_KNOWN.documents)
+def test_every_document_is_json_that_any_website_may_read_and_keep_for_an_hour(port: int, path: str) -> None:
+    status, headers, body = ask(port, "GET", f"/.well-known/{path}")
+    assert (status, json.loads(body)) == (200, WELL_KNOWN.documents[path])
     assert headers["content-type"] == "application/json"
     assert headers["access-control-allow-origin"] == "*"
     assert headers["cache-control"] == "public, max-age=3600"
@@ -60,7 +61,7 @@ def test_a_query_does_not_matter(port: int) -> None:
 
 def test_the_head_of_a_document_is_to_be_had_alone(port: int) -> None:
     status, headers, body = ask(port, "HEAD", "/.well-known/matrix/client")
-    assert (status, body, headers["content-length"]) == (200, b"", str(len(WELL_KNOWN.files["client"])))
+    assert (status, body, headers["content-length"]) == (200, b"", str(len(WELL_KNOWN.files["well-known-client.json"])))
 
 
 def test_a_browser_that_asks_first_may_ask(port: int) -> None:
@@ -73,7 +74,15 @@ def test_a_browser_that_asks_first_may_ask(port: int) -> None:
     [("PUT", "/.well-known/matrix/client"), ("POST", "/.well-known/matrix/server"), ("DELETE", "/.well-known/matrix/support")]
     + [
         ("GET", f"/.well-known/{path}")
-        for path in ("matrix/other", "matrix/client/", "matrix/", "matrix/../client", "openid-configuration")
+        for path in (
+            "matrix/other",
+            "matrix/client/",
+            "matrix/",
+            "matrix/../client",
+            "element/",
+            "element/config.json",
+            "openid-configuration",
+        )
     ],
 )
 def test_nothing_else_is_well_known(port: int, method: str, path: str) -> None:

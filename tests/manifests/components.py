@@ -62,7 +62,10 @@ COMPONENTS = {
     "quotas": without_pods(),
     "secret-generator": row(metrics=ENDS, keeps=Nothing("the Secrets are the cluster's"), stand_in=("/synapse:",)),
     "postgresql-main": row(
-        calls="minio-main", metrics=("9187 /metrics",), keeps=("Cluster postgresql-main",), stand_in=("substitute/postgresql",)
+        calls="minio-main",
+        metrics=("9187 /metrics",),
+        keeps=("Cluster postgresql-main",),
+        stand_in=("substitute/postgresql", "/synapse:"),
     ),
     "postgresql-li": row(
         calls="minio-li postgresql-main",

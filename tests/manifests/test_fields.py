@@ -40,7 +40,7 @@ LI_PROXY = "li-proxy:8008"
 CHOSEN = {
     "full site": choices.Choices(
         hosts={
-            "example.com": WELL_KNOWN,
+            "example.com": WELL_KNOWN | {"/.well-known/element": HAPROXY},
             "matrix.example.com": MATRIX,
             "element.example.com": ELEMENT,
             # What tools of administrators ask of the client API, and the administration itself by another port.

@@ -10,6 +10,7 @@ import pytest
 from tests.kustomize import ROOT
 from tests.manifests.rules import (
     consistency,
+    content_scanner,
     fetched_secrets,
     images,
     lifecycle,
@@ -28,6 +29,7 @@ LOCK: Mapping[str, Any] = tomllib.loads((ROOT / "images.toml").read_text())
 
 RULES: list[Rule] = [
     consistency.resolution_problems,
+    content_scanner.content_scanner_problems,
     lifecycle.autoscaling_problems,
     lifecycle.lifecycle_problems,
     lifecycle.proxy_stop_problems,
@@ -55,6 +57,7 @@ RULES: list[Rule] = [
     publication.hsts_problems,
     publication.issuer_problems,
     rights.access_problems,
+    rights.backup_right_problems,
     rights.generator_right_problems,
     rights.reader_right_problems,
     tenants.tenant_problems,
@@ -140,7 +143,13 @@ DATA: list[tuple[Rule, Break, str]] = [
         setting("ObjectStore/postgresql-main", "spec.configuration.destinationPath", "s3://other/postgresql-main"),
         "makes no other",
     ),
-    (promises.promise_problems, setting("ScheduledBackup/postgresql-main", "spec.immediate", False), "no backup at all"),
+    (postgresql.archive_problems, without(POSTGRESQL, "spec.plugins[0].parameters.serverName"), "not by a generation"),
+    (postgresql.archive_problems, setting(POSTGRESQL, "spec.plugins[0].parameters.serverName", "postgresql-main-2"), "first base backup"),
+    (
+        postgresql.archive_problems,
+        replacing("postgresql-main-first-backup-request", "request.json", '"generation": 1', '"generation": 2'),
+        "first base backup",
+    ),
     # object storage
     (tenants.tenant_problems, setting("Tenant/minio-main", "spec.env[1].value", "on"), "is set up with"),
     (tenants.tenant_problems, setting("Tenant/minio-main", f"{POOL}.securityContext.fsGroup", 1), "no single user"),
@@ -213,6 +222,21 @@ PODS: list[tuple[Rule, Break, str]] = [
     (consistency.resolution_problems, setting("Service/livekit", "spec.type", "NodePort"), "open outside"),
 ]
 
+SCANNER, SCANNED = content_scanner.content_scanner_problems, "Deployment/content-scanner"
+ENCRYPTED: list[tuple[Rule, Break, str]] = [
+    (SCANNER, deleting(SCANNED), "to nobody"),
+    (SCANNER, replacing("haproxy", "routes.map", "media_proxy", "media_proxies"), "leads to"),
+    (SCANNER, replacing("haproxy", "haproxy.cfg", "server-template content-scanner- 4", "server-template content-scanner- 2"), "2 of 4"),
+    (SCANNER, replacing("haproxy", "haproxy.cfg", "default-server maxconn 2 port", "default-server port"), "as much as it likes"),
+    (SCANNER, replacing("haproxy", "haproxy.cfg", "default-server maxconn 2 port", "default-server maxconn 9 port"), "are needed"),
+    (SCANNER, setting("Deployment/haproxy", "spec.replicas", 3), "are needed"),
+    (SCANNER, setting(SCANNED, "container.resources.limits.memory", "1Gi"), "are needed"),
+    (SCANNER, setting("Service/content-scanner", "spec.clusterIP", None), "more than its share"),
+    (SCANNER, setting(SCANNED, "pod.volumes[3].emptyDir", {"sizeLimit": "4Gi"}), "on a disk"),
+    (SCANNER, setting(SCANNED, "pod.volumes[3].emptyDir.sizeLimit", "64Mi"), "no room"),
+    (SCANNER, without(SCANNED, "container.volumeMounts[2]"), "no /secrets/scan-worker"),
+]
+
 RIGHTS: list[tuple[Rule, Break, str]] = [
     (rights.generator_right_problems, setting(GENERATED, "rules[0].verbs", ["create", "update"]), "every Secret"),
     (rights.generator_right_problems, without(GENERATED, "rules[1].resourceNames"), "every Secret"),
@@ -230,6 +254,13 @@ RIGHTS: list[tuple[Rule, Break, str]] = [
         rights.reader_right_problems,
         adding("RoleBinding/matrix/prometheus-finds-pods", "subjects", {"kind": "Group", "name": "everybody", "namespace": ""}),
         "everybody",
+    ),
+    (rights.backup_right_problems, setting("Role/postgresql-main-first-backup", "rules[1].verbs", ["create", "get", "delete"]), "delete"),
+    (rights.backup_right_problems, without("Role/postgresql-main-first-backup", "rules[0].resourceNames"), "clusters"),
+    (
+        rights.backup_right_problems,
+        setting("RoleBinding/postgresql-main-first-backup", "subjects[0].name", "default"),
+        "default",
     ),
     (rights.access_problems, adding(EDIT, "rules[0].resources", "failoverquorums"), "change failoverquorums"),
     (rights.access_problems, adding(VIEW, "rules[0].verbs", "patch"), "patch"),
@@ -285,7 +316,7 @@ def names(mutations: list[tuple[Rule, Break, str]]) -> list[str]:
     return [f"{rule.__name__}-{mention[:28]}" for rule, _, mention in mutations]
 
 
-EVERYTHING = [*DATA, *PODS, *RIGHTS, *WAYS]
+EVERYTHING = [*DATA, *PODS, *ENCRYPTED, *RIGHTS, *WAYS]
 
 
 @pytest.mark.parametrize(("rule", "change", "mention"), EVERYTHING, ids=names(EVERYTHING))

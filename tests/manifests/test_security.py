@@ -31,7 +31,7 @@ def test_every_pod_is_as_narrow_as_it_can_be(rule: Rule, trees: dict[str, Object
 
 
 def test_every_exception_for_a_token_is_used(everything: Objects) -> None:
-    with_token = {w.pod["serviceAccountName"] for w in workloads(everything) if w.pod.get("automountServiceAccountToken")}
+    with_token = {security.token_holder(w) for w in workloads(everything) if w.pod.get("automountServiceAccountToken")}
     assert with_token == set(security.TOKEN_HOLDERS)
 
 

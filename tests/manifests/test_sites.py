@@ -17,7 +17,8 @@ from kit.options import Choice, Flag, OptionError, Section, options_below
 from kit.rendering import ObjectId
 from overlays import profiles
 from tests.kustomize import build, by_id, write
-from tests.manifests.rules import availability, budget, consistency, quotas, references, schemas, security
+from tests.manifests.rules import availability, budget, consistency, postgresql, promises, quotas, references, schemas, security
+from tests.manifests.rules.mutation import assert_noticed, setting, without
 from tests.manifests.rules.objects import Rule, assert_kept
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
@@ -66,6 +67,7 @@ SITES = {
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
+    "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
 RULES = [
@@ -75,6 +77,8 @@ RULES = [
     consistency.duplicates,
     consistency.selector_problems,
     consistency.service_problems,
+    postgresql.archive_problems,
+    promises.promise_problems,
     quotas.limit_range_problems,
     quotas.quota_problems,
     references.host_problems,
@@ -238,8 +242,35 @@ def test_the_server_name_is_answered_for_unless_another_web_server_does(built: d
     assert published("federation")["well-known-server.json"] == {"m.server": "matrix.example.com:443"}
     contact = {"role": "m.role.security", "matrix_id": "@security:example.com"}
     assert published("contacts")["well-known-support.json"] == {"contacts": [contact], "support_page": "https://example.com/help"}
+    assert published("antivirus that quarantines")["well-known-element.json"] == {"content_scanner_url": "https://matrix.example.com"}
     assert published("another web server at the server name") == {}
     assert ObjectId("Ingress", "matrix", "well-known") not in built["another web server at the server name"]
+
+
+def test_a_restored_database_is_made_of_one_archive_and_fills_another(built: dict[str, dict[ObjectId, Any]]) -> None:
+    objects = built["restored"]
+    cluster = objects[ObjectId("Cluster", "matrix", "postgresql-main")]["spec"]
+    assert cluster["bootstrap"] == {
+        "recovery": {
+            "source": "archive",
+            "database": "synapse",
+            "owner": "synapse",
+            "recoveryTarget": {"targetTime": "2026-01-31T12:00:00+00:00"},
+        }
+    }
+    (archive,) = cluster["externalClusters"]
+    assert (archive["name"], archive["plugin"]["parameters"]["serverName"]) == ("archive", "postgresql-main-1")
+    assert cluster["plugins"][0]["parameters"]["serverName"] == "postgresql-main-3"
+
+
+def test_a_restored_database_that_would_archive_over_another_is_noticed(built: dict[str, dict[ObjectId, Any]]) -> None:
+    objects = list(built["restored"].values())
+    cluster = "Cluster/postgresql-main"
+    assert_noticed(
+        postgresql.archive_problems, objects, setting(cluster, "spec.plugins[0].parameters.serverName", "postgresql-main-1"), "refuses"
+    )
+    assert_noticed(postgresql.archive_problems, objects, without(cluster, "spec.externalClusters[0]"), "made of nothing")
+    assert_noticed(promises.promise_problems, objects, without(cluster, "spec.bootstrap.recovery.owner"), "another role")
 
 
 def test_a_homeserver_may_have_the_server_name_for_its_host(built: dict[str, dict[ObjectId, Any]]) -> None:

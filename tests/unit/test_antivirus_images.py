@@ -1,11 +1,14 @@
 """The antivirus images are made of what the tests have run."""
 
+import base64
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from antivirus.content_scanner.component import KEY
+from kit.secrets import Composed, RandomText
 from services.scan_worker import clamd
 from services.signature_mirror import publication
 
@@ -22,6 +25,13 @@ def test_an_image_has_all_files_of_a_program(text: str, package: str) -> None:
     patterns = [one for one in copied if "." in one and "requirements" not in one]
     ours = {path.name for path in (SERVICES / package).iterdir() if path.is_file() and path.suffix not in (".lock", ".md", "")}
     assert ours == {path.name for pattern in patterns for path in (SERVICES / package).glob(pattern)}
+
+
+def test_the_key_of_the_content_scanner_is_32_bytes() -> None:
+    length, form = KEY["random"], KEY["key"]
+    assert isinstance(length, RandomText)
+    assert isinstance(form, Composed)
+    assert len(base64.b64decode(form.template.replace("{random}", "x" * length.length), validate=True)) == 32
 
 
 def test_every_package_of_a_lock_is_pinned_by_hash() -> None:

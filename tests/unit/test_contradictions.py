@@ -29,6 +29,18 @@ CONTRADICTIONS = [
         "cluster: {pod_cidrs: [10.42.0.0/16], service_cidrs: [10.42.0.0/16]}",
         "3:53: cluster.service_cidrs: 10.42.0.0/16 and 10.42.0.0/16 of cluster.pod_cidrs overlap",
     ),
+    (
+        "backups: {generation: 2, restore: {generation: 2}}",
+        "3:23: backups.generation: 2 is not after backups.restore.generation, 2: a restored database archives in a place of its own; give 3",
+    ),
+    (
+        "backups: {restore: {generation: 1}}",
+        "3:10: backups.generation: 1 is not after backups.restore.generation, 1",
+    ),
+    (
+        "backups: {generation: 2, restore: {generation: 1, time: '2026-02-30T12:00:00Z'}}",
+        '3:57: backups.restore.time: "2026-02-30T12:00:00Z" is no time that exists',
+    ),
     ("storage_sizes: {database: 1Ki}", "3:27: storage_sizes.database: 1Ki is no size of such a volume; give 1Gi to 64Ti"),
     ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
     ("media: {max_upload_size: 2000Ti}", "3:26: media.max_upload_size: 2000Ti in one request"),

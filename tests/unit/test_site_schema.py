@@ -19,7 +19,7 @@ from app.settings import SettingsError, parse_site, read_site
 from app.site import Features, Site
 from infrastructure.ingress.options import TlsSource
 from kit.facts import Cluster, Images
-from kit.options import Choice, Entries, Items, Kind, Text
+from kit.options import Choice, Entries, Items, Kind, Section, Text
 from tests.site_documents import BAD_TEXTS, CALLS, CONTRADICTIONS, OPTIONS, Document, documents, readable, yaml_flow
 from tests.site_mistakes import BASE, MISTAKES
 
@@ -121,12 +121,14 @@ def texts_in(kind: Kind) -> list[Text]:
         case Items():
             return texts_in(kind.of)
         case Entries():
-            return [kind.key, kind.value]
+            return [kind.key, *texts_in(kind.value)]
+        case Section():
+            return [text for option in kind.options for text in texts_in(option.kind)]
         case _:
             return []
 
 
-TEXTS = [kind for option in OPTIONS.values() for kind in texts_in(option.kind)]
+TEXTS = list(dict.fromkeys(kind for option in OPTIONS.values() for kind in texts_in(option.kind)))
 
 
 @pytest.mark.parametrize("kind", TEXTS, ids=lambda kind: kind.example)

@@ -1,23 +1,27 @@
 """PostgreSQL by CloudNativePG: a primary and its standbys, no acknowledged commit lost, archived for recovery to any point in time."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
+from cdk8s_plus_34 import k8s
 
 from imports import cnpg
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.operators import CLOUDNATIVE_PG, INSTANCE_STATUS
 from infrastructure.postgresql.alerts import alerts
-from infrastructure.postgresql.options import BackupOptions
+from infrastructure.postgresql.options import BackupOptions, RestoreOptions
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.postgresql.tuning import parameters
+from infrastructure.programs import program
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource, data
 from kit.place import Place
+from kit.pods import PodSpec
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Composed, Fixed, RandomText, Recipe, SecretSpec
 
@@ -26,6 +30,8 @@ DATABASE = "synapse"
 """The database that a cluster is made with, and its owner."""
 METRICS = Port("metrics", 9187)
 """Served by every instance (cloudnative-pg, pkg/management/url/url.go)."""
+_ARCHIVE = "archive"
+"""What a restored cluster calls the archive that it is made from."""
 BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
 SIDECAR = Resources(millicores(20), mib(64), mib(512))
 """The plugin's sidecar in each instance: it archives WAL and takes base backups."""
@@ -99,6 +105,7 @@ class PostgresCluster(Component):
         self.add(file, cnpg.Cluster, name, tuning=tuning, spec=self._cluster(spec))
         self.add("backup-config.yaml", ObjectStore, name, spec=_object_store(name, spec))
         self.add("backup-config.yaml", cnpg.ScheduledBackup, name, spec=_scheduled_backup(name, spec.backups))
+        self._first_backup(spec.backups.generation)
 
         status = Endpoint(self.pods, "", INSTANCE_STATUS.number, INSTANCE_STATUS)
         self.connect(self.pods, self.sql, status, spec.bucket.peer)
@@ -109,7 +116,7 @@ class PostgresCluster(Component):
         self.keeps(
             "accounts, rooms, messages, keys: everything but media",
             f"Cluster {name}",
-            f"Base backups and the archived write-ahead log, in the bucket {spec.bucket.name}.",
+            f"Base backups and the archived write-ahead log, in the bucket {spec.bucket.name}: docs/05-BACKUP-RESTORE.md.",
         )
 
     def add_database(self, name: str, file: str, owner: str | None = None) -> Database:
@@ -166,6 +173,24 @@ class PostgresCluster(Component):
     def _resource(self, name: str) -> str:
         return f"{self.name}-{name.replace('_', '-')}"
 
+    def _first_backup(self, generation: int) -> None:
+        """A Job that takes the first base backup as soon as the archive works, and may do nothing else."""
+        name, file = f"{self.name}-first-backup", f"{self.place.instance}-first-backup.yaml"
+        asked = {"namespace": self.namespace, "cluster": self.name, "generation": generation, "plugin": BACKUP_PLUGIN}
+        self.add(file, k8s.KubeServiceAccount, name, automount_service_account_token=False)
+        rules = [
+            k8s.PolicyRule(api_groups=["postgresql.cnpg.io"], resources=["clusters"], resource_names=[self.name], verbs=["get"]),
+            k8s.PolicyRule(api_groups=["postgresql.cnpg.io"], resources=["backups"], verbs=["create", "get"]),
+        ]
+        self.add(file, k8s.KubeRole, name, rules=rules)
+        role = k8s.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name=name)
+        account = k8s.Subject(kind="ServiceAccount", name=name, namespace=self.namespace)
+        self.add(file, k8s.KubeRoleBinding, name, role_ref=role, subjects=[account])
+        resources = Resources(millicores(10), mib(48), mib(128))
+        container = program(self, "first_backup", "take", json.dumps(asked), resources, name=name, asks_api=True)
+        pod = PodSpec(containers=(container,), service_account=name, mounts_token=True, restart_policy="OnFailure")
+        self.calls_api_server(self.job(file, name, pod, part="first-backup", backoff_limit=20).pods)
+
     def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
         facts, size = self.installation.facts, spec.size
         volume_class = facts.storage_classes.database
@@ -189,18 +214,8 @@ class PostgresCluster(Component):
                     failover_quorum=True,
                 ),
             ),
-            bootstrap=cnpg.ClusterSpecBootstrap(
-                initdb=cnpg.ClusterSpecBootstrapInitdb(
-                    database=DATABASE,
-                    owner=spec.owner,
-                    post_init_sql=list(spec.owner_rights) or None,
-                    # Synapse refuses any other collation (synapse/storage/engines/postgres.py).
-                    encoding="UTF8",
-                    locale_collate="C",
-                    locale_c_type="C",
-                    data_checksums=True,
-                )
-            ),
+            bootstrap=_restored(spec.backups.restore) if spec.backups.restore else _new(spec),
+            external_clusters=[self._archived(spec.backups.restore)] if spec.backups.restore else None,
             storage=cnpg.ClusterSpecStorage(size=str(storage), storage_class=volume_class, resize_in_use_volumes=True),
             wal_storage=cnpg.ClusterSpecWalStorage(size=str(wal), storage_class=volume_class, resize_in_use_volumes=True),
             resources=cnpg.ClusterSpecResources(
@@ -244,9 +259,43 @@ class PostgresCluster(Component):
                 )
             ),
             plugins=[
-                cnpg.ClusterSpecPlugins(name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=True, parameters={"barmanObjectName": self.name})
+                cnpg.ClusterSpecPlugins(
+                    name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=True, parameters=self._archive(spec.backups.generation)
+                )
             ],
         )
+
+    def _archive(self, generation: int) -> dict[str, str]:
+        """Where a generation archives. The plugin refuses to archive where another database has: restored, it is another one."""
+        return {"barmanObjectName": self.name, "serverName": f"{self.name}-{generation}"}
+
+    def _archived(self, restore: RestoreOptions) -> cnpg.ClusterSpecExternalClusters:
+        plugin = cnpg.ClusterSpecExternalClustersPlugin(name=BACKUP_PLUGIN, parameters=self._archive(restore.generation))
+        return cnpg.ClusterSpecExternalClusters(name=_ARCHIVE, plugin=plugin)
+
+
+def _new(spec: PostgresSpec) -> cnpg.ClusterSpecBootstrap:
+    return cnpg.ClusterSpecBootstrap(
+        initdb=cnpg.ClusterSpecBootstrapInitdb(
+            database=DATABASE,
+            owner=spec.owner,
+            post_init_sql=list(spec.owner_rights) or None,
+            # Synapse refuses any other collation (synapse/storage/engines/postgres.py).
+            encoding="UTF8",
+            locale_collate="C",
+            locale_c_type="C",
+            data_checksums=True,
+        )
+    )
+
+
+def _restored(restore: RestoreOptions) -> cnpg.ClusterSpecBootstrap:
+    # PostgreSQL does not know Z in recovery_target_time, and not every version of the operator turns it into an offset.
+    time = restore.time.replace("Z", "+00:00") if restore.time else None
+    target = cnpg.ClusterSpecBootstrapRecoveryRecoveryTarget(target_time=time) if time else None
+    # The owner gets the password of the operator's Secret, which is new if that was lost too.
+    recovery = cnpg.ClusterSpecBootstrapRecovery(source=_ARCHIVE, database=DATABASE, owner=DATABASE, recovery_target=target)
+    return cnpg.ClusterSpecBootstrap(recovery=recovery)
 
 
 def _object_store(name: str, spec: PostgresSpec) -> dict[str, Any]:
@@ -285,7 +334,6 @@ def _scheduled_backup(name: str, backups: BackupOptions) -> cnpg.ScheduledBackup
     return cnpg.ScheduledBackupSpec(
         cluster=cnpg.ScheduledBackupSpecCluster(name=name),
         schedule=backups.schedule,
-        immediate=True,
         backup_owner_reference=cnpg.ScheduledBackupSpecBackupOwnerReference.SELF,
         method=cnpg.ScheduledBackupSpecMethod.PLUGIN,
         plugin_configuration=cnpg.ScheduledBackupSpecPluginConfiguration(name=BACKUP_PLUGIN),

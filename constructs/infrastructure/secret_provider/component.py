@@ -87,7 +87,7 @@ class SecretGenerator(Component):
         for right_of in dict.fromkeys((right.folder, right.component, right.namespace) for right in spec.rights):
             rights = [right for right in spec.rights if (right.folder, right.component, right.namespace) == right_of]
             self._role(*right_of, rights, account)
-        container = program(self, "secrets", "generate", spec.request, Resources(millicores(50), mib(64), mib(256)))
+        container = program(self, "secrets", "generate", spec.request, Resources(millicores(50), mib(64), mib(256)), asks_api=True)
         pod = PodSpec(containers=(container,), service_account=account, mounts_token=True, restart_policy="Never")
         job = self.job("job.yaml", self.name, pod, part=self.name, backoff_limit=20, give_up_on=(_ONLY_GIVEN_KEYS_MISSING,))
         self.calls_api_server(job.pods)

@@ -93,8 +93,8 @@ class HAProxy(Component):
         self.connect(self.pods, *spec.backends)
         self.offers_metrics(self.pods, operations)
         self.alerts(*ALERTS)
-        if spec.server_name:
-            self.expose("well-known", spec.server_name, self.public, ("/.well-known/matrix",))
+        if spec.server_name and spec.routing.well_known:
+            self.expose("well-known", spec.server_name, self.public, spec.routing.well_known.folders)
         if spec.administration:
             self._publish_administration(spec.administration)
 

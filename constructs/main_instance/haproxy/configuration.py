@@ -17,7 +17,7 @@ from attrs.validators import and_, ge, le, matches_re
 
 from kit.files import rendered
 from kit.quantities import Bytes
-from main_instance.haproxy.well_known import WellKnown
+from main_instance.haproxy.well_known import WellKnown, file_of
 from main_instance.synapse.fleet import Fleet
 from main_instance.synapse.worker_type import Balance, Route, When, WorkerType
 
@@ -90,10 +90,11 @@ def pools(workers: Fleet, domain: str) -> tuple[Pool, ...]:
 
 @frozen
 class Upstream:
-    """A service beside Synapse that serves some of the paths of Synapse's host: one address, behind which its pods share the requests.
+    """A service beside Synapse that serves some of the paths of Synapse's host.
 
-    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`. It answers `health_path` on `health_port`. `max_connections`: concurrent
-    requests that the proxy sends to it; more wait in the proxy's queue.
+    `domain`: its Service, e.g. `auth.matrix.svc.cluster.local.`: one address, behind which its pods share the requests, or with `pods` the
+    addresses of as many pods at most, each of which the proxy knows. It answers `health_path` on `health_port`. `max_connections`:
+    concurrent requests that the proxy sends to an address; more wait in the proxy's queue.
     """
 
     name: str = field(validator=matches_re("[a-z][-a-z0-9]*"))
@@ -103,6 +104,7 @@ class Upstream:
     health_port: int = field(validator=_PORT)
     max_connections: int = field(default=500, validator=ge(1))
     health_path: str = "/health"
+    pods: int = field(default=1, validator=ge(1))
 
 
 @frozen
@@ -189,6 +191,8 @@ class _Backend:
     """None: that of Synapse."""
     health_path: str | None = None
     """None: `/health`."""
+    pods: int = 1
+    """The addresses of each server's name."""
 
 
 def configuration(spec: HAProxySpec) -> dict[str, str]:
@@ -207,7 +211,6 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
     main = _Backend(
         _MAIN, _BALANCE[Balance.NONE], _share(spec.main_max_connections, spec), 60, 180, (_Server("main-0", spec.main, spec.synapse_port),)
     )
-    well_known = spec.well_known.files if spec.well_known else {}
     return {
         "haproxy.cfg": rendered(
             __package__,
@@ -222,7 +225,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
             fallback_depth=max((_depth(name, fallbacks) for name in fallbacks), default=0),
             access_log=_ACCESS_LOG,
             errors=_ERRORS,
-            well_known=well_known,
+            well_known={path: file_of(path) for path in spec.well_known.documents} if spec.well_known else {},
             pools=[main, *(_backend(pool, spec) for pool in routed.values())],
             upstreams=list(map(_upstream, spec.upstreams)),
         ),
@@ -230,7 +233,7 @@ def configuration(spec: HAProxySpec) -> dict[str, str]:
         "fallbacks.map": "".join(f"{name} {fallback}\n" for name, fallback in fallbacks.items()),
         "subjects.map": "".join(rf"{pattern} \1" + "\n" for pattern in _SUBJECTS),
         **{f"{status}.http": error.response for status, error in _ERRORS.items()},
-        **{f"well-known-{name}.json": text for name, text in well_known.items()},
+        **(spec.well_known.files if spec.well_known else {}),
     }
 
 
@@ -305,7 +308,8 @@ def _depth(name: str, fallbacks: Mapping[str, str]) -> int:
 def _upstream(upstream: Upstream) -> _Backend:
     server = _Server(f"{upstream.name}-0", upstream.domain, upstream.port)
     path = None if upstream.health_path == "/health" else upstream.health_path
-    return _Backend(upstream.name, _BALANCE[Balance.NONE], upstream.max_connections, 60, 180, (server,), upstream.health_port, path)
+    balance = _BALANCE[Balance.NONE]
+    return _Backend(upstream.name, balance, upstream.max_connections, 60, 180, (server,), upstream.health_port, path, upstream.pods)
 
 
 def _share(connections: int, spec: HAProxySpec) -> int:

@@ -1,4 +1,4 @@
-"""What a server name says of itself under `/.well-known/matrix/`, and by what files HAProxy answers it.
+"""What a server name says of itself under `/.well-known/`, and by what files HAProxy answers it.
 
 Formats: https://spec.matrix.org/latest/client-server-api/#well-known-uris and
 https://spec.matrix.org/latest/server-server-api/#getwell-knownmatrixserver
@@ -20,7 +20,7 @@ class WellKnown:
 
     `homeserver`: the base URL for clients. `delegated_to`: `host:port` for other servers; None where none may come.
     `livekit_service_url`: where clients get their token for calls; None without calls. `issuer`: the URL of the OAuth 2.0 server
-    where people log in; None where the homeserver itself logs them in.
+    where people log in; None where the homeserver itself logs them in. `content_scanner`: the base URL of that; None without one.
     """
 
     homeserver: str
@@ -28,30 +28,46 @@ class WellKnown:
     delegated_to: str | None = None
     livekit_service_url: str | None = None
     issuer: str | None = None
+    content_scanner: str | None = None
 
     @property
     def documents(self) -> dict[str, Document]:
-        """Name below `/.well-known/matrix/` to what is there; what would be empty is absent."""
-        documents: dict[str, Document] = {"client": {"m.homeserver": {"base_url": self.homeserver}}}
+        """Path below `/.well-known/` to what is there; what would be empty is absent."""
+        documents: dict[str, Document] = {"matrix/client": {"m.homeserver": {"base_url": self.homeserver}}}
         if self.livekit_service_url:
             foci = [{"type": "livekit", "livekit_service_url": self.livekit_service_url}]
             # MSC4143; clients that ask the homeserver itself (/rtc/transports) do not need it.
-            documents["client"]["org.matrix.msc4143.rtc_foci"] = foci
+            documents["matrix/client"]["org.matrix.msc4143.rtc_foci"] = foci
         if self.issuer:
             # MSC2965 in its first form; clients that ask the homeserver itself (/auth_metadata) do not need it.
-            documents["client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
+            documents["matrix/client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
         if self.delegated_to:
-            documents["server"] = {"m.server": self.delegated_to}
+            documents["matrix/server"] = {"m.server": self.delegated_to}
         contacts = [*_contact("m.role.admin", self.support.admin), *_contact("m.role.security", self.support.security)]
         support: Document = {"contacts": contacts} if contacts else {}
         if self.support.page:
             support["support_page"] = self.support.page
-        return documents | ({"support": support} if support else {})
+        if support:
+            documents["matrix/support"] = support
+        if self.content_scanner:
+            # Element X reads it (features/wellknown: ElementWellKnown), and its editions that have files scanned ask there.
+            documents["element/element.json"] = {"content_scanner_url": self.content_scanner}
+        return documents
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The paths of which there is something."""
+        return tuple(sorted({f"/.well-known/{path.partition('/')[0]}" for path in self.documents}, reverse=True))
 
     @property
     def files(self) -> dict[str, str]:
-        """Name below `/.well-known/matrix/` to the text of the answer."""
-        return {name: json.dumps(document, indent=2) + "\n" for name, document in self.documents.items()}
+        """File to the text of the answer."""
+        return {file_of(path): json.dumps(document, indent=2) + "\n" for path, document in self.documents.items()}
+
+
+def file_of(path: str) -> str:
+    """The file that answers at a path below `/.well-known/`."""
+    return f"well-known-{path.rpartition('/')[2].removesuffix('.json')}.json"
 
 
 def _contact(role: str, who: Contact) -> list[Document]:

@@ -22,10 +22,10 @@ ALERTS = (
     ),
     Alert(
         "AlertmanagerUnreachable",
-        "sum by (namespace, pod) (rate(prometheus_notifications_errors_total[5m])) > 0",
+        "sum by (namespace, pod) (rate(prometheus_notifications_dropped_total[5m])) > 0",
         5,
         Severity.CRITICAL,
-        "Prometheus cannot give alerts to an Alertmanager.",
+        "Prometheus cannot give alerts to any Alertmanager.",
     ),
     Alert(
         "NodeDiskFull",

@@ -51,8 +51,7 @@ def _valkey() -> Image:
 IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "/synapse:": lambda: _with_services(_python(".venv-live", heavy=True)),
     "/scan-worker:": lambda: _with_services(_python(".venv-scan-worker")),
-    # The live tests of the content scanner run it by itself, where it has been built: tests/live/test_content_scanner.py.
-    "/content-scanner:": lambda: None,
+    "/content-scanner:": lambda: _content_scanner(),
     "clamav/clamav:": lambda: Image(path=("/usr/sbin",)),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,
@@ -128,6 +127,16 @@ def _ketesa() -> Image:
     return evolve(found, environment={**found.environment, "SERVER_PORT": "8080"})
 
 
+def _content_scanner() -> Image | None:
+    """What its Containerfile makes, where `make content-scanner` has been called."""
+    folder = ROOT / ".tools" / "content-scanner"
+    if not (folder / ".done").exists():
+        return None
+    start = (str(folder / "bin" / "python"), "-m", "matrix_content_scanner.mcs", "-c", "/etc/content-scanner/config.yaml")
+    scan = {"/usr/local/bin/scan": str(ROOT / "services" / "content_scanner" / "scan.py")}
+    return evolve(_python(".tools/content-scanner"), entrypoint=start, files=scan)
+
+
 def _with_services(environment: Image) -> Image:
     """What images of ours have of this repository: the programs of `services/`."""
     own = (*environment.folders, str(ROOT / "services"))
@@ -142,6 +151,8 @@ def not_run(workload: Workload) -> str:
     """Why a workload does not run here, or nothing if it does."""
     if workload.kind == "Job" and workload.name.startswith("minio-") and not minio_program():
         return "moto, which stands in for MinIO where that is not built, has neither users nor policies"
+    if workload.kind == "Job" and "-first-backup" in workload.name:
+        return "there is no operator here that takes a backup"
     try:
         for container in workload.template["spec"]["containers"]:
             image(container["image"])

@@ -17,7 +17,7 @@ class Choices:
     hosts: Mapping[str, Mapping[str, str]]
     images: frozenset[str]
     """All that may run, as the site pulls them."""
-    backup_schedule: str = "0 0 2 * * *"
+    backup_schedule: str = "0 0 2 * * SUN"
     backup_retention: str = "30d"
     database_class: str | None = None
     pull_secrets: tuple[str, ...] = ()
@@ -53,8 +53,8 @@ def _compared(o: Object, chosen: Choices) -> Iterator[tuple[str, object, object]
             yield "its size", spec["storage"].get("size"), chosen.sizes.get(name)
             yield "the size of its WAL volumes", spec["walStorage"].get("size"), chosen.sizes.get(f"{name}/wal")
             owner = "li_sync" if name == "postgresql-li" else "synapse"
-            initdb = spec["bootstrap"]["initdb"]
-            yield "its database", (initdb.get("database"), initdb.get("owner")), ("synapse", owner)
+            (made,) = spec["bootstrap"].values()
+            yield "its database", (made.get("database"), made.get("owner")), ("synapse", owner)
             yield "its pull secrets", tuple(secret["name"] for secret in spec.get("imagePullSecrets", [])), chosen.pull_secrets
         case "Tenant":
             yield "its size", [_drives(pool) for pool in spec["pools"]], [chosen.sizes.get(name)]

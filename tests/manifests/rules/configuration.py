@@ -10,6 +10,9 @@ from tests.manifests.rules.paths import find
 File = tuple[str, str]
 """ConfigMap, without the hash of its name, and file."""
 
+PUBLIC = ("/_matrix/", "/_synapse/client/", "/.well-known/matrix/", "/.well-known/element/")
+"""What anybody may ask for: the administration is not below these."""
+
 LINES: Mapping[File, Mapping[str, str]] = {
     ("haproxy", "haproxy.cfg"): {
         "global: default-path config": "the maps and error files would be looked for elsewhere",
@@ -34,7 +37,7 @@ LINES: Mapping[File, Mapping[str, str]] = {
         "defaults synapse: http-request deny deny_status 404 if { path_reg ^/([^/]*/){0,2}[^/]*% }": "an encoded path would pass the rules",
         "defaults synapse: http-request disable-l7-retry unless { method GET HEAD }": "a message could be sent twice",
         "defaults synapse: http-request set-var(txn.user) http_auth_bearer": "a user would be spread over all workers",
-        "frontend public: acl public path_beg /_matrix/ /_synapse/client/ /.well-known/matrix/": "other paths would be public, or fewer",
+        f"frontend public: acl public path_beg {' '.join(PUBLIC)}": "other paths would be public, or fewer",
         "frontend public: http-request deny deny_status 403 if { path_beg /_synapse/ } !public": "the administration would be public",
         "frontend public: http-request deny deny_status 404 if !public !{ path /health }": "whatever Synapse has else would be public",
         "frontend public: http-request deny deny_status 404 if { path_beg /.well-known/ }": "Synapse would answer for the server name",
@@ -148,6 +151,15 @@ SETTINGS: Mapping[File, Mapping[str, tuple[Any, str]]] = {
         "media_storage_providers[].store_synchronous": (True, "an upload could be answered and then be lost with the pod"),
         "media_storage_providers[].store_local": (True, "uploads would be in the pod's cache alone"),
         "media_storage_providers[].store_remote": (True, "copies of other servers' media would be in the pod's cache alone"),
+    },
+    ("content-scanner-config", "config.yaml"): {
+        "scan.temp_directory": ("/tmp/scan", "what is decrypted would be on a disk"),
+        "result_cache.exit_codes_to_ignore": ([0, 1, 2], "a verdict would outlive the signatures that it was found with"),
+        "result_cache.max_file_size": ("1", "files would be kept"),
+        "download.base_homeserver_url": (
+            "http://haproxy.matrix.svc.cluster.local:8008",
+            "by the internal port it could ask for what is the administration's",
+        ),
     },
     ("livekit", "config.yaml"): {
         "room.auto_create": (False, "anybody with a token could have a room made"),

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from tests.manifests.rules.budget import postgres_size, quantity
-from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind, strings, title
+from tests.manifests.rules.objects import Object, Objects, config_maps, namespace_of, of_kind, strings, title
 
 BACKUP_PLUGIN = "barman-cloud.cloudnative-pg.io"
 
@@ -133,6 +133,7 @@ def archive_problems(objects: Objects) -> list[str]:
     found = []
     for cluster in of_kind(objects, "Cluster"):
         found += [f"{title(cluster)} archives by {p['name']}" for p in cluster["spec"].get("plugins", []) if p["name"] != BACKUP_PLUGIN]
+        found += [f"{title(cluster)}: {problem}" for problem in _generation_problems(cluster, objects)]
     for schedule in of_kind(objects, "ScheduledBackup"):
         if schedule["spec"].get("pluginConfiguration", {}).get("name") != BACKUP_PLUGIN:
             found.append(f"{title(schedule)} does not back up by {BACKUP_PLUGIN}")
@@ -153,6 +154,26 @@ def archive_problems(objects: Objects) -> list[str]:
         if (a["endpointURL"], a["destinationPath"]) == (b["endpointURL"], b["destinationPath"]):
             found.append(f"{one} and {other} have one archive")
     return found
+
+
+def _generation_problems(cluster: Object, objects: Objects) -> Iterator[str]:
+    """Why a cluster would archive into the archive of another, be made of none, or have no base backup until the first night."""
+    spec, name = cluster["spec"], cluster["metadata"]["name"]
+    (own,) = (plugin["parameters"].get("serverName", "") for plugin in spec["plugins"])
+    if not re.fullmatch(rf"{name}-[1-9]\d*", own):
+        yield f"its archive is called {own!r}, and not by a generation"
+    if recovery := spec["bootstrap"].get("recovery"):
+        sources = {one["name"]: one["plugin"]["parameters"] for one in spec.get("externalClusters", [])}
+        source = sources.get(recovery["source"], {})
+        if source.get("barmanObjectName") != name or not re.fullmatch(rf"{name}-[1-9]\d*", source.get("serverName", "")):
+            yield f"it is made of {source or 'nothing'}"
+        elif source["serverName"] == own:
+            yield "it archives where what it is made of has archived, and the plugin refuses that"
+    requests = [json.loads(files["request.json"]) for files in config_maps(objects).values() if "request.json" in files]
+    firsts = [request for request in requests if request.get("plugin") and request["cluster"] == name]
+    wanted = {"namespace": namespace_of(cluster), "cluster": name, "generation": int(own.rpartition("-")[2] or 0), "plugin": BACKUP_PLUGIN}
+    if firsts != [wanted]:
+        yield f"nobody takes the first base backup of {own}"
 
 
 def _bucket_problems(store: Object, bucket: str, objects: Objects) -> Iterator[str]:

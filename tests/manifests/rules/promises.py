@@ -9,11 +9,17 @@ from tests.manifests.rules.paths import find
 Promises = Mapping[str, tuple[Any, str]]
 """Dotted path to the value that must stand there, and why."""
 
-CLUSTER: Promises = {
+NEW_CLUSTER: Promises = {
     "spec.bootstrap.initdb.encoding": ("UTF8", "Synapse refuses another encoding (synapse/storage/engines/postgres.py)"),
     "spec.bootstrap.initdb.localeCollate": ("C", "Synapse refuses another collation"),
     "spec.bootstrap.initdb.localeCType": ("C", "Synapse refuses another character type"),
     "spec.bootstrap.initdb.dataChecksums": (True, "a damaged page would be served and backed up unnoticed"),
+}
+RESTORED_CLUSTER: Promises = {
+    "spec.bootstrap.recovery.database": ("synapse", "the operator would write a password file for a database that is not there"),
+    "spec.bootstrap.recovery.owner": ("synapse", "Synapse's password would be of another role"),
+}
+CLUSTER: Promises = {
     "spec.enableSuperuserAccess": (False, "a password of the superuser would exist and could be used over the network"),
     "spec.enablePDB": (True, "a drain could take the primary before a standby has its place"),
     "spec.primaryUpdateStrategy": ("unsupervised", "an update would wait for a person before it reaches the primary"),
@@ -47,7 +53,6 @@ OBJECT_STORE: Promises = {
     ),
 }
 SCHEDULED_BACKUP: Promises = {
-    "spec.immediate": (True, "until the first night there would be no backup at all"),
     "spec.backupOwnerReference": ("self", "Backup objects would stay when their schedule is taken away"),
     "spec.method": ("plugin", "CloudNativePG itself has no way to the bucket"),
 }
@@ -106,6 +111,8 @@ def promise_problems(objects: Objects) -> list[str]:
     found = []
     for o in of_kind(objects, *EVERY):
         promises = dict(EVERY[o["kind"]])
+        if o["kind"] == "Cluster":
+            promises |= RESTORED_CLUSTER if "recovery" in o["spec"]["bootstrap"] else NEW_CLUSTER
         if o["kind"] == "ExternalSecret" and "template" in o["spec"].get("target", {}):
             promises |= EXTERNAL_SECRET_TEMPLATE
         for path, (wanted, why) in promises.items():

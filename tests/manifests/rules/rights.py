@@ -6,6 +6,9 @@ from tests.manifests.rules.objects import Objects, of_kind, title
 
 _READ, _CHANGE = {"get", "list", "watch"}, {"create", "update", "patch", "delete"}
 
+BACKUPS = "-first-backup"
+"""How the Role is called by which the Job takes the first base backup of a database."""
+
 _LOOK = {"list", "watch"}
 READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
     "prometheus-finds-pods": ("prometheus", {"": {"pods"}}, _READ),
@@ -53,6 +56,31 @@ def reader_right_problems(objects: Objects) -> list[str]:
     return found
 
 
+def backup_right_problems(objects: Objects) -> list[str]:
+    """Rights of the Job that takes the first backup beyond: look at its Cluster, make Backups and look at them."""
+    found = []
+    for role in (role for role in of_kind(objects, "Role") if role["metadata"]["name"].endswith(BACKUPS)):
+        cluster = role["metadata"]["name"].removesuffix(BACKUPS)
+        wanted = [
+            {"apiGroups": ["postgresql.cnpg.io"], "resources": ["clusters"], "resourceNames": [cluster], "verbs": ["get"]},
+            {"apiGroups": ["postgresql.cnpg.io"], "resources": ["backups"], "verbs": ["create", "get"]},
+        ]
+        found += [f"{title(role)} lets it {rule}" for rule in role["rules"] if rule not in wanted]
+    for binding in (binding for binding in of_kind(objects, "RoleBinding") if binding["metadata"]["name"].endswith(BACKUPS)):
+        name, subjects = binding["metadata"]["name"], [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
+        if subjects != [("ServiceAccount", name)] or (binding["roleRef"].get("kind"), binding["roleRef"].get("name")) != ("Role", name):
+            found.append(f"{title(binding)} gives {binding['roleRef']} to {subjects}")
+    return found
+
+
+def _makers(objects: Objects, kind: str) -> Objects:
+    return [
+        o
+        for o in of_kind(objects, kind)
+        if o["metadata"]["name"] not in {*READERS, *RESTARTERS} and not o["metadata"]["name"].endswith(BACKUPS)
+    ]
+
+
 def _others(bindings: Objects, account: str, kind: str) -> list[str]:
     """Bindings that give a role to others than its program."""
     return [
@@ -66,14 +94,14 @@ def _others(bindings: Objects, account: str, kind: str) -> list[str]:
 def generator_right_problems(objects: Objects) -> list[str]:
     """Rights of the secret generator beyond: create a Secret, get and patch those that it makes, by name."""
     found = []
-    for role in (role for role in of_kind(objects, "Role") if role["metadata"]["name"] not in {*READERS, *RESTARTERS}):
+    for role in _makers(objects, "Role"):
         for rule in role.get("rules", []):
             named, verbs = bool(rule.get("resourceNames")), set(rule.get("verbs", []))
             if (rule.get("apiGroups"), rule.get("resources")) != ([""], ["secrets"]):
                 found.append(f"{title(role)} has rights to {rule.get('apiGroups')} {rule.get('resources')}")
             if not (verbs == {"create"} if not named else verbs in ({"get"}, {"get", "patch"})):
                 found.append(f"{title(role)} may {sorted(verbs)} {'Secrets by name' if named else 'every Secret'}")
-    for binding in (binding for binding in of_kind(objects, "RoleBinding") if binding["metadata"]["name"] not in {*READERS, *RESTARTERS}):
+    for binding in _makers(objects, "RoleBinding"):
         subjects = [(s.get("kind"), s.get("name")) for s in binding["subjects"]]
         reference = (binding["roleRef"].get("kind"), binding["roleRef"].get("apiGroup"))
         if subjects != [("ServiceAccount", "secret-generator")] or reference != ("Role", "rbac.authorization.k8s.io"):

@@ -1,0 +1,1 @@
+"""What programs of ours share that ask the Kubernetes API from a pod."""
