@@ -17,6 +17,7 @@ from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
+from li_instance.options import LiOptions
 from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.calls.options import CallsOptions
 from main_instance.element_web.options import ElementOptions
@@ -37,9 +38,10 @@ class Hosts:
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
     grafana: HostName = option("grafana.<server_name>", "Grafana, for who runs the platform.")
     turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
-    matrix_li: HostName = option("matrix-li.<server_name>", "Client API of the lawful-interception homeserver.", reserved=True)
-    element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.", reserved=True)
-    admin_li: HostName = option("admin-li.<server_name>", "Administration of the lawful-interception instance.", reserved=True)
+    matrix_li: HostName = option("matrix-li.<server_name>", "Homeserver of the lawful-interception instance, for officers' programs.")
+    element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.")
+    admin_li: HostName = option("admin-li.<server_name>", "Ketesa, the administration of the lawful-interception instance.")
+    cases_li: HostName = option("cases-li.<server_name>", "Where officers request, approve and read cases.")
 
 
 @frozen(kw_only=True)
@@ -60,11 +62,7 @@ class Features:
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
     monitoring: bool = option(False, "Metrics, alerts, dashboards and logs (`monitoring/`).")
     push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
-    li: bool = option(
-        False,
-        "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).",
-        reserved="Only its namespace and its object storage are deployed.",
-    )
+    li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
     authentication_service: bool = option(
         False,
         "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "
@@ -115,6 +113,7 @@ class Site:
     authentication_service: AuthenticationServiceOptions = section(
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)
     )
+    li: LiOptions = section(LiOptions, only_with=When("features.li", True))
     backups: BackupOptions = section(BackupOptions)
 
     def __attrs_post_init__(self) -> None:

@@ -10,6 +10,7 @@ from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.redis.size import RedisSize
 from kit.quantities import Bytes, Cpu
+from li_instance.synapse.size import SynapseLiSize
 from main_instance.coturn.size import CoturnSize
 from main_instance.haproxy.size import HAProxySize
 from main_instance.livekit.size import LiveKitSize
@@ -31,6 +32,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "RedisSize",
+    "SynapseLiSize",
     "SynapseSize",
     "Workers",
 ]
@@ -58,10 +60,12 @@ class Profile:
 
     concurrent_users: int
     postgresql: PostgresSize
+    postgresql_li: PostgresSize
     redis: RedisSize
     minio: ErasureSize
     minio_li: ErasureSize
     synapse: SynapseSize
+    synapse_li: SynapseLiSize
     haproxy: HAProxySize
     livekit: LiveKitSize
     coturn: CoturnSize

@@ -26,7 +26,10 @@ MISTAKES = {
         BASE + "endpoint: https://s3.example.com\n",
         ['4:1: unknown key "endpoint"; did you mean "object_storage.external.endpoint"?'],
     ),
-    "a key like no other": (BASE + "namespaces: {zzz: 1}\n", ['4:14: namespaces: unknown key "zzz"; known here: main, li, rtc']),
+    "a key like no other": (
+        BASE + "namespaces: {zzz: 1}\n",
+        ['4:14: namespaces: unknown key "zzz"; known here: main, li, rtc, monitoring'],
+    ),
     "calls of nodes that nobody has named": (
         BASE + "features: {calls: true}\n",
         [
@@ -86,7 +89,7 @@ MISTAKES = {
     "a section that is none": (
         BASE + "namespaces: [a]\ntls: acme\n",
         [
-            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li, rtc",
+            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li, rtc, monitoring",
             '5:6: tls: "acme", where a mapping is needed; put its options below it, each on its line: '
             "source, acme, cluster_issuer, cert_manager_namespace, secret_names",
         ],

@@ -17,6 +17,13 @@ features: {calls: true, push: true, li: true, authentication_service: true, fede
 antivirus: {mode: quarantine, encrypted: true}
 authentication_service: {additions: true}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
+ingress: {li_source_ranges: [192.0.2.0/24]}
+li:
+  country_code: DE
+  owner: operator
+  officers: {anna@example.com: Anna Adler (investigator)}
+  key_deposit: true
+  notice_url: https://example.com/notice
 push:
   apns: {key_id: ABCDE12345, team_id: ABCDE12345, apps: {com.example.app.ios: com.example.app}}
   fcm_apps: {com.example.app.android: example-app}

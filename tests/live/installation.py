@@ -32,7 +32,7 @@ PUSH_APP, PUSH_PROJECT = "com.example.app", "example-project"
 PUSH_GATEWAY = f"http://sygnal.{NAMESPACE}.svc.cluster.local:5000/_matrix/push/v1/notify"
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
-    "features": {"federation": True},
+    "features": {"federation": True, "li": False},
     "push": {"fcm_apps": {PUSH_APP: PUSH_PROJECT}},
     "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
 }
@@ -45,6 +45,7 @@ def compile_live_site(folder: Path) -> None:
     document = yaml.load(ROOT / "tests" / "site.yaml")
     for section, options in CHANGES.items():
         document.setdefault(section, {}).update(options)
+    del document["li"]  # test_li_platform.py has a site of its own.
     folder.mkdir(parents=True, exist_ok=True)
     yaml.dump(document, folder / "site.yaml")
     write(folder, compile_site(read_site(folder / "site.yaml"), profiles()))

@@ -23,6 +23,7 @@ images: {registry: registry.example.org, mirror: registry.example.org/mirror, pu
 namespaces: {main: chat, li: chat-li}
 features: {federation: true, li: true, monitoring: true}
 monitoring: {mode: operator}
+li: {country_code: FR, owner: operator, officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}, keep_deleted_media: true}
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}
 ingress: {type: gateway, gateway: {name: public, namespace: gateways}}
@@ -47,8 +48,13 @@ def full_site(site: Site) -> Site:
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
     cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
-    ingress = evolve(site.ingress, admin_source_ranges=("192.0.2.0/24",), monitoring_source_ranges=("192.0.2.0/24",))
-    return evolve(site, antivirus=evolve(site.antivirus, encrypted=True), features=features, cluster=cluster, push=push, ingress=ingress)
+    ingress = evolve(
+        site.ingress, admin_source_ranges=("192.0.2.0/24",), monitoring_source_ranges=("192.0.2.0/24",), li_source_ranges=("192.0.2.0/24",)
+    )
+    li = evolve(site.li, key_deposit=True, notice_url="https://example.com/who-can-read-my-messages")
+    return evolve(
+        site, li=li, antivirus=evolve(site.antivirus, encrypted=True), features=features, cluster=cluster, push=push, ingress=ingress
+    )
 
 
 @pytest.fixture(scope="session")

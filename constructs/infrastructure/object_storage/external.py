@@ -9,7 +9,8 @@ from kit.secrets import Change, Fixed, Form, Given
 
 NEW_KEYS = Change(
     "As your storage has it; let the old pair be valid until the clients have the new one.",
-    "`media`: restart `media-repository`; `logs`: restart `loki`. `backups`: nothing, the archiver sees it within minutes.",
+    "`media`: restart `media-repository`; `logs`: restart `loki`. `backups`: nothing, the archiver sees it within minutes. `reader`: restart "
+    "`synapse-li`. `mirror` and `source`: nothing, they are read for each run.",
 )
 
 
@@ -22,13 +23,13 @@ class ExternalStorage(Component):
         super().__init__(installation, "object-storage", place)
         self._options = options
 
-    def bucket(self, name: str, user: str) -> Bucket:
-        """A bucket as one of its users sees it, whose keys are thereby declared."""
+    def bucket(self, name: str, user: str, may: str = "read and write") -> Bucket:
+        """A bucket as one of its users sees it, whose keys are thereby declared, and what they have to allow."""
         options = self._options
         keys = credentials_secret(
             f"object-storage-user-{user}",
             self.namespace,
-            Given(f"Access key that may read and write the bucket {name}", Form.LINE),
+            Given(f"Access key that may {may} the bucket {name}", Form.LINE),
             Given(f"Secret key of the access key for the bucket {name}", Form.LINE),
             Fixed(options.region),
         )

@@ -23,6 +23,7 @@ from infrastructure.postgresql.component import Database
 from kit.formats import OldSigningKey
 from kit.network import Endpoint
 from kit.quantities import Resources, mib
+from kit.secrets import KeyRef
 from main_instance.synapse import process
 from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from main_instance.synapse.size import SynapseSize
@@ -90,6 +91,17 @@ class Paths:
 
 
 @frozen
+class Deposit:
+    """Where recovery keys go that clients deposit, the page that tells users of it, and the Secrets by which they are sealed and sent."""
+
+    intake: Endpoint
+    notice_url: str
+    token: KeyRef
+    fingerprint_key: KeyRef
+    authority: KeyRef
+
+
+@frozen
 class HomeserverSpec:
     """What one site's Synapse must know."""
 
@@ -118,6 +130,10 @@ class HomeserverSpec:
     """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
+    reserved_prefix: str = ""
+    """User names that begin so are nobody's. Empty: there are none."""
+    deposit: Deposit | None = None
+    """None: nobody can deposit recovery keys."""
     url_previews: bool = False
     """Whether it fetches the pages that messages link to."""
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
@@ -159,6 +175,8 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         **_authentication(spec),
         **_calls(spec.calls_host),
     }
+    if modules := _modules(spec):
+        config["modules"] = modules
     if features := _experimental_features(spec):
         config["experimental_features"] = features
     if options.message_lifetime:
@@ -206,6 +224,17 @@ def main_config(spec: HomeserverSpec) -> Config:
         **{f"{name}_path": f"{spec.paths.secrets}/{name}" for name in MAIN_SECRETS},
         **_share(spec, spec.size.main, spec.size.connections.main),
         "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
+        **({"modules": [*_modules(spec), _key_deposit(spec.deposit)]} if spec.deposit else {}),
+    }
+
+
+def monolith_config(spec: HomeserverSpec, resources: Resources, *, stores_media: bool) -> Config:
+    """What a homeserver has beside `homeserver_config` that is one process. Without `stores_media` it only fetches from the bucket."""
+    return {
+        **_share(spec, resources, spec.size.connections.main),
+        "listeners": [_public_listener(["client", "media"]), *_internal_listeners(replicates=False)],
+        "enable_media_repo": True,
+        **_media(spec, stores=stores_media),
     }
 
 
@@ -343,6 +372,24 @@ def _calls(host: str | None) -> Config:
     }
 
 
+def _modules(spec: HomeserverSpec) -> list[Config]:
+    """What every process loads: each takes registrations."""
+    if not spec.reserved_prefix:
+        return []
+    return [{"module": "services.reserved_names.module.ReservedNames", "config": {"prefix": spec.reserved_prefix}}]
+
+
+def _key_deposit(deposit: Deposit) -> Config:
+    config = {
+        "vault_url": f"http://{deposit.intake.address}",
+        "notice_url": deposit.notice_url,
+        "token_file": process.DEPOSIT_TOKEN,
+        "fingerprint_key_file": process.FINGERPRINT_KEY,
+        "authority_public_keys_file": process.AUTHORITY_KEYS,
+    }
+    return {"module": "services.key_deposit.module.KeyDeposit", "config": config}
+
+
 def _experimental_features(spec: HomeserverSpec) -> Config:
     features: Config = {}
     if spec.calls_host:
@@ -354,7 +401,7 @@ def _experimental_features(spec: HomeserverSpec) -> Config:
     return features
 
 
-def _media(spec: HomeserverSpec) -> Config:
+def _media(spec: HomeserverSpec, *, stores: bool = True) -> Config:
     bucket = spec.bucket
     return {
         # Each worker writes here first, then to the bucket before it answers; what another worker has stored is fetched from there.
@@ -362,8 +409,8 @@ def _media(spec: HomeserverSpec) -> Config:
         "media_storage_providers": [
             {
                 "module": "s3_storage_provider.S3StorageProviderBackend",
-                "store_local": True,
-                "store_remote": True,
+                "store_local": stores,
+                "store_remote": stores,
                 # Otherwise an upload is answered before, and whether, it reaches the bucket.
                 "store_synchronous": True,
                 "config": {

@@ -22,6 +22,10 @@ MODULES_FOLDER = "/etc/synapse/modules"
 """`modules.yaml`: what media workers load, where a site has files scanned."""
 SCAN_WORKER_TOKEN = "/secrets/scan-worker/token"
 ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
+DEPOSIT_TOKEN = "/secrets/key-vault/intake_token"
+FINGERPRINT_KEY = "/secrets/key-deposit/fingerprint_key"
+AUTHORITY_KEYS = "/secrets/key-vault-authority/authority.pem"
+"""What main seals and sends recovery keys with, where a site lets clients deposit them."""
 RUN_FOLDER = "/run/synapse"
 """In memory and writable: what a process makes for itself as it starts."""
 PASSWORD_FILE = f"{RUN_FOLDER}/pgpass"
@@ -36,6 +40,7 @@ ENVIRONMENT = {"LD_PRELOAD": "libjemalloc.so.2"}
 
 TURN_SECRET = "/secrets/turn/shared_secret"
 
+_OWN_PASSWORD_FILE = f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"
 HEALTH_PORT = 8080
 """`/health` and nothing else: a probe never waits behind requests of users."""
 START_PROGRAM = "synapse_start"
@@ -74,6 +79,12 @@ def start(*, worker: bool, listed: bool = False, modules: bool = False) -> Start
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
     named = [word for path in files for word in ("-c", path)]
     return Start(("python", "-m", f"services.{START_PROGRAM}"), (*options, module, "--no-secrets-in-config", *named))
+
+
+def start_after(program: str, main_process: str) -> Start:
+    """Start a homeserver of one process by a program that prepares its database and then becomes Synapse."""
+    options = f"--no-secrets-in-config -c {HOMESERVER_FOLDER}/homeserver.yaml"
+    return Start(command=("/bin/sh", "-euc"), args=(f"{_OWN_PASSWORD_FILE}\nexec python {program} {main_process} {options}",))
 
 
 CACHE_KEEPER_LIVES = ("/bin/sh", "-c", f"find {MEDIA_CACHE}/.looked -mmin -10 | grep -q .")

@@ -28,6 +28,8 @@ READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
 
 LOG_READER, LOGS = "alloy-reads-logs", "pods/log"
 """One of them, which may also get what pods say."""
+RESTARTERS = {"li-sync-restart"}
+"""Roles of those that restart one workload: tests/manifests/test_li_instance.py says which."""
 
 NODE_READERS = {"matrix-monitoring-prometheus": ("prometheus", [("nodes", _READ), ("nodes/metrics", {"get"})])}
 """The same for nodes, of the whole cluster: how full volumes are only kubelets know."""
@@ -76,7 +78,11 @@ def backup_right_problems(objects: Objects) -> list[str]:
 
 
 def _makers(objects: Objects, kind: str) -> Objects:
-    return [o for o in of_kind(objects, kind) if o["metadata"]["name"] not in READERS and not o["metadata"]["name"].endswith(BACKUPS)]
+    return [
+        o
+        for o in of_kind(objects, kind)
+        if o["metadata"]["name"] not in {*READERS, *RESTARTERS} and not o["metadata"]["name"].endswith(BACKUPS)
+    ]
 
 
 def _others(bindings: Objects, account: str, kind: str) -> list[str]:

@@ -13,6 +13,7 @@ TOKEN_HOLDERS = {
     "prometheus": "it finds the pods that it measures",
     "secret-generator": "it creates the Secrets that are missing",
     "first-backup": "it asks the operator for a backup, one for each database",
+    "li-sync": "it restarts the lawful-intercept instance's Synapse",
 }
 
 # Workloads that are in the network of their nodes: why.
