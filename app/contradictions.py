@@ -11,6 +11,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
+from main_instance.synapse.workers import EVERY_TYPE, MAIN
 from monitoring.options import Mode
 
 _OF_KUBERNETES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -118,6 +119,126 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
         )
 
 
+def _logins(site: Site) -> Iterator[OptionError]:
+    """Somebody can log in, and what a site asks of a login, the service that does it can do."""
+    login, service = site.login, site.features.authentication_service
+    if not login.passwords and not login.providers and not login.ldap:
+        yield OptionError("login.passwords", "false leaves nothing to log in with; name login.providers or login.ldap, or write true")
+    if service and login.ldap:
+        yield OptionError(
+            "login.ldap",
+            "the Matrix Authentication Service speaks OpenID Connect alone; let a provider that reads your directory (Keycloak, authentik, "
+            "Dex) do so, and name it in login.providers",
+        )
+    for name, provider in login.providers:
+        key = f'login.providers["{name}"]'
+        if service and provider.required_claims:
+            yield OptionError(
+                f"{key}.required_claims",
+                "the Matrix Authentication Service does not look at claims of people who come back; let the provider itself refuse who "
+                "may not log in, and remove this",
+            )
+        for claim, values in provider.required_claims:
+            if not values:
+                yield OptionError(f"{key}.required_claims", f"{claim} has no value that would do; give those that may log in")
+        if "openid" not in provider.scopes:
+            yield OptionError(f"{key}.scopes", "lacks openid, without which nobody says who a person is; add it")
+    yield from _directories(site)
+
+
+def _homeserver(site: Site) -> Iterator[OptionError]:
+    options, service = site.homeserver, site.features.authentication_service
+    if service and options.password_policy:
+        yield OptionError(
+            "homeserver.password_policy",
+            "the Matrix Authentication Service has the passwords; write authentication_service: {extra: {passwords: {minimum_complexity: 3}}}",
+        )
+    for alias in options.auto_join_rooms:
+        if alias.partition(":")[2] != site.server_name:
+            yield OptionError("homeserver.auto_join_rooms", f"{alias} is another server's; give aliases that end in :{site.server_name}")
+    known = (MAIN, *(worker.name for worker in EVERY_TYPE))
+    for name, module in options.modules:
+        for process in module.processes:
+            if process not in known:
+                yield OptionError(
+                    f'homeserver.modules["{name}"].processes', f"{process} is no process of Synapse; there are {', '.join(known)}"
+                )
+
+
+def _application_services(site: Site) -> Iterator[OptionError]:
+    """Each has a registration, and pods that are not among the platform's own, which are closed."""
+    ours = {getattr(site.namespaces, field.name) for field in fields(Namespaces)}
+    for name, of in site.application_services:
+        key = f'application_services["{name}"]'
+        if of.given and (of.bot or of.users or of.aliases or of.ephemeral or of.rate_limited):
+            yield OptionError(
+                key, "with given: true its registration file says bot, users, aliases, rate_limited and ephemeral; remove them"
+            )
+        if not of.given and not of.bot:
+            yield OptionError(key, "has no bot; give the name of its account, e.g. bot: telegrambot")
+        if of.pods and of.cidrs:
+            yield OptionError(f"{key}.cidrs", "are addresses of one outside the cluster, and this one has pods in it; remove one of both")
+        if of.pods and of.pods.namespace in ours:
+            yield OptionError(
+                f"{key}.pods.namespace", f"{of.pods.namespace} is the platform's own, which is closed; give it one of its own"
+            )
+        if of.pods and not of.pods.labels:
+            yield OptionError(
+                f"{key}.pods.labels", "are none, which would be every pod of the namespace; name those of the application service"
+            )
+
+
+def _directories(site: Site) -> Iterator[OptionError]:
+    ldap = site.login.ldap
+    if not ldap:
+        return
+    for url in ldap.servers:
+        if url.startswith("ldap://") and not ldap.start_tls:
+            yield OptionError("login.ldap.servers", f"{url} would carry passwords in the open; write ldaps://, or start_tls: true")
+        if url.startswith("ldaps://") and ldap.start_tls:
+            yield OptionError("login.ldap.start_tls", f"{url} is encrypted from its first byte; write ldap://, or remove start_tls")
+    if not ldap.servers or not ldap.cidrs:
+        empty = "cidrs" if ldap.servers else "servers"
+        yield OptionError(f"login.ldap.{empty}", "is empty; list them")
+    if ldap.filter and not (ldap.bind_dn and ldap.filter.startswith("(") and ldap.filter.endswith(")")):
+        yield OptionError("login.ldap.filter", "needs parentheses around it, and bind_dn, which finds whom it is about")
+    if ldap.default_domain and not ldap.active_directory:
+        yield OptionError("login.ldap.default_domain", "needs active_directory: true; add that, or remove it")
+
+
+def _other_servers(site: Site) -> Iterator[OptionError]:
+    """Other servers are somewhere, not in the cluster, and those who vouch for others are among them."""
+    federation = site.federation
+    if site.features.federation and not federation.internet and not federation.networks:
+        yield OptionError("federation.internet", "no other server can be called then; list their networks in federation.networks")
+    yield from _outside_networks(site, "federation.networks", federation.networks)
+    for server in federation.key_servers:
+        if server == site.server_name:
+            yield OptionError("federation.key_servers", f'"{server}" is this server, which cannot vouch for others to itself; remove it')
+        elif federation.allowed_domains and server not in federation.allowed_domains:
+            yield OptionError(
+                "federation.key_servers", f'"{server}" is none of federation.allowed_domains, so that it is never asked; add it there'
+            )
+
+
+def _others_outside(site: Site) -> Iterator[OptionError]:
+    yield from _outside_networks(site, "push.gateway_networks", site.push.gateway_networks)
+    if site.mail:
+        yield from _outside_networks(site, "mail.networks", site.mail.networks)
+
+
+def _outside_networks(site: Site, key: str, cidrs: tuple[str, ...]) -> Iterator[OptionError]:
+    """Networks outside of the cluster are some addresses, and none of them is a pod's or a Service's."""
+    inside = {"pod_cidrs": site.cluster.pod_cidrs, "service_cidrs": site.cluster.service_cidrs}
+    for cidr in cidrs:
+        if ip_network(cidr).prefixlen == 0:
+            yield OptionError(key, f"{cidr} is every address there is, those of the cluster among them; give the networks that you mean")
+            continue
+        for name, own in inside.items():
+            if clash := next((c for c in own if ip_network(c).version == ip_network(cidr).version and _overlap(c, cidr)), None):
+                yield OptionError(key, f"{cidr} has addresses of the cluster itself: {clash} of cluster.{name}; give smaller networks")
+
+
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
     _generations,
@@ -125,4 +246,9 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _public_addresses,
     _sizes,
     _scanned_files,
+    _logins,
+    _homeserver,
+    _application_services,
+    _other_servers,
+    _others_outside,
 )

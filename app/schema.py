@@ -118,6 +118,8 @@ def _sections(section: Section, prefix: str) -> Iterator[tuple[str, Section, str
         key, kind = f"{prefix}{option.name}", option.kind
         if isinstance(kind, Entries) and isinstance(kind.value, Section):
             key, kind = f"{key}.<{kind.key.example}>", kind.value
+        if isinstance(kind, Items) and isinstance(kind.of, Section):
+            key, kind = f"{key}[]", kind.of
         if isinstance(kind, Section):
             yield key, kind, _meaning(option)
             yield from _sections(kind, f"{key}.")
@@ -153,6 +155,8 @@ def _words(option: Option) -> str:
             words, example = f"a mapping from {kind.key.noun} to {value.noun}", f"{kind.key.example}: {value.example}"
         case Entries(value=Items(of=Text() as value)):
             words, example = f"a mapping from {kind.key.noun} to a list, each: {value.noun}", f"{kind.key.example}: [{value.example}]"
+        case Section() if kind is not option.kind:
+            words, example = "the options below", ""
         case Items() | Section() | Entries():
             raise TypeError(f"{option.name} has no place in a table")
     return f"{'a list, each: ' if kind is not option.kind else ''}{words}" + (

@@ -353,16 +353,17 @@ class _Reader:
         if not _is(node, MappingNode, "map"):
             self.problem(node, key, f"{_shown(node, key)} is not a mapping; write {kind.noun} below it, e.g. {kind.example}")
             return None
-        options = {}
-        for name, (key_node, value_node) in self.pairs(node, key).items():
-            options[name] = self.anything(kind, value_node, f"{key}.{name}")
-            self.found[f"{key}.{name}"] = _Found(key_node, value_node, options[name])
+        options = self.anything(kind, node, key)
         return None if len(self.problems) > before else Settings(json.dumps(options, sort_keys=True))
 
     def anything(self, kind: Free, node: Node, key: str) -> object:
         """Whatever YAML can say, as JSON has it."""
         if isinstance(node, MappingNode):
-            return {name: self.anything(kind, value, f"{key}.{name}") for name, (_, value) in self.pairs(node, key).items()}
+            options = {}
+            for name, (key_node, value_node) in self.pairs(node, key).items():
+                options[name] = self.anything(kind, value_node, f"{key}.{name}")
+                self.found[f"{key}.{name}"] = _Found(key_node, value_node, options[name])
+            return options
         if isinstance(node, SequenceNode):
             return [self.anything(kind, item, f"{key}[{place}]") for place, item in enumerate(node.value)]
         if not _has_core_tag(node):
@@ -534,7 +535,7 @@ def _hint(kind: Text, node: Node, key: str) -> str:
 def _wanted(option: Option) -> str:
     """How to write an option that is missing."""
     match option.kind:
-        case Text() as kind:
+        case Text() | Number() as kind:
             return f"give {kind.noun}, e.g. {option.name}: {kind.example}"
         case Section() as section:
             required = ", ".join(part.name for part in section.options if part.required)

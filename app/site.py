@@ -8,7 +8,7 @@ there and nowhere else.
 
 from attrs import evolve, fields, frozen
 
-from antivirus.options import AntivirusOptions
+from antivirus.options import CLAMAV, AntivirusOptions
 from infrastructure.ingress.options import IngressOptions, TlsOptions
 from infrastructure.object_storage.options import ObjectStorageOptions
 from infrastructure.postgresql.options import BackupOptions
@@ -17,14 +17,18 @@ from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
+from kit.placement import Placements
 from li_instance.options import LiOptions
+from main_instance.application_services.options import APPLICATION_SERVICES, ApplicationServices
 from main_instance.authentication_service.options import AuthenticationServiceOptions
-from main_instance.calls.options import CallsOptions
+from main_instance.calls.options import OWN_HOSTS, CallsOptions
 from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
-from main_instance.sygnal.options import PushOptions
-from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
-from monitoring.options import Mode, MonitoringOptions
+from main_instance.login.options import LoginOptions
+from main_instance.mail.options import MAIL, MailOptions
+from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
+from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from monitoring.options import KUBELETS, Mode, MonitoringOptions
 
 
 @frozen(kw_only=True)
@@ -58,17 +62,23 @@ class Namespaces:
 class Features:
     """Parts of the platform that can be left out."""
 
-    calls: bool = option(False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).")
-    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).")
-    monitoring: bool = option(False, "Metrics, alerts, dashboards and logs (`monitoring/`).")
-    push: bool = option(False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).")
+    calls: bool = option(
+        False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).", opens=(OWN_HOSTS,)
+    )
+    antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", opens=(CLAMAV,))
+    monitoring: bool = option(False, "Metrics, alerts, dashboards and logs (`monitoring/`).", opens=(KUBELETS,))
+    push: bool = option(
+        False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).", opens=(PUSH_SERVICES,)
+    )
     li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
     authentication_service: bool = option(
         False,
         "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "
         "(`main-instance/09-matrix-authentication-service`). Where there are accounts already, they must be migrated as it is turned on.",
     )
-    federation: bool = option(False, "Exchange with other Matrix servers: routes, workers and connections to the outside.")
+    federation: bool = option(
+        False, "Exchange with other Matrix servers: what `federation` says of them can be called, and calls in.", opens=(FEDERATION,)
+    )
 
 
 @frozen(kw_only=True)
@@ -88,6 +98,11 @@ class Site:
         "Whether nothing may talk to anything but as the components declare, in both directions. `false`: there is no NetworkPolicy at all, "
         "for a cluster whose network plugin knows none or that keeps its own.",
     )
+    placement: Placements = option(
+        (),
+        "Where pods run and what they get, by the name of a component, such as `synapse`, or of one workload, such as `synchrotron`.",
+        otherwise="as the platform and the profile say",
+    )
     storage_classes: StorageClasses = section(StorageClasses)
     storage_sizes: StorageSizes = section(StorageSizes)
     ingress: IngressOptions = section(IngressOptions)
@@ -98,7 +113,8 @@ class Site:
     federation: FederationOptions = section(FederationOptions, only_with=When("features.federation", True))
     well_known: WellKnownOptions = section(WellKnownOptions)
     element: ElementOptions = section(ElementOptions)
-    push: PushOptions = section(PushOptions, only_with=When("features.push", True))
+    push: PushOptions = section(PushOptions)
+    mail: MailOptions | None = option(None, opens=(MAIL,), otherwise="no mail is sent")
     old_signing_keys: OldSigningKeys = option(
         (),
         "Each key by which the homeserver signed before its present one, by its id: events that it signed must stay verifiable. "
@@ -107,6 +123,13 @@ class Site:
     )
     media: MediaOptions = section(MediaOptions)
     antivirus: AntivirusOptions = section(AntivirusOptions, only_with=When("features.antivirus", True))
+    login: LoginOptions = section(LoginOptions)
+    application_services: ApplicationServices = option(
+        (),
+        "Bridges and bots, each by a name. Synapse knows them by a registration, whose tokens are made.",
+        otherwise="none",
+        opens=(APPLICATION_SERVICES,),
+    )
     monitoring: MonitoringOptions = section(MonitoringOptions, only_with=When("features.monitoring", True))
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
@@ -128,7 +151,7 @@ class Site:
     @property
     def facts(self) -> Facts:
         """What every component may ask."""
-        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes)
+        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes, self.placement)
 
     @property
     def keeps_logs(self) -> bool:

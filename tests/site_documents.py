@@ -91,6 +91,8 @@ GOOD_TEXTS += [
     "icap://av.example.com:1344/scan",
     "DE",
     "Anna Adler (investigator, approver)",
+    "ldaps://ldap.example.com",
+    "#hall:example.com",
 ]
 WORDS = st.from_regex(r"[a-z][a-z0-9]{2,7}", fullmatch=True)
 
@@ -136,6 +138,10 @@ VALUES = {key: values(option.kind) for key, option in OPTIONS.items()}
 
 
 CALLS = "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/8]}\n"
+SERVICE = "features: {authentication_service: true}\n"
+CORPORATE = "issuer: 'https://id.example.com', client_id: matrix"
+DIRECTORY = "cidrs: [192.0.2.7/32], base: dc=example"
+BRIDGE = "url: 'http://a.b'"
 CONTRADICTIONS = {
     "they must differ": "namespaces: {li: matrix}",
     "the platform owns its namespaces": "namespaces: {main: kube-system}",
@@ -145,6 +151,33 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
+    "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
+    "leaves nothing to log in with": "login: {passwords: false}",
+    "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
+    "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",
+    "has no value that would do": f"login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: []}}}}}}}}",
+    "lacks openid": f"login: {{providers: {{corporate: {{{CORPORATE}, scopes: [email]}}}}}}",
+    "would carry passwords in the open": f"login: {{ldap: {{servers: ['ldap://a.b'], {DIRECTORY}}}}}",
+    "is encrypted from its first byte": f"login: {{ldap: {{servers: ['ldaps://a.b'], start_tls: true, {DIRECTORY}}}}}",
+    "is empty; list them": f"login: {{ldap: {{servers: [], {DIRECTORY}}}}}",
+    "needs parentheses around it": f"login: {{ldap: {{servers: ['ldaps://a.b'], filter: a=b, bind_dn: cn=m, {DIRECTORY}}}}}",
+    "needs active_directory: true": f"login: {{ldap: {{servers: ['ldaps://a.b'], default_domain: a.b, {DIRECTORY}}}}}",
+    "has the passwords; write": f"{SERVICE}homeserver: {{password_policy: {{minimum_length: 9}}}}",
+    "is another server's": "homeserver: {auto_join_rooms: ['#hall:example.org']}",
+    "is no process of Synapse": "homeserver: {modules: {a: {path: a.B, processes: [clients]}}}",
+    "its registration file says": f"application_services: {{a: {{{BRIDGE}, given: true, bot: b}}}}",
+    "has no bot": f"application_services: {{a: {{{BRIDGE}}}}}",
+    "are addresses of one outside": (
+        f"application_services: {{a: {{{BRIDGE}, bot: b, cidrs: [192.0.2.7/32], pods: {{namespace: b, labels: {{a: b}}}}}}}}"
+    ),
+    "is the platform's own, which is closed": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: matrix, labels: {{a: b}}}}}}}}",
+    "are none, which would be every pod": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: b, labels: {{}}}}}}}}",
+    "no other server can be called then": "features: {federation: true}\nfederation: {internet: false}",
+    "has addresses of the cluster itself": "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
+    "push: {gateways: networks, gateway_networks: [10.0.0.0/8]}",
+    "cannot vouch for others to itself": "features: {federation: true}\nfederation: {key_servers: [example.com]}",
+    "is none of federation.allowed_domains": "features: {federation: true}\n"
+    "federation: {key_servers: [a.example.org], allowed_domains: [b.example.org]}",
 }
 """How the report on a document goes whose options are each right and that cannot be meant, with an example of each."""
 
@@ -154,10 +187,24 @@ def contradicts_itself(problems: Iterable[str]) -> bool:
     return any(words in problem for problem in problems for words in CONTRADICTIONS)
 
 
+_MOSTLY_CONTRADICTIONS = (
+    "login.ldap",
+    "login.providers",
+    "login.passwords",
+    "application_services",
+    "homeserver.modules",
+    "homeserver.auto_join_rooms",
+)
+"""Options whose values by chance seldom go together: they are seldom given."""
+
+
 @st.composite
 def right_documents(draw: st.DrawFn) -> Document:
     """Documents that keep the rules of one option about another, and may have contradictions."""
     document: Document = draw(ANY_DOCUMENT)
+    for key in _MOSTLY_CONTRADICTIONS:
+        if draw(st.integers(0, 9)):
+            cut(document, key)
     for key, option in OPTIONS.items():
         if (rule := option.needed_with) and at(document, key) is None and at(document, rule.key) == rule.value:
             cut(document, rule.key)
@@ -271,7 +318,7 @@ def yaml_value(kind: Kind, value: Any) -> Any:
 
 def tokens_of_problem(document: Document, key: str, message: str) -> Iterator[str]:
     """How the text of `yaml_flow` may go on at the place of a problem."""
-    parts = [json.loads(part) if part.startswith('"') else part for part in re.findall(r'\["?|\w+|"(?:[^"\\]|\\.)*"', key) if part != "["]
+    parts = [json.loads(part) if part.startswith('"') else part for part in re.findall(r'"(?:[^"\\]|\\.)*"|\w+', key)]
     value: Any = document
     above = None
     for part in parts:

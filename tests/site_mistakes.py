@@ -44,6 +44,39 @@ MISTAKES = {
             "list them, each a network in CIDR notation, e.g. node_cidrs: [10.0.0.0/8]"
         ],
     ),
+    "numbers that are none, or too large": (
+        BASE
+        + "homeserver:\n  rate_limits:\n    logins_per_minute: '5'\n    messages: {per_second: -1, burst: 1.5}\n    joins: {per_second: 2000}\n",
+        [
+            '6:24: homeserver.rate_limits.logins_per_minute: "5" is not a number; write it without quotes; give a number of times a minute, e.g. 600',
+            "7:28: homeserver.rate_limits.messages.per_second: -1 is not a number of times a second; give a number of times a second, e.g. 0.5",
+            "7:39: homeserver.rate_limits.messages.burst: 1.5 is not a number of times; give a number of times, e.g. 10",
+            "8:5: homeserver.rate_limits.joins.burst: is missing; give a number of times, e.g. burst: 10",
+            "8:25: homeserver.rate_limits.joins.per_second: 2000 is not between 0 and 1000; give a number of times a second, e.g. 0.5",
+        ],
+    ),
+    "another program's options, which are no mapping": (
+        BASE + "homeserver: {extra: [a]}\n",
+        ["4:21: homeserver.extra: a list is not a mapping; write options of Synapse below it, e.g. max_avatar_size: 10M"],
+    ),
+    "secrets among another program's options": (
+        BASE + "homeserver:\n  extra:\n    email: {smtp_pass: hunter2, smtp_host: mail}\n    password_hash_rounds: 12\n",
+        [
+            "6:24: homeserver.extra.email.smtp_pass: the value (not shown) may be a secret, which must not be in this file; "
+            "write `homeserver: {extra_secret: true}`, and put it into that Secret"
+        ],
+    ),
+    "a mistake within a named entry": (
+        BASE
+        + "login:\n  providers:\n    Corp: {issuer: 'https://id.example.com', client_id: a}\n    b: {issuer: 'http://id.example.com', clientid: a}\n",
+        [
+            '6:5: login.providers: "Corp" is not a name, e.g. corporate',
+            '7:5: login.providers["b"].client_id: is missing; give one line of text, e.g. client_id: Element',
+            '7:17: login.providers["b"].issuer: "http://id.example.com" is not https; '
+            "give an https URL, e.g. https://acme-v02.api.letsencrypt.org/directory",
+            '7:42: login.providers["b"]: unknown key "clientid"; did you mean "client_id"?',
+        ],
+    ),
     "ports that are no range": (
         BASE + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {media_ports: 6000-5000, relay_ports: 60000-70000}\n",
         [

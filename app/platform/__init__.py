@@ -1,5 +1,7 @@
 """The whole system on one screen: its layers, and what each is given. One module of this package wires one layer."""
 
+from difflib import get_close_matches
+
 from cdk8s import App
 
 from app.platform.antivirus import antivirus
@@ -10,6 +12,7 @@ from app.platform.main_instance import fleet_of, main_instance
 from app.platform.monitoring import monitoring
 from app.site import Site
 from kit.installation import Installation
+from kit.options import OptionError
 from overlays.profile import Profile
 
 
@@ -25,4 +28,15 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     if site.features.monitoring:
         monitoring(installation, site, profile, foundation)
     edge(installation, site)
+    _check_placement(installation, site)
     return installation
+
+
+def _check_placement(installation: Installation, site: Site) -> None:
+    """Refuse a placement of pods that there are none of, with the name that was probably meant."""
+    known = installation.declared.workloads
+    for name, _ in site.placement:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(sorted(known))}"
+            raise OptionError(f'placement["{name}"]', f"this site has no such component or workload; {meant}")

@@ -16,6 +16,7 @@ from infrastructure.object_storage.policies import (
     MEDIA_COPY,
     MEDIA_READER,
     MEDIA_SOURCE,
+    MEDIA_SWEEP,
     BucketUser,
     ProvisionedBucket,
 )
@@ -47,6 +48,8 @@ class Infrastructure:
     postgresql: PostgresCluster
     redis: RedisSentinel
     media: Bucket
+    media_sweep: Bucket | None
+    """The same, as the user sees it who removes what was deleted; None where nobody does."""
     logs: Bucket | None
     """None: nobody keeps logs."""
     li_storage: LiStorage | None
@@ -60,15 +63,14 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     OperatorAccess(installation, root)
 
     if external := site.object_storage.external:
-        media, backups, logs, li_storage = _external(installation, main, lawful, site, external)
+        media, backups, sweep, logs, li_storage = _external(installation, main, lawful, site, external)
     else:
-        media, backups, logs, li_storage = _minio(installation, main, lawful, site, profile)
+        media, backups, sweep, logs, li_storage = _minio(installation, main, lawful, site, profile)
     # All replicas of the authentication service, and one more that comes as another goes.
     others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
     postgresql = PostgresCluster(installation, main, PostgresSpec(profile.postgresql, site.backups, backups, further_connections=others))
-    return Infrastructure(
-        postgresql, RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring), media, logs, li_storage
-    )
+    redis = RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring)
+    return Infrastructure(postgresql, redis, media, sweep, logs, li_storage)
 
 
 def place(site: Site) -> Place:
@@ -92,7 +94,7 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
     )
 
 
-_Storage = tuple[Bucket, Bucket, Bucket | None, LiStorage | None]
+_Storage = tuple[Bucket, Bucket, Bucket | None, Bucket | None, LiStorage | None]
 
 
 def _external(installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions) -> _Storage:
@@ -100,13 +102,14 @@ def _external(installation: Installation, main: Place, lawful: Place, site: Site
     names = site.object_storage.buckets
     storage = ExternalStorage(installation, main, options)
     media, backups = storage.bucket(names.media, "media"), storage.bucket(names.backups, "backups")
+    sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
     logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
     if not site.features.li:
-        return media, backups, logs, None
+        return media, backups, sweep, logs, None
     own = ExternalStorage(installation, lawful, options)
     source, reader = own.bucket(names.media, "source", "read and list"), own.bucket(names.media_li, "reader", "read")
     theirs = LiStorage(source, own.bucket(names.media_li, "mirror"), reader, own.bucket(names.backups_li, "backups"))
-    return media, backups, logs, theirs
+    return media, backups, sweep, logs, theirs
 
 
 def _minio(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> _Storage:
@@ -116,6 +119,9 @@ def _minio(installation: Installation, main: Place, lawful: Place, site: Site, p
     tenant = MinioTenant(installation, main, profile.minio, options)
     media, backups = tenant.bucket(names.media, "media"), tenant.bucket(names.backups, "backups")
     users = [(BucketUser("media", media.name, MEDIA), media), (BucketUser("backups", backups.name, BACKUPS), backups)]
+    sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
+    if sweep:
+        users.append((BucketUser("media-sweep", sweep.name, MEDIA_SWEEP), sweep))
     made = [*_made(names.media, names.backups)]
     logs = tenant.bucket(names.logs, "logs") if site.keeps_logs else None
     if logs:
@@ -139,7 +145,7 @@ def _minio(installation: Installation, main: Place, lawful: Place, site: Site, p
         )
         Buckets(installation, own, BucketsSpec(_made(names.media_li, names.backups_li), theirs))
     Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
-    return media, backups, logs, li_storage
+    return media, backups, sweep, logs, li_storage
 
 
 def _made(media: str, backups: str) -> tuple[ProvisionedBucket, ProvisionedBucket]:

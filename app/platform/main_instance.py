@@ -9,6 +9,7 @@ from infrastructure.ingress.options import TlsSource
 from kit.installation import Installation
 from kit.place import Place
 from li_instance.synapse.configuration import RESERVED_PREFIX
+from main_instance.application_services.configuration import pods_of
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
 from main_instance.coturn.component import Coturn, RelaySpec
@@ -21,9 +22,11 @@ from main_instance.haproxy.well_known import WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
+from main_instance.media_sweep.component import MediaSweep, SweepSpec
 from main_instance.sygnal.component import Sygnal
+from main_instance.sygnal.options import Gateways
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
-from main_instance.synapse.configuration import HomeserverSpec
+from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
@@ -58,13 +61,14 @@ def main_instance(
         installation,
         place,
         SynapseSpec(
-            homeserver=_homeserver(site, profile, foundation, authentication, turn, interception),
+            homeserver=_homeserver(site, profile, foundation, authentication, turn, antivirus, interception),
             workers=workers,
             host=site.host("matrix"),
             proxy=doors.public,
             redis_secret=foundation.redis.password.name,
             authentication=Authentication(authentication.secret_name, SHARED_SECRET) if authentication else None,
             turn_secret=turn.shared_secret if turn else None,
+            push=site.push,
             scanning=antivirus.scanning if antivirus else None,
         ),
     )
@@ -82,10 +86,11 @@ def main_instance(
             ),
             server_name=site.domain_host if site.well_known.publish else None,
             administration=_administration(site),
+            bridges=tuple(pods for name, of in site.application_services if (pods := pods_of(name, of))),
         ),
     )
-    if features.calls:
-        _group_calls(installation, calls_place, site, profile, foundation, doors)
+    if turn:
+        _group_calls(installation, calls_place, site, profile, foundation, doors, turn)
     ElementWeb(
         installation,
         place,
@@ -98,8 +103,12 @@ def main_instance(
             federation=features.federation,
             calls=features.calls,
             login_elsewhere=features.authentication_service,
+            mail=site.mail is not None,
         ),
     )
+    if foundation.media_sweep:
+        spec = SweepSpec(foundation.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
+        MediaSweep(installation, place, spec)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 
@@ -110,9 +119,9 @@ def work(site: Site) -> frozenset[Work]:
     wanted = {
         Work.FEDERATION: features.federation,
         Work.AUTHENTICATION_SERVICE: features.authentication_service,
-        Work.NOTIFICATIONS: features.push,
-        Work.SINGLE_SIGN_ON: not features.authentication_service,
-        Work.APPLICATION_SERVICES: True,
+        Work.NOTIFICATIONS: features.push or site.push.gateways is not Gateways.NONE or bool(site.mail and site.mail.notifications),
+        Work.SINGLE_SIGN_ON: bool(site.login.providers) and not features.authentication_service,
+        Work.APPLICATION_SERVICES: bool(site.application_services),
     }
     return frozenset(kind for kind, there in wanted.items() if there)
 
@@ -123,6 +132,7 @@ def _homeserver(
     foundation: Infrastructure,
     authentication: AuthenticationService | None,
     turn: Coturn | None,
+    antivirus: Antivirus | None,
     interception: Interception | None,
 ) -> HomeserverSpec:
     deposit = interception.deposit if interception else None
@@ -136,16 +146,29 @@ def _homeserver(
         media=site.media,
         registration=site.registration,
         options=site.homeserver,
+        login=site.login,
+        application_services=site.application_services,
+        modules=(*chosen_modules(site.homeserver), *((antivirus.scanning.module,) if antivirus else ())),
         federation=site.federation if site.features.federation else None,
+        mail=site.mail,
+        client=f"https://{site.hosts.element}",
         old_signing_keys=site.old_signing_keys,
-        turn=turn.uris if turn else (),
+        turn=tuple(relay.uri for relay in turn.relays) if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
-        # Sygnal's Service has a private address, and Synapse calls none but those that it is told.
-        # It calls the key vault through its Service as well.
-        reachable_networks=site.cluster.service_cidrs if site.features.push or deposit else (),
+        reachable_networks=_reachable_networks(site, deposit=deposit is not None),
         reserved_prefix=RESERVED_PREFIX if interception else "",
         deposit=deposit,
+    )
+
+
+def _reachable_networks(site: Site, *, deposit: bool) -> tuple[str, ...]:
+    """Networks that Synapse calls though they may be private, of which it calls none but those that it is told. Policies say which process may."""
+    return (
+        *site.push.gateway_networks,
+        # Sygnal's Service has such an address, and so has that of the key vault.
+        *(site.cluster.service_cidrs if site.features.push or deposit else ()),
+        *(site.federation.networks if site.features.federation else ()),
     )
 
 
@@ -158,6 +181,8 @@ def _routing(site: Site, profile: Profile, workers: Fleet, synapse: Synapse, bes
         upstreams=beside,
         ingress_peers=site.cluster.pod_cidrs or ("0.0.0.0/0", "::/0"),
         federation=site.features.federation,
+        logins_per_minute=site.homeserver.rate_limits.logins_per_minute,
+        bridges=any(of.pods for _, of in site.application_services),
         replicas=profile.haproxy.replicas,
         well_known=_well_known(site) if site.well_known.publish else None,
     )
@@ -172,6 +197,7 @@ def _well_known(site: Site) -> WellKnown:
         delegated_to=f"{hosts.matrix}:443" if features.federation or features.calls else None,
         livekit_service_url=f"https://{hosts.rtc}" if features.calls else None,
         issuer=f"https://{hosts.auth}/" if features.authentication_service else None,
+        client=site.well_known.client,
         content_scanner=f"https://{hosts.matrix}" if features.antivirus and site.antivirus.encrypted else None,
     )
 
@@ -192,10 +218,16 @@ def _authentication_service(
         database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
         database_connections=profile.synapse.connections.light,
         registration=site.registration,
+        login=site.login,
+        administration=bool(site.ingress.admin_source_ranges),
+        extra=site.authentication_service.extra,
+        mail=site.mail,
         # The ingress controller stands in the pods' network, and HAProxy too.
         trusted_proxies=(*site.ingress.trusted_proxies, *site.cluster.pod_cidrs),
     )
-    spec = AuthenticationSpec(configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas)
+    spec = AuthenticationSpec(
+        configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas, _administration(site)
+    )
     return AuthenticationService(installation, place, spec)
 
 
@@ -219,7 +251,7 @@ def _coturn(installation: Installation, place: Place, site: Site, profile: Profi
 
 
 def _group_calls(
-    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances
+    installation: Installation, place: Place, site: Site, profile: Profile, foundation: Infrastructure, doors: Entrances, turn: Coturn
 ) -> None:
     host, redis = site.host("rtc"), foundation.redis
     password = redis.password.key("password")
@@ -238,5 +270,9 @@ def _group_calls(
             private_authority={TlsSource.INTERNAL_CA: True, TlsSource.ACME: False}.get(site.tls.source),
         ),
     )
-    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks)
-    LiveKit(installation, place, MediaServerSpec(settings, profile.livekit, host, API_SECRET, password, webhook=authorisation.webhook))
+    settings = LiveKitSpec(site.calls, redis.primary, API_KEY, authorisation.webhooks, turn.relays)
+    LiveKit(
+        installation,
+        place,
+        MediaServerSpec(settings, profile.livekit, host, API_SECRET, turn.shared_secret, password, webhook=authorisation.webhook),
+    )

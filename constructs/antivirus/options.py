@@ -8,6 +8,8 @@ from attrs import frozen
 from kit.formats import Cidr, IcapServers, Sha256
 from kit.options import option
 
+CLAMAV, ICAP = "clamav", "icap"
+"""The ways out of the cluster to ClamAV's signatures and to further engines."""
 UNPACKED = 4
 """How many times the size of the largest file may be unpacked of one."""
 
@@ -65,6 +67,7 @@ class AntivirusOptions:
         Signatures.INTERNET,
         "`internet`: a CronJob fetches them from ClamAV. `bundle`: it takes those that you put into the volume of the mirror "
         "(docs/06-AIR-GAPPED-SETUP.md).",
+        opens=(CLAMAV,),
     )
     encrypted: bool = option(
         False,
@@ -72,5 +75,9 @@ class AntivirusOptions:
         "file: whoever runs the platform could then read it. The key of a file, never those of messages.",
     )
     allowed_files: tuple[Sha256, ...] = option((), "Files that are let through whatever an engine says, by their SHA-256: false positives.")
-    icap: IcapServers = option((), "Further engines, by name, that speak ICAP. What any of them finds is malware.", otherwise="`{}`")
-    icap_cidrs: tuple[Cidr, ...] = option((), "Addresses of these engines. Empty: any private or public one, on the ports of `icap`.")
+    icap: IcapServers = option(
+        (), "Further engines, by name, that speak ICAP. What any of them finds is malware.", otherwise="`{}`", opens=(ICAP,)
+    )
+    icap_cidrs: tuple[Cidr, ...] = option(
+        (), "Addresses of these engines. Empty: any private or public one, on the ports of `icap`.", opens=(ICAP,)
+    )

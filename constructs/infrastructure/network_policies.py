@@ -104,8 +104,9 @@ def _egress(declared: Declarations, cluster: Cluster) -> dict[Pods, list[k8s.Net
                 k8s.NetworkPolicyEgressRule(to=_peers((target,), source, cluster), ports=[_port(p) for p in dict.fromkeys(ports)])
             )
     for source, external in declared.outside:
-        ports = [Port("", number, external.protocol) for number in external.ports]
-        rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=[_port(p) for p in ports]))
+        numbers = [_port(Port("", number, external.protocol)) for number in external.ports]
+        every = k8s.NetworkPolicyPort(protocol=external.protocol)
+        rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=numbers or [every]))
     for source in declared.api_clients:
         to = [_block(cidr) for cidr in cluster.api_server_cidrs] or None
         rules[source].append(k8s.NetworkPolicyEgressRule(to=to, ports=[_port(p) for p in _API_SERVER]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cdk8s_plus_34 import k8s
 
 from constructs import Construct
@@ -17,6 +17,7 @@ from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Po
 from kit.objects import Kind, data
 from kit.options import OptionError
 from kit.place import Place
+from kit.placement import Placement, PodResources
 from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import Bytes, millicores
 from kit.rendering import Tuning
@@ -78,6 +79,8 @@ class Component(Construct):
     together: ClassVar[bool] = False
     """Whether all instances stand in one folder, each with names and files that say which it is."""
     priority: ClassVar[Priority | None] = None
+    sized_by_memory: ClassVar[str] = ""
+    """Why a site cannot give its pods other resources than the profile, if it cannot."""
     host_network: ClassVar[bool] = False
     """Whether its pods are in the network of their nodes: for programs of which clients need to reach thousands of ports."""
 
@@ -170,7 +173,7 @@ class Component(Construct):
             replicas=replicas,
             pod_management_policy="Parallel",
             selector=k8s.LabelSelector(match_labels=self._selector(part)),
-            template=self._template(pod, part),
+            template=self._template(pod, part, workload=name),
             volume_claim_templates=[claim.template() for claim in claims] or None,
         )
         self.add(file, k8s.KubeStatefulSet, name, part=part, tuning=tuning, spec=spec)
@@ -190,7 +193,7 @@ class Component(Construct):
             strategy=k8s.DeploymentStrategy(type="Recreate")
             if one_at_a_time
             else k8s.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling),
-            template=self._template(pod, part),
+            template=self._template(pod, part, workload=name),
         )
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
         return self._deployed("Deployment", name, pod, part, None if most else replicas, (replicas, most) if most else None)
@@ -202,7 +205,7 @@ class Component(Construct):
             update_strategy=k8s.DaemonSetUpdateStrategy(
                 type="RollingUpdate", rolling_update=k8s.RollingUpdateDaemonSet(max_unavailable=int_or_string(1))
             ),
-            template=self._template(pod, part, spread=False),
+            template=self._template(pod, part, workload=name, spread=False),
         )
         self.add(file, k8s.KubeDaemonSet, name, part=part, spec=spec)
         return Workload("DaemonSet", name, self.namespace, self.pods_of(part), _ports(pod), None)
@@ -214,7 +217,7 @@ class Component(Construct):
         exit codes after which trying again is of no use (they need the pod's restart policy to be `Never`).
         """
         texts = [self.installation.texts(volume) for volume in pod.volumes() if isinstance(volume, ConfigMap)]
-        template = self._template(pod, part)
+        template = self._template(pod, part, workload=name)
         name = f"{name}-{hashlib.sha256(json.dumps([data(template), texts]).encode()).hexdigest()[:10]}"
         final = k8s.PodFailurePolicyOnExitCodesRequirement(operator="In", values=list(give_up_on)) if give_up_on else None
         policy = k8s.PodFailurePolicy(rules=[k8s.PodFailurePolicyRule(action="FailJob", on_exit_codes=final)]) if final else None
@@ -225,7 +228,8 @@ class Component(Construct):
     def cron_job(self, file: str, name: str, pod: PodSpec, *, part: str, schedule: str) -> Workload:
         """Pods that run to completion at the times of `schedule` (five cron fields, UTC), never two at once."""
         template = k8s.JobTemplateSpec(
-            metadata=k8s.ObjectMeta(labels=self.labels(part)), spec=k8s.JobSpec(backoff_limit=3, template=self._template(pod, part))
+            metadata=k8s.ObjectMeta(labels=self.labels(part)),
+            spec=k8s.JobSpec(backoff_limit=3, template=self._template(pod, part, workload=name)),
         )
         spec = k8s.CronJobSpec(
             schedule=schedule,
@@ -366,8 +370,15 @@ class Component(Construct):
     def _selector(self, part: str) -> dict[str, str]:
         return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/component": part}
 
-    def _template(self, pod: PodSpec, part: str, *, spread: bool = True) -> k8s.PodTemplateSpec:
-        facts = self.installation.facts
+    def placement(self, workload: str) -> Placement:
+        """What the site wants of the pods of a workload: by its own name, or by the component's."""
+        self.installation.declared.workloads |= {workload, self.name}
+        chosen = dict(self.installation.facts.placement)
+        return chosen.get(workload) or chosen.get(self.name) or Placement()
+
+    def _template(self, pod: PodSpec, part: str, *, workload: str, spread: bool = True) -> k8s.PodTemplateSpec:
+        facts, placement = self.installation.facts, self.placement(workload)
+        pod = self._as_wanted(pod, workload, placement)
         if self.host_network:
             self.takes_node_ports(*(PortRange(port.number, port.number, port.protocol) for port in _ports(pod).values()))
         images: dict[str, Image] = {container.image.name: container.image for container in pod.all_containers}
@@ -381,8 +392,24 @@ class Component(Construct):
             zones=facts.cluster.multi_zone,
             host_network=self.host_network,
             spread=spread,
+            placement=placement,
         )
-        return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part)), spec=pod.render(context))
+        annotations = dict(placement.annotations) or None
+        return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part), annotations=annotations), spec=pod.render(context))
+
+    def _as_wanted(self, pod: PodSpec, workload: str, wanted: Placement) -> PodSpec:
+        """The pod with the resources and variables that the site wants of its program, which is its first container."""
+        program, option = pod.containers[0], f'placement["{workload}"]'
+        if wanted.resources != PodResources() and self.sized_by_memory:
+            raise OptionError(f"{option}.resources", self.sized_by_memory)
+        if taken := [name for name, _ in wanted.env if name in program.env]:
+            raise OptionError(f"{option}.env", f"the platform sets {', '.join(taken)}; remove it")
+        try:
+            resources = wanted.resources.over(program.resources)
+        except ValueError as error:
+            raise OptionError(f"{option}.resources", str(error)) from None
+        program = evolve(program, resources=resources, env={**program.env, **dict(wanted.env)})
+        return evolve(pod, containers=(program, *pod.containers[1:]))
 
     def _service_account(self) -> str:
         if not self._has_service_account:

@@ -8,6 +8,7 @@ from attrs import Factory, frozen
 from kit.formats import Cidr, HostName, Label, Name, Repository, VolumeSize
 from kit.images import Image
 from kit.options import When, option, required, section
+from kit.placement import Placements
 
 
 @frozen(kw_only=True)
@@ -97,6 +98,7 @@ class Facts:
     cluster: Cluster = Cluster()
     storage_classes: StorageClasses = StorageClasses()
     storage_sizes: StorageSizes = StorageSizes()
+    placement: Placements = ()
 
     def service_host(self, service: str, namespace: str) -> str:
         """The full DNS name of a Service. Without the final dot, which certificates do not have."""

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from kit.network import PortRange
 from kit.options import Entries, Number, Text
-from kit.quantities import Bytes, parse_bytes
+from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
 _HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?"  # the last label starts with a letter: this is no IPv4 address
@@ -18,6 +18,7 @@ _PATH_PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"  # of an image name: github.co
 _BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = rf"{_BYTE}(\.{_BYTE}){{3}}"
 _SERVER = rf"({_HOST}|{_ADDRESS})"
+_ADDRESS_SPEC = rf"[A-Za-z0-9!#$&'*+/=?^_`{{|}}~.-]+@{_HOST}"  # of e-mail: RFC 5322, 3.2.3, without quoted local parts
 _REPOSITORY = rf"{_SERVER}(:{_PORT})?(/{_PATH_PART})*"
 
 _HOST_MISTAKES = {
@@ -237,6 +238,18 @@ HttpsUrl = Annotated[
         read=_port_in_range,
     ),
 ]
+LdapUrl = Annotated[
+    str,
+    Text(
+        "the URL of an LDAP server",
+        rf"ldaps?://{_SERVER}(:{_PORT})?",
+        "ldaps://ldap.example.com",
+        max_length=300,
+        mistakes={"[^/]*": "has no ldaps://", "ldaps?://[^/]*/.*": "has a path", "https?://.*": "is the URL of a website"},
+        mend=lambda text: f"ldaps://{text}" if "://" not in text else "/".join(text.split("/")[:3]),
+        read=_port_in_range,
+    ),
+]
 Line = Annotated[
     str,
     Text(
@@ -259,6 +272,18 @@ UserId = Annotated[
         read=_port_in_range,
     ),
 ]
+RoomAlias = Annotated[
+    str,
+    Text(
+        "the alias of a room",
+        rf"#[!-9;-~]+:{_HOST}(:{_PORT})?",
+        "#hall:example.com",
+        max_length=255,
+        mistakes={"![^:]+(:.*)?": "is the id of a room"},
+        mend=lambda text: text if text.startswith("#") else f"#{text}",
+        read=_port_in_range,
+    ),
+]
 Email = Annotated[
     str,
     Text(
@@ -271,6 +296,34 @@ Email = Annotated[
         mend=lambda text: text.strip().removeprefix("mailto:"),
     ),
 ]
+
+
+MailServer = Annotated[
+    str,
+    Text(
+        "the host name of a mail server, with its port where that is not the usual one",
+        rf"{_HOST}(:{_PORT})?",
+        "smtp.example.com",
+        max_length=260,
+        mistakes={k: v for k, v in _HOST_MISTAKES.items() if v != "has a port"},
+        mend=_bare_host,
+        read=_port_in_range,
+    ),
+]
+Mailbox = Annotated[
+    str,
+    Text(
+        "an e-mail address, with a name before it or without",
+        # Synapse would replace what follows a percent sign.
+        rf"{_ADDRESS_SPEC}|[^<>@%,;:\x22\x5c\x00-\x1f\x7f-\x9f\u2028\u2029]+ <{_ADDRESS_SPEC}>",
+        "Matrix <noreply@example.com>",
+        max_length=300,
+        mistakes={"mailto:.*": "is a URL", "[^@]*": "has no address"},
+        mend=lambda text: text.strip().removeprefix("mailto:"),
+        read=_encodable,
+    ),
+]
+Delay = Annotated[str, Text("a number of seconds, minutes or hours", "[1-9][0-9]{0,4}[smh]", "10m")]
 
 
 @frozen
@@ -369,6 +422,18 @@ def _size(example: str) -> Text:
 
 VolumeSize = Annotated[Bytes, _size("100Gi")]
 FileSize = Annotated[Bytes, _size("100Mi")]
+MemoryAmount = Annotated[Bytes, _size("512Mi")]
+CpuAmount = Annotated[
+    Cpu,
+    Text(
+        "an amount of processors, or of thousandths of one",
+        "[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}",
+        "250m",
+        mistakes={"[0-9]+[.][0-9]+": "is a fraction"},
+        mend=lambda text: f"{int(float(text) * 1000)}m" if re.fullmatch(r"[0-9]+[.][0-9]+", text) else text,
+        read=parse_cpu,
+    ),
+]
 Schedule = Annotated[
     str,
     Text(
@@ -447,6 +512,13 @@ Bucket = Annotated[
     Text("a bucket name of 3 to 63 lower-case letters, digits and hyphens", "[a-z0-9][-a-z0-9]{1,61}[a-z0-9]", "matrix-media", mend=_lower),
 ]
 Region = Annotated[str, Text("a region name", "[a-z0-9]+(-[a-z0-9]+)*", "us-east-1", max_length=63)]
+Labels = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("a label", rf"({_HOST}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?", "app.kubernetes.io/name", max_length=317),
+        value=Text("the value of a label", "([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", "bridge"),
+    ),
+]
 Annotations = Annotated[
     tuple[tuple[str, str], ...],
     Entries(

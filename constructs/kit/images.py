@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 LOCK_FILE = Path(__file__).parents[2] / "images.toml"
 
@@ -25,6 +25,8 @@ class Image:
     group: int
     digest: str | None = None
     built: bool = False
+    instead: str | None = None
+    """The reference of the site's own image, in place of this one."""
 
     @property
     def containerfile(self) -> str:
@@ -33,6 +35,8 @@ class Image:
 
     def reference(self, registry: str, mirror: str | None = None) -> str:
         """What goes into a pod: `registry` holds the images that are built, `mirror` replaces the host of all others."""
+        if self.instead:
+            return self.instead
         if self.built:
             repository = f"{registry}/{self.repository}"
         elif mirror is None:
@@ -49,8 +53,8 @@ def image_lock() -> dict[str, Image]:
     return {name: Image(name=name, group=entry.pop("group", entry["user"]), **entry) for name, entry in entries.items()}
 
 
-def image(name: str) -> Image:
-    """The image called `name` in images.toml. ValueError if there is none."""
+def image(name: str, instead: str | None = None) -> Image:
+    """The image called `name` in images.toml, or the site's own in its place. ValueError if there is none."""
     if name not in image_lock():
         raise ValueError(f"images.toml has no image {name!r}: add it there, with its tag, licence and user")
-    return image_lock()[name]
+    return evolve(image_lock()[name], instead=instead)

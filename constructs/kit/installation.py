@@ -36,6 +36,8 @@ class Declarations:
     """Component, and what its metrics tell people."""
     state: list[tuple[str, State]] = Factory(list)
     """Component, and what it keeps."""
+    workloads: set[str] = Factory(set)
+    """Components and workloads, by the names by which a site can say where they run."""
 
 
 class Installation(Chart):

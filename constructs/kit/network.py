@@ -64,9 +64,10 @@ class Endpoint:
 
 @frozen
 class External:
-    """Something outside the cluster that pods may call.
+    """Something outside the cluster that pods may call. The option that opens this way names it (`Option.opens`).
 
-    `cidrs`: where it is. Where that is not known, `public` says that it is on the internet, never at a private address.
+    `ports`: empty for all. `cidrs`: where it is. Where that is not known, `public` says that it is on the internet, never at a private
+    address.
     """
 
     name: str

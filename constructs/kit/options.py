@@ -158,7 +158,8 @@ class Option:
 
     `default` is the value when the option is left out, or None where there is none or where other options tell; `otherwise` says it in
     words. `only_with`: it has an effect with this value of another option alone; `needed_with`: it must be given with this one. `distinct`: no
-    two values of the section may be equal. `reserved`: what of it the platform does not deploy, in a sentence, or nothing.
+    two values of the section may be equal. `reserved`: what of it the platform does not deploy, in a sentence, or nothing. `opens`: the ways out
+    of the cluster that it opens, each by the name of its `External`.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Option:
     needed_with: When | None
     distinct: bool
     reserved: str
+    opens: tuple[str, ...]
 
 
 def option(
@@ -181,10 +183,11 @@ def option(
     only_with: When | None = None,
     needed_with: When | None = None,
     reserved: str | bool = False,
+    opens: tuple[str, ...] = (),
 ) -> T:
     """A field that may be left out. `otherwise` says what happens then, if the default does not say it itself."""
     said = {"description": description, "otherwise": otherwise, "only_with": only_with, "needed_with": needed_with, "reserved": reserved}
-    return field(default=default, metadata=said)
+    return field(default=default, metadata=said | {"opens": opens})
 
 
 def required(description: str) -> Any:
@@ -257,6 +260,7 @@ def _option(attribute: Any) -> Option:
         needed_with=said.get("needed_with"),
         distinct=said.get("distinct", False),
         reserved=RESERVED if said.get("reserved") is True else said.get("reserved") or "",
+        opens=said.get("opens", ()),
     )
 
 

@@ -9,6 +9,7 @@ from cdk8s_plus_34 import k8s
 
 from kit.images import Image
 from kit.network import Pods, Port
+from kit.placement import Placement
 from kit.quantities import Bytes, Cpu, Resources
 
 
@@ -310,6 +311,8 @@ class PodContext:
     zones: bool
     host_network: bool = False
     spread: bool = True
+    placement: Placement = field(factory=Placement)
+    """What the site wants otherwise."""
 
 
 @frozen
@@ -364,9 +367,9 @@ class PodSpec:
             dns_config=k8s.PodDnsConfig(options=[k8s.PodDnsConfigOption(name="ndots", value="2")]),
             host_network=True if context.host_network else None,
             dns_policy="ClusterFirstWithHostNet" if context.host_network else None,
-            node_selector=dict(self.nodes) or None,
-            tolerations=[k8s.Toleration(key=self.tolerated_taint, operator="Exists")] if self.tolerated_taint else None,
-            priority_class_name=context.priority_class,
+            node_selector=dict(self.nodes + context.placement.node_selector) or None,
+            tolerations=self._tolerations(context.placement) or None,
+            priority_class_name=context.placement.priority_class or context.priority_class,
             termination_grace_period_seconds=self.grace_seconds,
             restart_policy=self.restart_policy,
             image_pull_secrets=[k8s.LocalObjectReference(name=name) for name in context.pull_secrets] or None,
@@ -378,12 +381,26 @@ class PodSpec:
                 fs_group_change_policy="OnRootMismatch",
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
-            affinity=_never_two_on_a_node(same_pods) if self.one_per_node else _beside(self.beside) if self.beside else None,
+            affinity=self._affinity(same_pods, context.placement),
             topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None and context.spread else None,
             init_containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.init] or None,
             containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.containers],
             volumes=[volume.volume() for volume in self.volumes() if not isinstance(volume, Claim)] or None,
         )
+
+    def _tolerations(self, chosen: Placement) -> list[Any]:
+        own = [k8s.Toleration(key=self.tolerated_taint, operator="Exists")] if self.tolerated_taint else []
+        return own + [
+            k8s.Toleration(key=t.key, operator="Equal" if t.value else "Exists", value=t.value, effect=t.effect.value if t.effect else None)
+            for t in chosen.tolerations
+        ]
+
+    def _affinity(self, same_pods: k8s.LabelSelector, chosen: Placement) -> k8s.Affinity | None:
+        """Of the pods to each other, and to nodes as the site wants it."""
+        apart = _never_two_on_a_node(same_pods) if self.one_per_node else None
+        beside = _beside(self.beside) if self.beside and not apart else None
+        nodes = _on_nodes(chosen) if chosen.affinity else None
+        return k8s.Affinity(pod_anti_affinity=apart, pod_affinity=beside, node_affinity=nodes) if apart or beside or nodes else None
 
 
 def _env_var(name: str, value: str | SecretKey | PodField) -> k8s.EnvVar:
@@ -411,18 +428,24 @@ def _container_security(added_capabilities: tuple[str, ...]) -> k8s.SecurityCont
     )
 
 
-def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.Affinity:
+def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.PodAntiAffinity:
     term = k8s.PodAffinityTerm(topology_key="kubernetes.io/hostname", label_selector=pods)
-    return k8s.Affinity(pod_anti_affinity=k8s.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term]))
+    return k8s.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term])
 
 
-def _beside(pods: Pods) -> k8s.Affinity:
+def _on_nodes(chosen: Placement) -> k8s.NodeAffinity:
+    wanted = [k8s.NodeSelectorRequirement(key=label, operator="In", values=list(values)) for label, values in chosen.affinity]
+    terms = k8s.NodeSelector(node_selector_terms=[k8s.NodeSelectorTerm(match_expressions=wanted)])
+    return k8s.NodeAffinity(required_during_scheduling_ignored_during_execution=terms)
+
+
+def _beside(pods: Pods) -> k8s.PodAffinity:
     term = k8s.PodAffinityTerm(
         topology_key="kubernetes.io/hostname",
         label_selector=k8s.LabelSelector(match_labels=dict(pods.labels)),
         namespaces=[pods.namespace],
     )
-    return k8s.Affinity(pod_affinity=k8s.PodAffinity(required_during_scheduling_ignored_during_execution=[term]))
+    return k8s.PodAffinity(required_during_scheduling_ignored_during_execution=[term])
 
 
 def _spread(pods: k8s.LabelSelector, zones: bool) -> list[Any]:

@@ -8,6 +8,9 @@ from attrs import frozen
 from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Server
 from kit.options import When, option, required, section
 
+KUBELETS, ALERT_MAIL, ALERT_WEBHOOK, ALERT_WATCHDOG = "kubelets", "alert-mail", "alert-webhook", "alert-watchdog"
+"""The ways out: to the nodes, and to who is told of alerts."""
+
 
 class Mode(StrEnum):
     """Who runs Prometheus."""
@@ -39,14 +42,17 @@ class Webhook:
 class AlertOptions:
     """Who is told of alerts. Without any of these they are seen in Prometheus and Alertmanager alone."""
 
-    mail: Mail | None = option(None)
+    mail: Mail | None = option(None, opens=(ALERT_MAIL,))
     webhook: Webhook | None = option(
-        None, "Alerts are posted as JSON (`webhook_config` of Alertmanager); the URL is the key `webhook-url`."
+        None,
+        "Alerts are posted as JSON (`webhook_config` of Alertmanager); the URL is the key `webhook-url`.",
+        opens=(ALERT_WEBHOOK,),
     )
     watchdog: Webhook | None = option(
         None,
         "Every minute something is posted for as long as alerting works, to a service outside that raises the alarm when nothing comes; "
         "the URL is the key `watchdog-url`.",
+        opens=(ALERT_WATCHDOG,),
     )
 
 

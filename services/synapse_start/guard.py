@@ -29,6 +29,8 @@ class Guard:
     connect: Callable[[], Session]
     health_port: int
     start_seconds: float
+    main_version: str | None = None
+    """Main's own version of Synapse, which the workers wait for; None for a worker."""
     superseded: bool = False
     _listening: bool = False
     _began: float = field(factory=time.monotonic)
@@ -43,6 +45,9 @@ class Guard:
             try:
                 if not self.session.hold(self.shards):
                     self._stop()
+                if self._listening and self.main_version:
+                    self.session.came_up(self.main_version)
+                    self.main_version = None
                 self.session.wait(LOOK_SECONDS if self._listening else 1.0)
             except (psycopg2.Error, OSError):
                 self._connect_again()

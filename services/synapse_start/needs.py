@@ -1,9 +1,8 @@
-"""What a process needs before it can run: a database that lets it in, Redis, and tables of its own version."""
+"""What a process needs before it can run: a database that lets it in, and Redis."""
 
 import socket
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,36 +48,3 @@ def redis_problem(redis: Mapping[str, Any]) -> str | None:
         return f"{where}: {error}"
     refusal = next((answer for answer in answers if not answer.startswith("+")), None)
     return None if refusal is None else f"{where}: {refusal or 'it hangs up'}"
-
-
-def schema_problem(connection: Any) -> str | None:
-    """Why a worker of this version cannot use the tables yet, or None; Synapse's own rule (storage/prepare_database.py).
-
-    Main makes the tables and changes them, in one transaction; a worker that finds other ones ends at once.
-    """
-    # Only here: it takes a second, and while the database is away nobody needs it.
-    from synapse.storage.schema import SCHEMA_VERSION
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('applied_schema_deltas') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return "the main process has not made the tables yet"
-        cursor.execute("SELECT version, upgraded FROM schema_version")
-        found, upgraded = cursor.fetchone() or (0, False)
-        if found < SCHEMA_VERSION:
-            return f"the tables have schema version {found}, and this version of Synapse needs {SCHEMA_VERSION}: the main process brings it"
-        if found > SCHEMA_VERSION or not upgraded:
-            return None
-        cursor.execute("SELECT file FROM applied_schema_deltas WHERE version = %s", (SCHEMA_VERSION,))
-        missing = _deltas(SCHEMA_VERSION) - {file for (file,) in cursor.fetchall()}
-    return f"the main process has still to apply {', '.join(sorted(missing))}" if missing else None
-
-
-def _deltas(schema_version: int) -> set[str]:
-    """The changes of the tables that belong to a schema version, as Synapse names them where it notes that they are done."""
-    specification = find_spec("synapse.storage.schema")
-    assert specification is not None  # noqa: S101 - it has just been imported
-    assert specification.origin is not None  # noqa: S101
-    folders = Path(specification.origin).parent.glob(f"*/delta/{schema_version}")
-    files = (file for folder in folders for file in folder.iterdir())
-    return {f"{schema_version}/{file.name}" for file in files if file.name.endswith((".py", ".sql", ".sql.postgres"))}

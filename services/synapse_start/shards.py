@@ -34,7 +34,11 @@ _TABLE = """
 
 @frozen
 class Shards:
-    """A list, as YAML, and the version of Synapse that main had when it put it into force."""
+    """A list, as YAML, and the version of Synapse with which main has come up with it; empty until then.
+
+    Main goes first, alone: it brings the tables to its version, and it forgets writers that are no more, by which processes that do the same
+    at the same time fail (synapse/storage/util/id_generators.py, `_load_current_ids`: could not serialize access).
+    """
 
     text: str
     synapse: str
@@ -58,31 +62,27 @@ class Session:
         # Before the list is read for the first time, so that no change goes unnoticed.
         self._execute(f"LISTEN {_CHANNEL}")
 
-    def publish(self, shards: Shards) -> bool:
+    def publish(self, text: str) -> bool:
         """Put main's list into force. Whether it is another one than before."""
         with self.connection.cursor() as cursor:
             cursor.execute("BEGIN")
             # Two that make the table at once would fail.
             cursor.execute("SELECT pg_advisory_xact_lock(%s, -1)", (_LOCKS,))
             cursor.execute(_TABLE)
-            cursor.execute("SELECT list, synapse FROM matrix_platform.shards")
+            cursor.execute("SELECT list FROM matrix_platform.shards")
             before = cursor.fetchone()
             if before is None:
                 # Nobody can have run with another one.
-                cursor.execute(
-                    "INSERT INTO matrix_platform.shards (list, synapse, since) VALUES (%s, %s, '-infinity')", (shards.text, shards.synapse)
-                )
-            elif before[0] != shards.text:
-                cursor.execute(
-                    "UPDATE matrix_platform.shards SET list = %s, synapse = %s, since = clock_timestamp()", (shards.text, shards.synapse)
-                )
-            elif before[1] != shards.synapse:
-                cursor.execute("UPDATE matrix_platform.shards SET synapse = %s", (shards.synapse,))
-            changed = before is not None and before[0] != shards.text
-            if changed:
+                cursor.execute("INSERT INTO matrix_platform.shards (list, synapse, since) VALUES (%s, '', '-infinity')", (text,))
+            elif before[0] != text:
+                cursor.execute("UPDATE matrix_platform.shards SET list = %s, synapse = '', since = clock_timestamp()", (text,))
                 cursor.execute(f"NOTIFY {_CHANNEL}")
             cursor.execute("COMMIT")
-        return changed
+        return before is not None and before[0] != text
+
+    def came_up(self, synapse: str) -> None:
+        """Say that main serves, in this version and with the list in force."""
+        self._execute("UPDATE matrix_platform.shards SET synapse = %s WHERE synapse <> %s", (synapse, synapse))
 
     def in_force(self) -> Shards | None:
         """The list, or None while main has not started for the first time."""

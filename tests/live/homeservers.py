@@ -1,7 +1,6 @@
 """Small single Synapse processes with people, media in S3 and, where a test needs it, federation among them over TLS on loopback."""
 
 import base64
-import datetime
 import hashlib
 import hmac
 import http.client
@@ -16,12 +15,9 @@ from typing import Any
 import boto3
 import yaml
 from attrs import define, field
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from main_instance.synapse.configuration import log_config
+from tests.live.certificates import authority
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running
 from tests.live.synapse_site import synapse_python
 
@@ -126,29 +122,45 @@ def running_storage() -> Iterator[ObjectStorage]:
 def write_certificates(folder: Path) -> None:
     """An authority, and a certificate of it for localhost: `ca.pem`, `tls.pem`, `tls.key`."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC)
-    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    own = authority("authority")
+    certificate, key = own.issue("localhost")
+    for name, text in {"ca.pem": own.certificate, "tls.pem": certificate, "tls.key": key}.items():
+        (folder / name).write_text(text)
 
-    def certificate(subject: str, public: ec.EllipticCurvePublicKey, is_authority: bool) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        )
-        if not is_authority:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        return builder.sign(authority, hashes.SHA256())
 
-    pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(certificate("authority", authority.public_key(), True).public_bytes(pem))
-    (folder / "tls.pem").write_bytes(certificate("localhost", key.public_key(), False).public_bytes(pem))
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "tls.key").write_bytes(key.private_bytes(pem, *form))
+def homeserver_config(name: str, folder: str, listeners: Sequence[Mapping[str, Any]], certificates: str | None = None) -> dict[str, Any]:
+    """`homeserver.yaml` of a single process with SQLite and its files in a folder. `certificates`: the folder of those for TLS."""
+    config: dict[str, Any] = {
+        "server_name": name,
+        "report_stats": False,
+        "pid_file": f"{folder}/pid",
+        "log_config": f"{folder}/log.yaml",
+        "signing_key_path": f"{folder}/signing.key",
+        "media_store_path": f"{folder}/media",
+        "database": {"name": "sqlite3", "args": {"database": f"{folder}/homeserver.db"}},
+        "registration_shared_secret": SHARED_SECRET,
+        "macaroon_secret_key": "macaroon-secret-of-the-test",
+        "form_secret": "form-secret-of-the-test",
+        "enable_metrics": True,
+        "listeners": list(listeners),
+        "trusted_key_servers": [],
+        "suppress_key_server_warning": True,
+        "ip_range_blacklist": [],
+        "federation_ip_range_blacklist": [],
+        "max_upload_size": "60M",
+    }
+    if certificates:
+        config |= {
+            "tls_certificate_path": f"{certificates}/tls.pem",
+            "tls_private_key_path": f"{certificates}/tls.key",
+            "federation_custom_ca_list": [f"{certificates}/ca.pem"],
+        }
+    return config
+
+
+def signing_key(name: str) -> str:
+    """The content of a signing key file: always the same for a name."""
+    return f"ed25519 a_test {base64.b64encode(hashlib.sha256(name.encode()).digest()).decode().rstrip('=')}\n"
 
 
 @contextmanager
@@ -159,8 +171,12 @@ def running_homeserver(
     storage: ObjectStorage | None = None,
     certificates: Path | None = None,
     more_listeners: Sequence[Mapping[str, Any]] = (),
+    database: Mapping[str, Any] | None = None,
 ) -> Iterator[Homeserver]:
-    """A Synapse with SQLite and the users alice and admin. With certificates it federates: its name is localhost and its TLS port."""
+    """A Synapse with SQLite, or another database, and the users alice and admin.
+
+    With certificates it federates: its name is localhost and its TLS port.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, federation_port, metrics_port = free_ports(3)
     name = f"localhost:{federation_port}"
@@ -174,32 +190,8 @@ def running_homeserver(
             {"type": "http", "port": federation_port, "bind_addresses": [LOOPBACK], "tls": True, "resources": [{"names": ["federation"]}]}
         )
     (folder / "log.yaml").write_text(yaml.safe_dump(log_config(structured=False)))
-    config: dict[str, Any] = {
-        "server_name": name,
-        "report_stats": False,
-        "pid_file": f"{folder}/pid",
-        "log_config": f"{folder}/log.yaml",
-        "signing_key_path": f"{folder}/signing.key",
-        "media_store_path": f"{folder}/media",
-        "database": {"name": "sqlite3", "args": {"database": f"{folder}/homeserver.db"}},
-        "registration_shared_secret": SHARED_SECRET,
-        "macaroon_secret_key": "macaroon-secret-of-the-test",
-        "form_secret": "form-secret-of-the-test",
-        "enable_metrics": True,
-        "listeners": listeners,
-        "trusted_key_servers": [],
-        "suppress_key_server_warning": True,
-        "ip_range_blacklist": [],
-        "federation_ip_range_blacklist": [],
-        "max_upload_size": "60M",
-        "modules": list(modules),
-    }
-    if certificates:
-        config |= {
-            "tls_certificate_path": f"{certificates}/tls.pem",
-            "tls_private_key_path": f"{certificates}/tls.key",
-            "federation_custom_ca_list": [f"{certificates}/ca.pem"],
-        }
+    config = homeserver_config(name, str(folder), listeners, str(certificates) if certificates else None) | {"modules": list(modules)}
+    config |= {"database": dict(database)} if database else {}
     if storage:
         config["media_storage_providers"] = [
             {
@@ -219,14 +211,10 @@ def running_homeserver(
     (folder / "homeserver.yaml").write_text(yaml.safe_dump(config))
     python = synapse_python()
     generate = [python, "-m", "synapse.app.homeserver", "-c", str(folder / "homeserver.yaml")]
-    (folder / "signing.key").write_text(f"ed25519 a_test {_seed(name)}\n")
+    (folder / "signing.key").write_text(signing_key(name))
     with running(generate, name=f"synapse-{folder.name}", folder=folder, environment={"PYTHONPATH": str(ROOT)}) as started:
         server = Homeserver(started, name, folder, port, metrics_port)
         started.ready(lambda: server.request("GET", "/health")[0] == 200, 120)
         server.register("alice")
         server.register("admin", admin=True)
         yield server
-
-
-def _seed(name: str) -> str:
-    return base64.b64encode(hashlib.sha256(name.encode()).digest()).decode().rstrip("=")

@@ -268,4 +268,10 @@ def started_synapse(folder: Path) -> Iterator[StartedSynapse]:
     names = ["database", "redis", MAIN, CREATOR]
     names += [f"{name} {kind}" for name in EVERYBODY for kind in ("health", "replication")]
     with ExitStack() as exits:
-        yield StartedSynapse(folder, exits, dict(zip(names, free_ports(len(names)), strict=True)))
+        synapse = StartedSynapse(folder, exits, dict(zip(names, free_ports(len(names)), strict=True)))
+        try:
+            yield synapse
+        finally:
+            # Shown where a test fails.
+            for name, program in synapse.programs.items():
+                print(f"{name}: code {program.process.poll()}", *synapse.lines(name), sep="\n    ")

@@ -25,6 +25,7 @@ def read(arguments: list[str]) -> dict[str, Any]:
         "name": worker.instance_name,
         "ports": sorted(listener.port for listener in listeners),
         "media": config.media.can_load_media_repo,
+        "calls_servers": worker.instance_name in worker.outbound_federation_restricted_to,
         "federates": config.federation.is_domain_allowed_according_to_federation_whitelist("other.example"),
         "instance_map": {name: (location.host, location.port) for name, location in worker.instance_map.items()},
         "writes": [stream for stream in vars(worker.writers) if worker.instance_name in getattr(worker.writers, stream)],

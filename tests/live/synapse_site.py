@@ -12,6 +12,8 @@ from infrastructure.object_storage.s3 import Bucket, Credentials
 from infrastructure.postgresql.component import SQL, Database
 from kit.network import Endpoint, External, Pods, Port
 from kit.secrets import Fixed, SecretSpec
+from main_instance.application_services import configuration as application_services
+from main_instance.login import configuration as login
 from main_instance.synapse.configuration import (
     MAIN_SECRETS,
     SHARED_SECRETS,
@@ -28,6 +30,7 @@ from main_instance.synapse.fleet import fleet
 from main_instance.synapse.topology import Topology, topology
 from main_instance.synapse.workers import MAIN, WORKER_TYPES
 from overlays import Profile, profiles
+from tests.live.certificates import authority
 from tests.live.programs import made
 from tests.routing import DELEGATED
 
@@ -57,6 +60,10 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
             redis_password=f"{folder}/secrets/redis_password",
             turn_secret=f"{folder}/secrets/turn",
             authentication_secret=f"{folder}/secrets/authentication",
+            login=f"{folder}/login",
+            authorities=f"{folder}/ca.crt",
+            application_services=f"{folder}/application-services",
+            federation_authority=f"{folder}/partners.crt",
             media_cache=f"{folder}/media",
         ),
     )
@@ -95,7 +102,9 @@ def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -
     for name in (*SHARED_SECRETS, *MAIN_SECRETS, "redis_password", "turn", "authentication"):
         (secrets / name).write_text(f"not-so-secret-{name}")
     (secrets / "signing_key").write_text(f"ed25519 a_1 {base64.b64encode(os.urandom(32)).decode().rstrip('=')}\n")
+    _write_given(folder, spec)
     _write(folder / "log.yaml", log_config())
+    (folder / "partners.crt").write_text(authority("partners").certificate)
     shared = (_write(folder / "homeserver.yaml", homeserver_config(spec)), _write(folder / "shards.yaml", shard_config(site, _address)))
     files: dict[str, tuple[Path, ...]] = {MAIN: (*shared, _write(folder / "main.yaml", main_config(spec)))}
     for worker in types:
@@ -103,6 +112,19 @@ def write_files(folder: Path, spec: HomeserverSpec, counts: Mapping[str, int]) -
         for name in site.instances[worker.name]:
             files[name] = (*shared, own, _write(folder / f"name-{name}.yaml", {"worker_name": name}))
     return SynapseFiles(folder, site, files)
+
+
+def _write_given(folder: Path, spec: HomeserverSpec) -> None:
+    """What a site's operator gives, and the generator makes of it."""
+    keys = [(login.secret_name(name), login.CLIENT_SECRET) for name, _ in spec.login.providers]
+    keys += [(login.secret_name("ldap"), login.LDAP_PASSWORD)] if spec.login.ldap else []
+    for secret, key in keys:
+        (folder / "login" / secret).mkdir(parents=True)
+        (folder / "login" / secret / key).write_text("not-so-secret")
+    for name, of in spec.application_services:
+        file = folder / "application-services" / application_services.secret_name(name) / application_services.REGISTRATION
+        file.parent.mkdir(parents=True)
+        file.write_text(yaml.safe_dump(application_services.registration(name, of, spec.server_name)))
 
 
 def _address(instance: str) -> str:

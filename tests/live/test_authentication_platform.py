@@ -73,6 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     chosen = evolve(
         shipped,
         features=evolve(shipped.features, li=False, calls=False, push=False, authentication_service=True),
+        ingress=evolve(shipped.ingress, admin_source_ranges=("192.0.2.0/24",)),
         cluster=evolve(shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
     )
     folder: Path = tmp_path_factory.mktemp("authentication")
@@ -156,8 +157,11 @@ def test_the_login_goes_on_when_one_of_its_pods_is_gone(site: Cluster) -> None:
         (INGRESS, f"{PUBLIC}/_synapse/mas/query_user?localpart=alice", 403),
         (INGRESS, f"{INTERNAL}/_synapse/mas/query_user?localpart=alice", 0),
         (STRANGER, f"{SERVICE}:8080/.well-known/openid-configuration", 0),
+        (INGRESS, f"{SERVICE}:8082/api/admin/v1/version", 401),
+        (INGRESS, f"{SERVICE}:8080/api/admin/v1/version", 404),
+        (STRANGER, f"{SERVICE}:8082/api/admin/v1/version", 0),
     ],
-    ids=["public", "metrics", "refused", "internal", "stranger"],
+    ids=["public", "metrics", "refused", "internal", "stranger", "administration", "not public", "administration of a stranger"],
 )
 def test_the_service_is_open_to_whom_it_is_for(site: Cluster, place: Place, url: str, status: int) -> None:
     assert ask(site, "GET", url, at=place, seconds=3).status == status

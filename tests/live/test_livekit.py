@@ -11,6 +11,7 @@ import hmac
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -206,6 +207,10 @@ def lay_out(folder: Path, rendering: Rendering, redis: Redis, webhooks: list[str
     settings["redis"]["address"] = f"{LOOPBACK}:{redis.proxy}"
     settings["webhook"]["urls"] = webhooks
     settings["key_file"] = str(folder / "keys.yaml")
+    for relay in settings["rtc"]["turn_servers"]:
+        relay["secret_file"] = str(folder / "turn")
+    (folder / "turn").write_text("turn-secret-of-the-test")
+    (folder / "turn").chmod(0o440)
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "keys.yaml").write_text(f"{KEY}: {SECRET}\n")
     (folder / "keys.yaml").chmod(0o440)
@@ -320,6 +325,28 @@ def connect(node: Node, access: str) -> socket.socket:
     )
     assert client.recv(64).startswith(b"HTTP/1.1 101")
     return client
+
+
+def test_who_joins_a_call_is_sent_to_the_site_s_own_turn_server_and_to_nobody_else(nodes: Nodes) -> None:
+    node, _ = nodes.both
+    node.call("CreateRoom", {"name": "private"})
+    with connect(node, token({"roomJoin": True, "room": "private"}, "@alice:example.com:DEVICE")) as client:
+        client.settimeout(10)
+        answer = b""
+        # The JoinResponse, in protobuf: addresses stand in it as they are (livekit_rtc.proto, ICEServer).
+        while b"turns:" not in answer:
+            block = client.recv(65536)
+            assert block, answer
+            answer += block
+    told = {found.decode() for found in re.findall(rb"(?:stuns?|turns?):[\w.-]+:\d+(?:\?transport=\w+)?", answer)}
+    assert told == {
+        "turn:turn.example.com:3478?transport=udp",
+        "turn:turn.example.com:3478?transport=tcp",
+        "turns:turn.example.com:5349?transport=tcp",
+    }
+    # Its password is the one that coturn works out from the name (turnserver.conf, use-auth-secret).
+    (name,) = set(re.findall(rb"\d{10}:PA_\w+", answer))
+    assert base64.b64encode(hmac.digest(b"turn-secret-of-the-test", name, hashlib.sha1)) in answer
 
 
 def test_before_a_stop_it_waits_for_the_last_participant(livekit: str, rendering: Rendering, nodes: Nodes, tmp_path: Path) -> None:

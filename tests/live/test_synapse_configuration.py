@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit.network import Port
+from kit.options import Settings
 from kit.quantities import mib
+from main_instance.application_services.options import ApplicationServiceOptions
+from main_instance.login.options import ImportedClaims, LdapOptions, LoginOptions, ProviderOptions
+from main_instance.mail.options import MailOptions, MailTls
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
@@ -21,7 +25,17 @@ from main_instance.synapse.configuration import (
     REPLICATION_PORT,
     HomeserverSpec,
 )
-from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.options import (
+    Encryption,
+    FederationOptions,
+    HomeserverOptions,
+    MediaOptions,
+    PasswordPolicy,
+    RateLimit,
+    RateLimitOptions,
+    RegistrationOptions,
+    ServerNotices,
+)
 from main_instance.synapse.worker_type import Duty, Scaling
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from overlays import Profile, profiles
@@ -90,6 +104,7 @@ def assert_understood(files: SynapseFiles, answers: dict[str, dict[str, Any]]) -
     site = files.topology
     for name, answer in answers.items():
         assert "error" not in answer, f"{name}: {answer['error']}"
+        assert answer["calls_servers"] == name.startswith("federation-sender-")
         if name == MAIN:
             assert answer["name"] == "master"
             assert answer["ports"] == [CLIENT_PORT, HEALTH_PORT, METRICS_PORT, REPLICATION_PORT]
@@ -128,13 +143,37 @@ def test_every_process_understands_its_part_whatever_the_numbers(read: Reader, c
     assert_understood(files, read(files, one_of_each(files)))
 
 
+PROVIDER = ProviderOptions(
+    issuer="https://id.example.org",
+    client_id="matrix",
+    claims=ImportedClaims(localpart="https://example.org/name"),
+    required_claims=(("groups", ("staff", "board")),),
+    extra=Settings('{"pkce_method": "always"}'),
+)
+DIRECTORY = LdapOptions(
+    servers=("ldap://ldap.example.org",),
+    start_tls=True,
+    cidrs=("192.0.2.7/32",),
+    base="dc=example",
+    bind_dn="cn=matrix",
+    filter="(a=b)",
+    active_directory=True,
+    default_domain="example.org",
+)
+BRIDGE = ApplicationServiceOptions(
+    url="http://telegram:29317", bot="telegrambot", users=("telegram_.*",), aliases=("telegram_.*",), ephemeral=True
+)
 PARTNERS = FederationOptions(allowed_domains=("partner.example",))
+PRIVATE = FederationOptions(internet=False, networks=("10.20.0.0/16",), ca_secret="partners", key_servers=("keys.example",))
+MAIL = MailOptions(server="smtp.example.org:465", tls=MailTls.TLS, sender="Matrix <matrix@example.org>", user="matrix")
 SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "federation": lambda spec: evolve(spec, federation=FederationOptions()),
     "partners": lambda spec: evolve(spec, federation=PARTNERS),
+    "private federation": lambda spec: evolve(spec, federation=PRIVATE),
+    "mail": lambda spec: evolve(spec, mail=MAIL, client="https://element.example.org"),
     "turn": lambda spec: evolve(spec, turn=("turn:turn.example.org?transport=udp",)),
     "calls": lambda spec: evolve(spec, calls_host="rtc.example.org"),
-    "previews": lambda spec: evolve(spec, url_previews=True, reachable_networks=("10.96.0.0/12",)),
+    "previews": lambda spec: evolve(spec, options=HomeserverOptions(url_previews=True), reachable_networks=("10.96.0.0/12",)),
     "retention": lambda spec: evolve(
         spec,
         options=HomeserverOptions(message_lifetime="365d", redaction_retention="30d", presence=False),
@@ -145,13 +184,24 @@ SITES: dict[str, Callable[[HomeserverSpec], HomeserverSpec]] = {
     "uploads": lambda spec: evolve(spec, media=MediaOptions(max_upload_size=mib(5))),
     "old media": lambda spec: evolve(spec, media=MediaOptions(local_lifetime="1y", remote_lifetime="90d")),
     "own options": lambda spec: evolve(
-        spec, extra={"auto_join_rooms": ["#all:example.org"], "experimental_features": {"msc3814_enabled": True}}
+        spec,
+        options=HomeserverOptions(
+            encryption=Encryption.INVITE,
+            auto_join_rooms=("#all:example.org",),
+            password_policy=PasswordPolicy(minimum_length=12, digit=True, symbol=True, lower_case=True, upper_case=True),
+            server_notices=ServerNotices(),
+            rate_limits=RateLimitOptions(messages=RateLimit(per_second=0.5, burst=20), failed_logins=RateLimit(per_second=0.1, burst=3)),
+            extra=Settings(json.dumps({"max_avatar_size": "10M", "experimental_features": {"msc3814_enabled": True}})),
+        ),
     ),
+    "providers": lambda spec: evolve(spec, login=LoginOptions(passwords=False, ca_secret="ca", providers=(("corporate", PROVIDER),))),
+    "directory": lambda spec: evolve(spec, login=LoginOptions(passwords=False, ca_secret="ca", ldap=DIRECTORY)),
+    "bridges": lambda spec: evolve(spec, application_services=(("telegram", BRIDGE),)),
 }
 
 
 # The processes that a site's choices make a difference to.
-AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0")
+AFFECTED = (MAIN, "media-repository-0", "client-reader-0", "federation-reader-0", "federation-sender-0", "pusher-0")
 
 
 @pytest.mark.parametrize("change", SITES.values(), ids=SITES)
@@ -161,7 +211,9 @@ def test_every_choice_of_a_site_is_understood(read: Reader, change: Callable[[Ho
 
 
 def with_authentication_service(spec: HomeserverSpec) -> HomeserverSpec:
-    return evolve(spec, authentication=service("matrix-authentication-service", Port("http", 8080)))
+    return evolve(
+        spec, authentication=service("matrix-authentication-service", Port("http", 8080)), mail=MAIL, client="https://e.example.org"
+    )
 
 
 def test_every_process_understands_that_another_service_logs_people_in(read: Reader, tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_the_lock_names_all_that_is_needed_and_nothing_that_synapse_brings() -> 
     assert sorted(re.findall(r"^([a-z0-9-]+)==", LOCK.read_text(), flags=re.MULTILINE)) == json.loads(done.stdout)
 
 
+def test_login_by_a_directory_comes_with_synapse() -> None:
+    brought = (
+        "from importlib.metadata import requires; print([r for r in requires('matrix-synapse') if r.startswith('matrix-synapse-ldap3')])"
+    )
+    done = subprocess.run([synapse_python(), "-c", brought], capture_output=True, text=True, timeout=60, check=True)
+    assert "extra == 'all'" in done.stdout
+
+
 def test_the_provider_fits_this_synapse() -> None:
     check = "from s3_storage_provider import S3StorageProviderBackend as S3; print(S3.parse_config({'bucket': 'media'})['bucket'])"
     done = subprocess.run([synapse_python(), "-c", check], capture_output=True, text=True, timeout=60, check=False)

@@ -5,8 +5,9 @@ import json
 import re
 import string
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from kit.network import Port
 from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.synapse.configuration import HomeserverSpec
-from main_instance.synapse.options import FederationOptions
+from main_instance.synapse.options import FederationOptions, HomeserverOptions
 from main_instance.synapse.worker_type import Route, WorkerType
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from tests.live.regular_expressions import examples
@@ -121,7 +122,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     folder = tmp_path_factory.mktemp("servlets")
-    return read_servlets(folder, evolve(everything_on(folder), extra=SINGLE_SIGN_ON), WORKER_TYPES)
+    return read_servlets(folder, everything_on(folder), WORKER_TYPES, SINGLE_SIGN_ON)
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +133,16 @@ def delegating(tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def everything_on(folder: Path) -> HomeserverSpec:
-    return evolve(homeserver_spec(folder), federation=FederationOptions(), calls_host="rtc.example.org", url_previews=True)
+    return evolve(
+        homeserver_spec(folder), federation=FederationOptions(), calls_host="rtc.example.org", options=HomeserverOptions(url_previews=True)
+    )
 
 
-def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...]) -> Server:
-    """What one process of each type serves, and main."""
+def read_servlets(folder: Path, spec: HomeserverSpec, types: tuple[WorkerType, ...], extra: Mapping[str, Any] | None = None) -> Server:
+    """What one process of each type serves, and main. `extra`: what every one of them is told as well."""
     files = write_files(folder, spec, {worker.name: 1 for worker in types})
-    asked = {name.removesuffix("-0"): files.arguments(name) for name in files.by_process}
+    (folder / "extra.yaml").write_text(json.dumps(dict(extra or {})))
+    asked = {name.removesuffix("-0"): [*files.arguments(name), "-c", f"{folder}/extra.yaml"] for name in files.by_process}
     command = [synapse_python(), str(Path(__file__).with_name("synapse_servlets.py")), str(folder)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-5000:]

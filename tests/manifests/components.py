@@ -114,6 +114,12 @@ COMPONENTS = {
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
         stand_in=("/synapse:",),
     ),
+    "media-sweep": row(
+        calls="minio-main postgresql-main",
+        metrics=("8080 /metrics",),
+        keeps=Nothing("what it removes is gone, and it has nothing else"),
+        stand_in=("/synapse:",),
+    ),
     "haproxy": row(
         calls="content-scanner matrix-authentication-service synapse",
         publishes="matrix admin well_known",
@@ -130,7 +136,7 @@ COMPONENTS = {
     "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
     "matrix-authentication-service": row(
         calls="haproxy postgresql-main",
-        publishes="auth",
+        publishes="auth admin",
         metrics=("8081 /metrics",),
         keeps=Nothing("all is in PostgreSQL"),
         stand_in=("matrix-authentication-service:",),
@@ -201,8 +207,8 @@ COMPONENTS = {
         metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
     ),
     "prometheus": row(
-        calls="alertmanager alloy grafana haproxy key-vault kube-state-metrics li-proxy li-sync loki matrix-authentication-service minio-li "
-        "minio-main node-exporter postgresql-li postgresql-main redis scan-worker sygnal synapse synapse-li",
+        calls="alertmanager alloy grafana haproxy key-vault kube-state-metrics li-proxy li-sync loki matrix-authentication-service media-sweep "
+        "minio-li minio-main node-exporter postgresql-li postgresql-main redis scan-worker sygnal synapse synapse-li",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),

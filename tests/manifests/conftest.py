@@ -12,6 +12,8 @@ from app.settings import read_site
 from app.site import Site
 from kit.installation import Installation
 from kit.rendering import Rendering
+from main_instance.application_services.options import ApplicationServiceOptions, BridgePods
+from main_instance.login.options import LoginOptions, ProviderOptions
 from main_instance.sygnal.options import Apns, PushOptions
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
@@ -30,6 +32,10 @@ ingress: {type: gateway, gateway: {name: public, namespace: gateways}}
 tls: {source: internal-ca}
 secrets: {provider: external, store: {name: vault}}
 object_storage: {backend: external, external: {endpoint: "https://s3.example.net", region: eu-1}}
+login:
+  passwords: false
+  providers: {corporate: {issuer: "https://id.example.net", client_id: matrix, cidrs: [192.0.2.8/32]}}
+  ldap: {servers: ["ldaps://ldap.example.net"], cidrs: [192.0.2.7/32], base: "dc=example,dc=net", bind_dn: "cn=matrix,dc=example,dc=net"}
 """
 
 
@@ -48,12 +54,23 @@ def full_site(site: Site) -> Site:
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
     cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
-    ingress = evolve(
-        site.ingress, admin_source_ranges=("192.0.2.0/24",), monitoring_source_ranges=("192.0.2.0/24",), li_source_ranges=("192.0.2.0/24",)
-    )
+    office = ("192.0.2.0/24",)
+    ingress = evolve(site.ingress, admin_source_ranges=office, monitoring_source_ranges=office, li_source_ranges=office)
     li = evolve(site.li, key_deposit=True, notice_url="https://example.com/who-can-read-my-messages")
+    bridge = ApplicationServiceOptions(
+        url="http://telegram.bridges.svc:29317", bot="telegrambot", pods=BridgePods(namespace="bridges", labels=(("app", "telegram"),))
+    )
+    login = LoginOptions(providers=(("corporate", ProviderOptions(issuer="https://id.example.com", client_id="matrix")),))
     return evolve(
-        site, li=li, antivirus=evolve(site.antivirus, encrypted=True), features=features, cluster=cluster, push=push, ingress=ingress
+        site,
+        antivirus=evolve(site.antivirus, encrypted=True),
+        application_services=(("telegram", bridge),),
+        cluster=cluster,
+        features=features,
+        ingress=ingress,
+        li=li,
+        login=login,
+        push=push,
     )
 
 

@@ -11,6 +11,7 @@ from app.compiler import compile_site, render
 from app.inspection.reach import WORLD, Cluster, can_reach, read_cluster
 from app.site import Site
 from main_instance.authentication_service.options import AuthenticationServiceOptions
+from main_instance.login.options import LoginOptions, ProviderOptions
 from overlays import Profile, profiles
 from tests.kustomize import build, by_id, expected, without_hashes, write
 from tests.manifests.reaching import every_pod_reaches, some_pod_reaches
@@ -137,25 +138,37 @@ def test_who_has_none_does_not(cluster: Cluster, source: str, target: str, port:
     assert not some_pod_reaches(cluster, source, target, port)
 
 
+PROVIDER = ProviderOptions(issuer="https://id.example.com", client_id="matrix")
+
+
 @pytest.mark.parametrize(
-    ("choices", "world"),
+    ("providers", "world"),
     [
-        (AuthenticationServiceOptions(), False),
-        (AuthenticationServiceOptions(additions=True), True),
-        (AuthenticationServiceOptions(additions=True, identity_provider_cidrs=("198.51.100.0/24",)), False),
+        ((), False),
+        ((("corporate", PROVIDER),), True),
+        ((("corporate", evolve(PROVIDER, cidrs=("198.51.100.0/24",))),), False),
     ],
 )
 def test_it_calls_the_internet_only_where_the_site_names_identity_providers_there(
-    chosen: Site, choices: AuthenticationServiceOptions, world: bool, tmp_path: Path
+    chosen: Site, providers: tuple[tuple[str, ProviderOptions], ...], world: bool, tmp_path: Path
 ) -> None:
-    write(tmp_path, compile_site(evolve(chosen, authentication_service=choices), profiles()[:1]))
+    write(tmp_path, compile_site(evolve(chosen, login=LoginOptions(providers=providers)), profiles()[:1]))
     objects = build(tmp_path / "base")
     cluster = read_cluster(objects)
     (pod, *_) = cluster.workloads[f"matrix/{NAME}"].pods
     assert can_reach(cluster, pod, WORLD, 443, "TCP") is world
     assert not can_reach(cluster, pod, WORLD, 80, "TCP")
-    names = [item["value"] for item in container(objects, "Deployment", NAME)["env"]]
-    assert [len(value.split(":")) for value in names] == [2 if choices.additions else 1]
+    # Nobody else asks who people are.
+    assert not any(
+        can_reach(cluster, pod, WORLD, 443, "TCP") for pod in cluster.pods if pod.labels.get("app.kubernetes.io/name") == "synapse"
+    )
+
+
+def test_what_the_site_adds_in_a_secret_is_read_last(chosen: Site, tmp_path: Path) -> None:
+    more = AuthenticationServiceOptions(extra_secret=True)
+    write(tmp_path, compile_site(evolve(chosen, authentication_service=more), profiles()[:1]))
+    variables = {item["name"]: item["value"] for item in container(build(tmp_path / "base"), "Deployment", NAME)["env"]}
+    assert variables["MAS_CONFIG"].split(":")[-1] == "/secrets/extra-configuration/config.yaml"
 
 
 def test_synapse_and_the_service_share_one_secret_and_no_other_key_of_it(small: Objects) -> None:

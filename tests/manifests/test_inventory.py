@@ -35,9 +35,9 @@ def missing(files: set[str], kustomization: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def files(dist: Path, full_dist: Path) -> set[str]:
-    """The base of the full site, and the overlays of the shipped one: overlays are there in any site, optional parts in a full one."""
-    return {str(path.relative_to(root)) for root in (full_dist, dist) for path in root.rglob("*") if path.is_file()}
+def files(dist: Path, full_dist: Path, other_dist: Path) -> set[str]:
+    """The bases of sites that have between them what any site can have, and the overlays of the shipped one, which are there in any site."""
+    return {str(path.relative_to(root)) for root in (full_dist, other_dist, dist) for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")

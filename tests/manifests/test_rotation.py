@@ -20,8 +20,8 @@ CHANGE = Change("Everything stops.", "Start it again.")
 @pytest.fixture(scope="module")
 def specs(full_site: Site, other_site: Site) -> tuple[SecretSpec, ...]:
     """The Secrets of sites that have between them what any site can have."""
-    additions = evolve(full_site.authentication_service, additions=True)
-    sites = (evolve(full_site, authentication_service=additions), other_site)
+    extra = evolve(full_site.authentication_service, extra_secret=True)
+    sites = (evolve(full_site, authentication_service=extra), other_site)
     return tuple(need.spec for site in sites for need in assemble(App(), site, profiles()[0]).declared.secrets)
 
 

@@ -29,7 +29,19 @@ LI = (
 SITES = {
     "minimal": "",
     "federation": "features: {federation: true}\nfederation: {allowed_domains: [a.example.org]}\n",
+    "federation of partners": (
+        "features: {federation: true}\nfederation:\n  internet: false\n  networks: [10.20.0.0/16]\n  ca_secret: partners\n"
+        "  allowed_domains: [a.example.org, keys.example.org]\n  key_servers: [keys.example.org]\n"
+    ),
     "lawful interception": LI,
+    "push gateways of others": "push: {gateways: internet}\n",
+    "push gateways of partners": "push: {gateways: networks, gateway_networks: [10.20.0.0/16], gateway_ca_secret: partners}\n",
+    "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",
+    "mail of the organisation": (
+        "mail:\n  server: smtp.example.com:2465\n  tls: tls\n  sender: Matrix <matrix@example.com>\n  user: matrix\n  networks: [10.20.0.0/16]\n"
+        "  ca_secret: organisation\n  notify_after: 30m\nfeatures: {authentication_service: true}\n"
+    ),
+    "previews of links": "homeserver: {url_previews: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
@@ -39,15 +51,44 @@ SITES = {
     "external secrets": "secrets: {provider: external, store: {name: vault}}\n",
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
-    "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
+    "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
     "TURN with a certificate of the site": "features: {calls: true}\ncalls: {turn_tls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
     "TURN in the clear": "features: {calls: true}\ncalls: {turn_tls: false}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n",
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
     "a dark client, a store of its own": "element: {theme: dark}\nsecrets: {provider: external, store: {name: vault, kind: SecretStore}}\n",
     "authentication service": "features: {authentication_service: true}\n",
-    "identity providers": "features: {authentication_service: true}\nauthentication_service: {additions: true}\n"
-    "cluster: {pod_cidrs: [10.42.0.0/16]}\n",
+    "administration of the service": (
+        "features: {authentication_service: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}\ningress: {admin_source_ranges: [192.0.2.0/24]}\n"
+        "authentication_service: {extra: {branding: {service_name: Example}}, extra_secret: true}\n"
+        "login: {ca_secret: corporate-ca, providers: {corporate: {issuer: 'https://id.example.com', client_id: matrix}}}\n"
+    ),
+    "people of others": (
+        "login:\n  passwords: false\n  ca_secret: corporate-ca\n  providers:\n"
+        "    corporate: {issuer: 'https://id.example.com', client_id: matrix, existing_accounts: true, cidrs: [192.0.2.8/32]}\n"
+        "  ldap: {servers: ['ldap://ldap.example.com'], start_tls: true, cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}\n"
+    ),
+    "Active Directory": (
+        "login: {ldap: {servers: ['ldaps://ad.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com', active_directory: true,\n"
+        "  default_domain: example.com, bind_dn: 'cn=matrix,dc=example,dc=com', attributes: {user: userPrincipalName}}}\n"
+        "homeserver: {encryption: invite, password_policy: {minimum_length: 12}}\n"
+        "well_known: {client: {io.element.e2ee: {default: true}}}\nelement: {config: {default_country_code: DE}}\n"
+    ),
+    "bridges": (
+        "application_services:\n"
+        "  telegram: {url: 'http://telegram.bridges.svc:29317', bot: telegrambot, users: ['telegram_.*'], aliases: ['telegram_.*'],\n"
+        "    ephemeral: true, rate_limited: true, pods: {namespace: bridges, labels: {app: telegram}}}\n"
+        "  far: {url: 'https://far.example.com', given: true, cidrs: [192.0.2.9/32]}\n"
+    ),
+    "a homeserver of its own": (
+        "homeserver:\n  encryption: all\n  auto_join_rooms: ['#hall:example.com']\n"
+        "  password_policy: {minimum_length: 12, digit: true, symbol: true, lower_case: true, upper_case: true}\n"
+        "  server_notices: {account: notices}\n  rate_limits: {logins_per_minute: 5000, messages: {per_second: 0.5, burst: 20}}\n"
+        "  modules: {invites: {path: synapse_invites.Module, config: {mode: strict}, processes: [main, event-creator], secret: true}}\n"
+        "  image: registry.example.com/own-synapse:1\n  extra: {max_avatar_size: 10M}\n  extra_secret: true\n"
+    ),
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
+    "media that stay in the bucket": "media: {remove_deleted: false}\n",
+    "media that are only said to go": "media: {removal_dry_run: true}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
@@ -162,6 +203,7 @@ def test_the_administration_is_published_to_named_addresses_only(built: dict[str
         return {path["path"]: path["backend"]["service"]["port"]["number"] for path in found}
 
     assert paths("administration") == {"/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
+    assert paths("administration of the service") == paths("administration") | {"/api/admin": 8082}
     assert paths("minimal") == {}
     for name in ("admin-sources", "admin-client-sources"):
         sources = built["administration"][ObjectId("Middleware", "matrix", name)]["spec"]["ipAllowList"]

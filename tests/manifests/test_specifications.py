@@ -21,18 +21,17 @@ from tests.manifests.test_sites import BASE, SITES
 FOR_TESTS = "live tests run the program on loopback, at ports of their own and with less patience"
 FIXED = {
     **{f"HAProxySpec.{name}": FOR_TESTS for name in ("synapse_port", "synapse_health_port", "ports", "nameservers", "check_seconds")},
-    **{f"HAProxySpec.{name}": FOR_TESTS for name in ("listen_address", "grace_seconds", "drain_seconds", "logins_per_minute")},
+    **{f"HAProxySpec.{name}": FOR_TESTS for name in ("listen_address", "grace_seconds", "drain_seconds")},
     **{f"HAProxySpec.{name}": FOR_TESTS for name in ("max_connections", "main_max_connections", "threads", "log_successes")},
     **{f"RedisSpec.{name}": FOR_TESTS for name in ("proxy_port", "health_port", "votes_port", "max_connections", "patience_seconds")},
     **{f"RedisSpec.{name}": FOR_TESTS for name in ("group", "eviction", "down_after_milliseconds", "failover_timeout_milliseconds")},
     "CoturnSpec.ports": FOR_TESTS,
     "CoturnSpec.run": FOR_TESTS,
     "LiveKitSpec.key_file": FOR_TESTS,
+    "LiveKitSpec.turn_secret": FOR_TESTS,
     "LiveKitSpec.ports": FOR_TESTS,
     "ServiceSpec.bind_address": FOR_TESTS,
     "HomeserverSpec.paths": FOR_TESTS,
-    "HomeserverSpec.url_previews": "tests of routes have all of Synapse on; no site fetches pages, since no policy lets it out to them",
-    "HomeserverSpec.extra": FOR_TESTS,
 }
 """Fields that are always the same in what is rendered, and why they are fields all the same."""
 

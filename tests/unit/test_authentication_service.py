@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from infrastructure.postgresql.component import SQL, Database
 from kit.network import Endpoint, Pods, Port
+from kit.options import OptionError, Settings
 from kit.quantities import mib
 from main_instance.authentication_service.component import LOGIN_ROUTES
 from main_instance.authentication_service.configuration import ServiceSpec, service_config
 from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, configuration
 from main_instance.haproxy.well_known import WellKnown
+from main_instance.login.configuration import ulid
+from main_instance.login.options import LoginOptions, ProviderOptions
+from main_instance.mail.options import MailOptions
 from main_instance.synapse.configuration import homeserver_config, shard_config
-from main_instance.synapse.options import RegistrationOptions
+from main_instance.synapse.options import HomeserverOptions, RegistrationOptions
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import Scaling
 from main_instance.synapse.workers import MAIN, MAS_HELPER, SSO_LOGIN, WORKER_TYPES
@@ -34,6 +38,7 @@ SPEC = ServiceSpec(
     database_connections=5,
     registration=RegistrationOptions(),
 )
+PROVIDER = ProviderOptions(issuer="https://id.example.com", client_id="matrix")
 LINK = Endpoint(Pods("mas", "matrix", ()), "matrix-authentication-service", 8080, Port("http", 8080))
 
 # Every option that the configuration sets, as docs/config.schema.json of release 1.22.0 spells it (a list's items are `[]`). The program
@@ -50,6 +55,15 @@ OPTIONS = {
     *("account.email_change_allowed", "account.password_recovery_enabled"),
     *(f"rate_limiting.{name}.{of}" for name in ("login.per_ip", "registration") for of in ("burst", "per_second")),
     "telemetry.metrics.exporter",
+    *(f"upstream_oauth2.providers[].{name}" for name in ("id", "synapse_idp_id", "human_name", "issuer", "client_id", "scope")),
+    *(f"upstream_oauth2.providers[].{name}" for name in ("client_secret_file", "token_endpoint_auth_method")),
+    *(
+        f"upstream_oauth2.providers[].claims_imports.{claim}.{name}"
+        for claim in ("localpart", "displayname", "email")
+        for name in ("action", "template")
+    ),
+    "upstream_oauth2.providers[].claims_imports.localpart.on_conflict",
+    *(f"email.{name}" for name in ("from", "reply_to", "transport", "mode", "hostname", "port", "username")),
 }
 RESOURCES = {"health", "prometheus", "discovery", "human", "graphql", "oauth", "compat", "assets", "adminapi", "connection-info"}
 
@@ -74,7 +88,17 @@ def resources(config: dict[str, Any], listener: str) -> set[str]:
 
 
 def test_every_option_is_one_that_the_program_knows() -> None:
-    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",))))) == OPTIONS
+    login = LoginOptions(providers=(("corporate", evolve(PROVIDER, existing_accounts=True)),))
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com", user="matrix")
+    assert set(leaves(service_config(evolve(SPEC, trusted_proxies=("10.0.0.0/8",), mail=mail, login=login)))) == OPTIONS
+
+
+def test_addresses_are_confirmed_and_passwords_recovered_where_there_is_mail() -> None:
+    mail = MailOptions(server="smtp.example.com", sender="matrix@example.com")
+    for spec in (SPEC, evolve(SPEC, mail=mail)):
+        account = service_config(spec)["account"]
+        assert account["email_change_allowed"] is account["password_recovery_enabled"] is (spec.mail is not None)
+        assert ("email" in service_config(spec)) is (spec.mail is not None)
 
 
 def test_the_configuration_holds_no_secret() -> None:
@@ -191,10 +215,34 @@ def test_people_sign_up_at_the_service_and_never_at_synapse_beside_it() -> None:
 
 def test_a_sites_own_features_do_not_undo_those_that_the_service_needs() -> None:
     assert homeserver_config(evolve(HOMESERVER, authentication=LINK))["experimental_features"] == {"msc4108_enabled": True}
-    own = evolve(HOMESERVER, extra={"experimental_features": {"msc3814_enabled": True}})
-    assert homeserver_config(own)["experimental_features"] == {"msc3814_enabled": True}
-    with pytest.raises(ValueError, match="extra: experimental_features: "):
-        homeserver_config(evolve(own, authentication=LINK))
+    own = HomeserverOptions(extra=Settings('{"experimental_features": {"msc3814_enabled": true}}'))
+    both = homeserver_config(evolve(HOMESERVER, options=own, authentication=LINK))["experimental_features"]
+    assert both == {"msc4108_enabled": True, "msc3814_enabled": True}
+    other = HomeserverOptions(extra=Settings('{"experimental_features": {"msc4108_enabled": false}}'))
+    with pytest.raises(OptionError, match=r"experimental_features\.msc4108_enabled"):
+        homeserver_config(evolve(HOMESERVER, options=other, authentication=LINK))
+
+
+def test_the_service_has_the_providers_of_the_site_by_ids_that_stay() -> None:
+    login = LoginOptions(passwords=False, providers=(("corporate", PROVIDER), ("other", PROVIDER)))
+    config = service_config(evolve(SPEC, login=login))
+    assert config["passwords"]["enabled"] is False
+    corporate, other = config["upstream_oauth2"]["providers"]
+    assert corporate["id"] == ulid("corporate") == "2R30S9A19QG9S68RMM8WERDGC5"
+    assert re.fullmatch("[0-7][0-9A-HJKMNP-TV-Z]{25}", other["id"])
+    assert corporate["client_secret_file"] == "/secrets/login/login-corporate/client_secret"
+    assert corporate["synapse_idp_id"] == "oidc-corporate"
+    assert "upstream_oauth2" not in service_config(SPEC)
+
+
+def test_a_sites_own_options_of_the_service_stand_beside_those_of_the_platform() -> None:
+    config = service_config(
+        evolve(SPEC, extra=Settings('{"account": {"password_change_allowed": false}, "branding": {"service_name": "Ex"}}'))
+    )
+    assert config["account"]["password_change_allowed"] is False
+    assert config["account"]["password_registration_enabled"] is False
+    with pytest.raises(OptionError, match=r"authentication_service\.extra\.passwords\.enabled: .* use login\.passwords"):
+        service_config(evolve(SPEC, extra=Settings('{"passwords": {"enabled": false}}')))
 
 
 # --- The proxy and the server name
@@ -257,12 +305,12 @@ def test_two_backends_of_one_name_are_refused() -> None:
 
 
 def test_the_server_name_says_where_people_log_in() -> None:
-    client = WellKnown("https://matrix.example.com", issuer="https://auth.example.com/").documents["client"]
+    client = WellKnown("https://matrix.example.com", issuer="https://auth.example.com/").documents["matrix/client"]
     assert client["org.matrix.msc2965.authentication"] == {
         "issuer": "https://auth.example.com/",
         "account": "https://auth.example.com/account/",
     }
-    assert "org.matrix.msc2965.authentication" not in WellKnown("https://matrix.example.com").documents["client"]
+    assert "org.matrix.msc2965.authentication" not in WellKnown("https://matrix.example.com").documents["matrix/client"]
 
 
 def test_single_sign_on_of_synapse_is_what_is_replaced() -> None:

@@ -52,6 +52,41 @@ CONTRADICTIONS = [
         "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),
+    ("federation: {internet: false}\nfeatures: {federation: true}", "3:24: federation.internet: no other server can be called then"),
+    (
+        "federation: {networks: [0.0.0.0/0]}\nfeatures: {federation: true}",
+        "3:24: federation.networks: 0.0.0.0/0 is every address there is, those of the cluster among them",
+    ),
+    (
+        "federation: {networks: [10.0.0.0/8]}\nfeatures: {federation: true}\ncluster: {pod_cidrs: [10.42.0.0/16]}",
+        "3:24: federation.networks: 10.0.0.0/8 has addresses of the cluster itself: 10.42.0.0/16 of cluster.pod_cidrs",
+    ),
+    (
+        "federation: {key_servers: [a.example.org], allowed_domains: [b.example.org]}\nfeatures: {federation: true}",
+        '3:27: federation.key_servers: "a.example.org" is none of federation.allowed_domains',
+    ),
+    (
+        "federation: {key_servers: [example.com]}\nfeatures: {federation: true}",
+        '3:27: federation.key_servers: "example.com" is this server',
+    ),
+    (
+        "federation: {ca_secret: partners}\nfeatures: {federation: true}",
+        "3:14: federation.ca_secret: has no effect with federation.internet: true (the default)",
+    ),
+    ("push: {gateways: networks, gateway_networks: ['::/0']}", "3:46: push.gateway_networks: ::/0 is every address there is"),
+    ("push: {gateways: networks}", "3:18: push.gateways: networks needs push.gateway_networks, which push (line 3) lacks"),
+    ("push: {gateway_networks: [192.0.2.0/24]}", "3:8: push.gateway_networks: has no effect with push.gateways: none (the default)"),
+    ("push: {fcm_apps: {a: example-app}}", "3:8: push.fcm_apps: has no effect with features.push: false (the default)"),
+    (
+        "mail: {server: smtp.example.com, sender: a@example.com, networks: [10.0.0.0/8]}\ncluster: {service_cidrs: [10.43.0.0/16]}",
+        "3:67: mail.networks: 10.0.0.0/8 has addresses of the cluster itself: 10.43.0.0/16 of cluster.service_cidrs",
+    ),
+    (
+        "mail: {server: 'smtp://smtp.example.com', sender: a@example.com}",
+        '3:16: mail.server: "smtp://smtp.example.com" is a URL; give the host name of a mail server',
+    ),
+    ("mail: {server: smtp.example.com, sender: Matrix}", '3:42: mail.sender: "Matrix" has no address; give an e-mail address'),
+    ("mail: {server: smtp.example.com}", "3:1: mail.sender: is missing; give an e-mail address"),
     (
         "tls: {acme: {email: 'mailto:ops@example.com'}}",
         '3:21: tls.acme.email: "mailto:ops@example.com" is a URL; give an e-mail address, e.g. ops@',

@@ -87,8 +87,8 @@ def test_more_relayed_addresses_than_ports_are_refused() -> None:
 
 
 def test_tls_is_offered_where_there_is_a_certificate() -> None:
-    assert all(uri.startswith("turn:") for uri in SPEC.uris)
-    assert evolve(SPEC, tls=Certificate()).uris[-1] == "turns:turn.example.com:5349?transport=tcp"
+    assert all(uri.startswith("turn:") for uri in (relay.uri for relay in SPEC.relays))
+    assert evolve(SPEC, tls=Certificate()).relays[-1].uri == "turns:turn.example.com:5349?transport=tcp"
 
 
 # -- the start script, with a program in coturn's place that prints what it is started with

@@ -36,12 +36,13 @@ SPECS = st.builds(
     federation=st.booleans(),
     calls=st.booleans(),
     login_elsewhere=st.booleans(),
+    mail=st.booleans(),
 )
 # apps/web/src/IConfigOptions.ts of Element Web; `disable` of element_call: useRoomCall.tsx.
 KNOWN = {
     *("default_server_config", "brand", "disable_custom_urls", "disable_guests", "disable_3pid_login", "integrations_ui_url"),
     *("integrations_rest_url", "element_call", "features", "setting_defaults", "default_theme", "help_url", "help_encryption_url"),
-    *("help_key_storage_url", "permalink_prefix"),
+    *("help_key_storage_url", "permalink_prefix", "branding", "jitsi", "desktop_builds", "mobile_builds"),
 }
 # apps/web/src/settings/UIFeature.ts and Settings.tsx.
 SETTINGS = {
@@ -115,6 +116,13 @@ def test_an_account_of_another_service_is_not_deactivated_here() -> None:
     assert settings(login_elsewhere=True)["UIFeature.deactivate"] is False
 
 
+def test_addresses_and_passwords_by_mail_are_offered_where_there_is_mail_and_the_account_is_here() -> None:
+    for mail, elsewhere in ((False, False), (True, False), (True, True)):
+        found = settings(mail=mail, login_elsewhere=elsewhere)
+        assert found["UIFeature.passwordReset"] is found["UIFeature.thirdPartyId"] is (mail and not elsewhere)
+        assert client_config(attrs.evolve(SPEC, mail=mail))["disable_3pid_login"] is not mail
+
+
 def test_a_theme_goes_before_that_of_the_device_only_if_the_site_chooses_one() -> None:
     assert "default_theme" not in client_config(SPEC)
     assert "use_system_theme" not in settings()
@@ -134,6 +142,6 @@ def test_other_homeservers_are_offered_only_if_the_site_says_so() -> None:
 
 
 def test_all_help_leads_where_the_site_says() -> None:
-    assert not any("help" in key for key in client_config(SPEC))
+    assert {text for key, text in client_config(SPEC).items() if "help" in key} == {f"https://{SPEC.host.name}"}
     config = client_config(attrs.evolve(SPEC, options=ElementOptions(help_url="https://help.example.com")))
     assert {config[key] for key in ("help_url", "help_encryption_url", "help_key_storage_url")} == {"https://help.example.com"}

@@ -187,3 +187,17 @@ def test_every_worker_type_that_is_balanced_by_room_has_its_rooms_recognised() -
             for path in examples(route.pattern, "!room:example.com"):
                 if "!room" in path and "/rooms/" in path:
                     assert any((found := re.search(subject, path)) and found[1] == "!room:example.com" for subject in subjects), path
+
+
+def test_application_services_have_a_door_without_a_limit_of_logins_and_without_administration_where_there_are_any() -> None:
+    assert "frontend bridges" not in configuration(SPEC)["haproxy.cfg"]
+    config = configuration(attrs.evolve(SPEC, bridges=True))["haproxy.cfg"]
+    door = config.split("frontend bridges")[1].split("frontend operations")[0]
+    assert "bind 0.0.0.0:8010" in door
+    assert "deny_status 404 unless { path_beg /_matrix/client/ /_matrix/media/ }" in door
+    assert "429" not in door
+
+
+def test_the_limit_of_logins_is_the_sites() -> None:
+    config = configuration(attrs.evolve(SPEC, logins_per_minute=5000))["haproxy.cfg"]
+    assert "deny_status 429 if login METH_POST { sc0_http_req_rate gt 5000 }" in config

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from kit.network import Endpoint, Pods, Port
 from main_instance.calls.options import CallsOptions
+from main_instance.coturn.configuration import Relay
 from main_instance.livekit.configuration import LiveKitSpec, configuration, settings
 
 SPEC = LiveKitSpec(
@@ -16,6 +17,7 @@ SPEC = LiveKitSpec(
     redis=Endpoint(Pods("redis-proxy", "matrix", ()), "redis.matrix.svc", 6379, Port("redis", 6379)),
     api_key="key",
     webhooks=("http://a:8080/sfu_webhook",),
+    relays=(Relay("turn.example.com", 3478, "udp"), Relay("turn.example.com", 5349, "tls")),
 )
 
 
@@ -28,10 +30,16 @@ def test_no_room_is_made_for_whoever_asks_and_no_stranger_is_asked_for_addresses
     assert settings(SPEC)["rtc"]["use_external_ip"] is False
 
 
+def test_clients_are_sent_to_the_site_s_own_turn_server_whose_secret_is_a_file() -> None:
+    shared = {"host": "turn.example.com", "secret_file": "/secrets/turn/shared_secret"}
+    assert settings(SPEC)["rtc"]["turn_servers"] == [shared | {"port": 3478, "protocol": "udp"}, shared | {"port": 5349, "protocol": "tls"}]
+
+
 def test_the_file_says_what_the_settings_are_and_holds_no_secret() -> None:
     text = configuration(SPEC)["config.yaml"]
     assert yaml.safe_load(text) == settings(SPEC)
     assert "password" not in text
+    assert "secret:" not in text
     assert "keys:" not in text
 
 

@@ -33,6 +33,9 @@ ONLY_THE_READER_TELLS = {
     "ends before it begins": "backups: {schedule: 0 0 5-3 * * *}",
     "has ports below 1024 or above 65535": CALLS + "calls: {media_ports: 1000-2000}",
     "is no IP address": CALLS + "calls: {public_addresses: {10.0.0: 10.0.0.1}}",
+    "is no regular expression": "application_services: {a: {url: 'http://a.b', bot: b, users: ['(']}}",
+    "may be a secret, which must not be in this file": "homeserver: {extra: {macaroon_secret_key: abc}}",
+    "is a number as only YAML has it": "homeserver: {extra: {a: 0o17}}",
     "half a surrogate pair": 'ingress: {annotations: {a: "\\ud800"}}',
 }
 """What no JSON Schema can say, with an example of each."""

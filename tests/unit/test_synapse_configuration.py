@@ -9,26 +9,41 @@ from attrs import evolve
 
 from infrastructure.object_storage.s3 import Bucket, Credentials
 from infrastructure.postgresql.component import SQL, Database
+from kit.formats import OldSigningKey
 from kit.network import Endpoint, External, Pods, Port
+from kit.options import OptionError, Settings
 from kit.secrets import Fixed, SecretSpec
+from main_instance.application_services.options import ApplicationServiceOptions
+from main_instance.login.options import LdapOptions, LoginOptions, ProviderOptions
 from main_instance.synapse.configuration import (
     CLIENT_PORT,
     HEALTH_PORT,
     METRICS_PORT,
     REPLICATION_PORT,
+    USE,
     Config,
     HomeserverSpec,
+    Module,
     homeserver_config,
     log_config,
     main_config,
     shard_config,
     worker_config,
 )
-from main_instance.synapse.options import FederationOptions
+from main_instance.synapse.options import (
+    FederationOptions,
+    HomeserverOptions,
+    MediaOptions,
+    RateLimit,
+    RateLimitOptions,
+    RegistrationOptions,
+    ServerNotices,
+)
 from main_instance.synapse.topology import topology
 from main_instance.synapse.worker_type import WorkerType
-from main_instance.synapse.workers import MEDIA_REPOSITORY, WORKER_TYPES
+from main_instance.synapse.workers import AUTHENTICATING, MAIN, MEDIA_REPOSITORY, WORKER_TYPES
 from overlays import profiles
+from tests.site_documents import OPTIONS
 
 KEYS = Credentials(SecretSpec("media", "matrix", {"access-key": Fixed("media")}))
 POSTGRESQL = Endpoint(Pods("postgresql", "matrix", ()), "main-rw.matrix.svc.cluster.local", 5432, SQL)
@@ -89,6 +104,21 @@ def test_federation_can_be_limited_to_partners() -> None:
     assert config["federation_domain_whitelist"] == ["partner.example"]
 
 
+def test_the_authority_of_partners_is_known_to_senders_alone() -> None:
+    private = evolve(SPEC, federation=FederationOptions(internet=False, networks=("10.20.0.0/16",), ca_secret="partners"))
+    files = {worker.name: worker_config(worker, private) for worker in WORKER_TYPES} | {"main": main_config(private)}
+    authority = {name: config["federation_custom_ca_list"] for name, config in files.items() if "federation_custom_ca_list" in config}
+    assert authority == {"federation-sender": [SPEC.paths.federation_authority]}
+    assert "federation_custom_ca_list" not in homeserver_config(private)
+    assert all("federation_custom_ca_list" not in worker_config(worker, FEDERATING) for worker in WORKER_TYPES)
+
+
+def test_nobody_vouches_for_others_but_whom_the_site_names() -> None:
+    named = evolve(SPEC, federation=FederationOptions(key_servers=("keys.example",)))
+    assert homeserver_config(named)["trusted_key_servers"] == [{"server_name": "keys.example"}]
+    assert homeserver_config(FEDERATING)["trusted_key_servers"] == homeserver_config(SPEC)["trusted_key_servers"] == []
+
+
 @pytest.mark.parametrize("spec", [SPEC, FEDERATING], ids=["closed", "federating"])
 def test_no_server_is_trusted_with_the_keys_of_others(spec: HomeserverSpec) -> None:
     assert homeserver_config(spec)["trusted_key_servers"] == []
@@ -123,7 +153,7 @@ def test_nobody_can_make_an_account_for_themselves() -> None:
 
 
 def test_url_previews_never_reach_the_cluster_or_the_machine() -> None:
-    config = homeserver_config(evolve(SPEC, url_previews=True))
+    config = homeserver_config(evolve(SPEC, options=HomeserverOptions(url_previews=True)))
     assert config["url_preview_enabled"] is True
     assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "192.0.2.0/24"} <= set(config["url_preview_ip_range_blacklist"])
     assert homeserver_config(SPEC)["url_preview_enabled"] is False
@@ -143,12 +173,13 @@ def test_an_upload_is_answered_only_when_it_is_in_the_bucket() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    spec = evolve(FEDERATING, turn=("turn:x",), calls_host="rtc.example.org")
+    login = evolve(LOGIN, ldap=evolve(DIRECTORY, bind_dn="cn=matrix"))
+    spec = evolve(FEDERATING, turn=("turn:x",), calls_host="rtc.example.org", login=login)
     shards = shard_config(topology({worker.name: 1 for worker in WORKER_TYPES}), str)
     for config in (homeserver_config(spec), shards, main_config(spec), *(worker_config(worker, spec) for worker in WORKER_TYPES)):
         for key, value in options(config):
-            if re.search("secret|password|signing_key|credential|access_key", key):
-                assert key.endswith("_path"), key
+            if re.search("secret|password|signing_key|credential|access_key", key) and key != "password_config":
+                assert key.endswith(("_path", "_file")), key
                 assert str(value).startswith("/secrets/"), key
 
 
@@ -173,13 +204,89 @@ def test_no_section_is_split_over_two_files_since_the_later_would_replace_the_ea
 @pytest.mark.parametrize(
     "option", ["server_name", "redis", "instance_map", "listeners", "worker_name", "media_store_path", "pusher_instances"]
 )
-def test_a_sites_own_options_cannot_undo_what_other_fields_say(option: str) -> None:
-    with pytest.raises(ValueError, match=f"extra: {option}: "):
-        homeserver_config(evolve(SPEC, extra={option: "x"}))
+def test_a_sites_own_options_cannot_undo_what_the_platform_sets(option: str) -> None:
+    with pytest.raises(OptionError, match=rf"homeserver\.extra\.{option}: the platform sets {option}: "):
+        homeserver_config(with_extra({option: "x"}))
 
 
-def test_a_sites_own_options_are_kept() -> None:
-    assert homeserver_config(evolve(SPEC, extra={"auto_join_rooms": ["#all:example.org"]}))["auto_join_rooms"] == ["#all:example.org"]
+def test_a_sites_own_options_are_kept_in_sections_of_the_platform_too() -> None:
+    own = {"max_avatar_size": "10M", "presence": {"include_offline_users_on_sync": True}, "turn_uris": ["turn:turn.example.net"]}
+    config = homeserver_config(with_extra(own))
+    assert config["max_avatar_size"] == "10M"
+    assert config["presence"] == {"enabled": True, "include_offline_users_on_sync": True}
+    assert config["turn_uris"] == ["turn:turn.example.net"]
+    assert not config.keys() & {"listeners", "modules"}
+
+
+def test_an_option_of_the_platform_is_refused_with_the_one_to_use() -> None:
+    with pytest.raises(OptionError, match=r"homeserver\.extra\.presence\.enabled: .*: use homeserver\.presence$"):
+        homeserver_config(with_extra({"presence": {"enabled": False}}))
+
+
+def test_every_option_to_use_is_one_of_a_site_and_sets_what_is_said() -> None:
+    named = {key for words in USE.values() for key in words.split(" and ")}
+    assert named - OPTIONS.keys() == set()
+    everything = evolve(
+        FEDERATING,
+        registration=RegistrationOptions(enabled=True),
+        turn=("turn:turn.example.org",),
+        media=MediaOptions(local_lifetime="90d"),
+        old_signing_keys=(("ed25519:a_1", OldSigningKey("key", 1)),),
+        options=HomeserverOptions(message_lifetime="2y", auto_join_rooms=("#a:example.org",), server_notices=ServerNotices()),
+        application_services=(("telegram", ApplicationServiceOptions(url="http://telegram:29317", bot="telegrambot")),),
+    )
+    written = homeserver_config(everything).keys() | worker_config(MEDIA_REPOSITORY, everything).keys()
+    assert USE.keys() - written == {"federation_domain_whitelist", "modules", "oidc_providers"}
+
+
+def with_extra(options: dict[str, Any]) -> HomeserverSpec:
+    return evolve(SPEC, options=HomeserverOptions(extra=Settings(json.dumps(options))))
+
+
+def test_a_limit_of_the_site_replaces_one_limit_and_no_other() -> None:
+    strict = evolve(SPEC, options=HomeserverOptions(rate_limits=RateLimitOptions(failed_logins=RateLimit(per_second=0.1, burst=3))))
+    before, after = homeserver_config(SPEC), homeserver_config(strict)
+    assert after["rc_login"] == {**before["rc_login"], "failed_attempts": {"per_second": 0.1, "burst_count": 3}}
+    assert {name for name in after if after[name] != before[name]} == {"rc_login"}
+
+
+DIRECTORY = LdapOptions(servers=("ldaps://ldap.example.com",), cidrs=("192.0.2.7/32",), base="dc=example,dc=com")
+LOGIN = LoginOptions(
+    passwords=False,
+    providers=(("corporate", ProviderOptions(issuer="https://id.example.com", client_id="matrix")),),
+    ldap=DIRECTORY,
+)
+
+
+def test_who_finds_out_who_people_are_knows_the_providers_and_nobody_else_does() -> None:
+    spec = evolve(SPEC, login=LOGIN)
+    configs = {worker.name: worker_config(worker, spec) for worker in WORKER_TYPES} | {MAIN: main_config(spec)}
+    assert {name for name, config in configs.items() if "oidc_providers" in config} == AUTHENTICATING
+    assert {name for name, config in configs.items() if "modules" in config} == AUTHENTICATING
+    assert {"main", "client-reader", "event-creator", "sso-login", "device-lists"} == AUTHENTICATING
+
+
+def test_with_the_service_synapse_knows_no_provider() -> None:
+    spec = evolve(SPEC, login=LOGIN, authentication=Endpoint(Pods("mas", "matrix", ()), "mas", 8080, Port("http", 8080)))
+    assert not {"oidc_providers", "modules"} & main_config(spec).keys()
+
+
+def test_passwords_that_are_off_leave_the_directory_to_be_asked() -> None:
+    """Synapse asks no module for passwords where `enabled` is false."""
+
+    def said(login: LoginOptions) -> Any:
+        return homeserver_config(evolve(SPEC, login=login))["password_config"]
+
+    assert said(LoginOptions()) == {"enabled": True, "localdb_enabled": True}
+    assert said(LOGIN) == {"enabled": True, "localdb_enabled": False}
+    assert said(evolve(LOGIN, ldap=None)) == {"enabled": False, "localdb_enabled": False}
+
+
+def test_a_module_is_loaded_where_the_site_says() -> None:
+    spec = evolve(SPEC, modules=(Module("a.Everywhere", {}), Module("b.There", {"x": 1}, frozenset({"receipts"}))))
+    loaded = {worker.name: [module["module"] for module in worker_config(worker, spec)["modules"]] for worker in WORKER_TYPES}
+    assert loaded.pop("receipts") == ["a.Everywhere", "b.There"]
+    assert set(map(tuple, loaded.values())) == {("a.Everywhere",)}
 
 
 def test_the_same_site_always_gives_the_same_files() -> None:

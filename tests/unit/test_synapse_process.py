@@ -13,8 +13,8 @@ from main_instance.synapse import process
 from main_instance.synapse.process import start
 
 
-def words(*, worker: bool, listed: bool = False, modules: bool = False) -> list[str]:
-    started = start(worker=worker, listed=listed, modules=modules)
+def words(*, worker: bool, listed: bool = False, extra: bool = False) -> list[str]:
+    started = start(worker=worker, listed=listed, extra=extra)
     assert started.command == ("python", "-m", "services.synapse_start")
     return list(started.args)
 
@@ -41,13 +41,18 @@ def test_main_alone_puts_its_list_of_writers_into_force_and_all_read_the_one_in_
 
 
 def test_a_worker_reads_its_own_name_last_and_main_reads_none() -> None:
-    assert files(words(worker=True, modules=True))[-2:] == ["/etc/synapse/modules/modules.yaml", "/run/synapse/name.yaml"]
+    assert files(words(worker=True, extra=True))[-2:] == ["/secrets/extra/extra.yaml", "/run/synapse/name.yaml"]
     assert "/run/synapse/name.yaml" not in words(worker=False)
 
 
-def test_main_may_take_ten_minutes_to_migrate_and_a_worker_two_to_start() -> None:
-    assert "--start-seconds=600" in words(worker=False)
-    assert "--start-seconds=120" in words(worker=True)
+def test_what_a_site_gives_in_a_secret_may_hold_secrets() -> None:
+    assert "--no-secrets-in-config" in words(worker=True)
+    assert "--no-secrets-in-config" not in words(worker=True, extra=True)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_a_start_may_take_ten_minutes_and_no_longer(worker: bool) -> None:
+    assert "--start-seconds=600" in words(worker=worker)
 
 
 def test_the_oldest_files_of_a_full_media_cache_go_and_those_in_use_stay(tmp_path: Path) -> None:

@@ -31,7 +31,13 @@ def test_whoever_writes_a_stream_can_be_found_and_called(counts: dict[str, int])
     for name, location in shards["instance_map"].items():
         assert location == {"host": f"{name}.synapse.example", "port": REPLICATION_PORT}
     writers = {name for names in shards["stream_writers"].values() for name in names}
-    assert set(shards["instance_map"]) == (writers - {MASTER}) | {"main"}
+    assert set(shards["instance_map"]) == (writers - {MASTER}) | {"main", *shards["outbound_federation_restricted_to"]}
+
+
+@given(NUMBERS)
+def test_only_senders_call_other_servers(counts: dict[str, int]) -> None:
+    shards = shard_config(topology(counts), address)
+    assert shards["outbound_federation_restricted_to"] == shards["federation_sender_instances"]
 
 
 @given(NUMBERS)

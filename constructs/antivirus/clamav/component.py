@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from antivirus.clamav.configuration import DATABASES, FOLDER, PORT, STATE, ClamAvSpec, files
-from antivirus.options import Engines, Signatures
+from antivirus.options import CLAMAV, Engines, Signatures
 from antivirus.size import AntivirusSize
 from kit.component import Component, Priority
 from kit.images import image
@@ -114,4 +114,4 @@ class ClamAv(Component):
         runs = [self.cron_job("freshclam-cronjob.yaml", "signature-update", pod, part="update", schedule=_EVERY_FOUR_HOURS)]
         runs.append(self.job("freshclam-cronjob.yaml", "signature-update", pod, part="update", backoff_limit=20))
         if source is Signatures.INTERNET:
-            self.connect(runs[0].pods, External("clamav", (443,), public=True))
+            self.connect(runs[0].pods, External(CLAMAV, (443,), public=True))

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from antivirus.options import AntivirusOptions
+from antivirus.options import ICAP, AntivirusOptions
 from antivirus.scan_workers.alerts import ALERTS
 from antivirus.size import AntivirusSize
 from kit.component import Component, Priority
@@ -90,4 +90,4 @@ def _settings(spec: ScanWorkersSpec) -> dict[str, Any]:
 
 def _outside(options: AntivirusOptions) -> list[External]:
     ports = tuple(dict.fromkeys(urlsplit(url).port or _ICAP for _, url in options.icap))
-    return [External("icap", ports, options.icap_cidrs)] if ports else []
+    return [External(ICAP, ports, options.icap_cidrs)] if ports else []

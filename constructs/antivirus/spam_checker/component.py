@@ -9,9 +9,10 @@ from kit.network import Endpoint
 from kit.place import Place
 from kit.quantities import Bytes
 from kit.secrets import Change, Form, Given, RandomText, SecretSpec
-from kit.text import yaml_text
 from main_instance.synapse.component import Scanning
+from main_instance.synapse.configuration import Module
 from main_instance.synapse.process import ANTIVIRUS_ADMINISTRATOR, SCAN_WORKER_TOKEN
+from main_instance.synapse.workers import MEDIA_REPOSITORY
 
 NEW_TOKEN = Change("Files have no verdict until both sides have the new one.", "Restart `scan-worker` and `media-repository` together.")
 NEW_ADMINISTRATOR = Change("Nothing is quarantined with the old one.", "Restart `media-repository`.")
@@ -45,7 +46,6 @@ class SpamChecker(Component):
             keys = SecretSpec("antivirus-administrator", self.namespace, {"token": wanted})
             administrator = self.secret(keys, {"token": NEW_ADMINISTRATOR}).name
             config["quarantine"] = {"admin_url": f"http://{homeserver.address}", "token_file": ANTIVIRUS_ADMINISTRATOR}
-        modules = {"modules": [{"module": "services.synapse_antivirus.module.Antivirus", "config": config}]}
-        files = self.config(self.name, {"modules.yaml": yaml_text(modules)})
+        module = Module("services.synapse_antivirus.module.Antivirus", config, frozenset({MEDIA_REPOSITORY.name}))
         peers = (scan_worker, homeserver) if administrator else (scan_worker,)
-        return Scanning(files, self.token.name, administrator, peers)
+        return Scanning(module, self.token.name, administrator, peers)

@@ -9,8 +9,8 @@ from kit.secrets import Change, Fixed, Form, Given
 
 NEW_KEYS = Change(
     "As your storage has it; let the old pair be valid until the clients have the new one.",
-    "`media`: restart `media-repository`; `logs`: restart `loki`. `backups`: nothing, the archiver sees it within minutes. `reader`: restart "
-    "`synapse-li`. `mirror` and `source`: nothing, they are read for each run.",
+    "`media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. The others: nothing, they are read for each "
+    "run, or within minutes.",
 )
 
 
@@ -24,7 +24,7 @@ class ExternalStorage(Component):
         self._options = options
 
     def bucket(self, name: str, user: str, may: str = "read and write") -> Bucket:
-        """A bucket as one of its users sees it, whose keys are thereby declared, and what they have to allow."""
+        """A bucket as one of its users sees it, whose keys are thereby declared. `may`: what the user does with it."""
         options = self._options
         keys = credentials_secret(
             f"object-storage-user-{user}",

@@ -16,6 +16,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource
 from kit.place import Place
+from kit.placement import Placement
 from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
 
 API = Port("minio-port", 9000)
@@ -29,8 +30,8 @@ NEW_ROOT_KEY = Change(
 )
 NEW_USER_KEY = Change(
     "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. `backups`: nothing, the "
-    "archiver sees it within minutes and tries again. `mirror` and `li-sync`: nothing, they are read for each run.",
+    "Run the bucket Job. `media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. The others: nothing, they "
+    "are read for each run, or within minutes.",
 )
 
 
@@ -90,7 +91,8 @@ class MinioTenant(Component):
         return evolve(bucket, credentials=keys)
 
     def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
-        facts, image_user = self.installation.facts, image("minio").user
+        facts, image_user, placement = self.installation.facts, image("minio").user, self.placement(self.name)
+        resources = placement.resources.over(size.resources)
         drive = facts.storage_sizes.object_storage_drive or size.drive
         claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(drive)}}}
         if facts.storage_classes.object_storage:
@@ -101,10 +103,13 @@ class MinioTenant(Component):
             "volumesPerServer": size.drives,
             "volumeClaimTemplate": {"metadata": {"name": "data"}, "spec": claim},
             "resources": {
-                "requests": {"cpu": str(size.resources.cpu), "memory": str(size.resources.memory)},
-                "limits": {"memory": str(size.resources.memory_limit)},
+                "requests": {"cpu": str(resources.cpu), "memory": str(resources.memory)},
+                "limits": {"memory": str(resources.memory_limit)},
             },
-            "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), options.one_server_per_node)},
+            "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), options.one_server_per_node), **_on_nodes(placement)},
+            **({"nodeSelector": dict(placement.node_selector)} if placement.node_selector else {}),
+            **({"tolerations": _tolerations(placement)} if placement.tolerations else {}),
+            **({"annotations": dict(placement.annotations)} if placement.annotations else {}),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": image_user,
@@ -129,18 +134,32 @@ class MinioTenant(Component):
             "requestAutoCert": False,
             "podManagementPolicy": "Parallel",
             "mountPath": "/export",
-            "priorityClassName": Priority.DATA.value,
+            "priorityClassName": placement.priority_class or Priority.DATA.value,
             "env": [
                 # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
                 {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{size.parity}"},
                 {"name": "MINIO_BROWSER", "value": "off"},
                 {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"},
+                *({"name": name, "value": value} for name, value in placement.env),
             ],
             "pools": [pool],
         }
         if facts.images.pull_secrets:
             tenant["imagePullSecret"] = {"name": facts.images.pull_secrets[0]}
         return tenant
+
+
+def _on_nodes(placement: Placement) -> dict[str, Any]:
+    wanted = [{"key": label, "operator": "In", "values": list(values)} for label, values in placement.affinity]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}} if wanted else {}
+
+
+def _tolerations(placement: Placement) -> list[dict[str, str]]:
+    found = [
+        {"key": t.key, "operator": "Equal" if t.value else "Exists", "value": t.value, "effect": t.effect} for t in placement.tolerations
+    ]
+    return [{name: str(value) for name, value in toleration.items() if value} for toleration in found]
 
 
 def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from attrs import frozen
 from kit.formats import Bucket, Image, Name, Region, Url
 from kit.options import When, option, required, section
 
+OBJECT_STORAGE = "object-storage"
+"""The way out of the cluster to an S3 that exists."""
+
 
 class ObjectStorageBackend(StrEnum):
     """Where objects are kept."""
@@ -53,7 +56,9 @@ class BucketNames:
 class ObjectStorageOptions:
     """Where media, backups and logs are kept. Credentials come in Secrets."""
 
-    backend: ObjectStorageBackend = option(ObjectStorageBackend.MINIO, "`minio`: the platform runs it. `external`: any S3 that exists.")
+    backend: ObjectStorageBackend = option(
+        ObjectStorageBackend.MINIO, "`minio`: the platform runs it. `external`: any S3 that exists.", opens=(OBJECT_STORAGE,)
+    )
     minio: MinioOptions = section(MinioOptions, only_with=When("object_storage.backend", ObjectStorageBackend.MINIO))
     external: ExternalOptions | None = option(
         None,

@@ -28,7 +28,7 @@ class Access:
         """The policy document that allows this on one bucket, and nothing else."""
         the_bucket, its_objects = f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"
         parts = [("Allow", self.on_bucket, the_bucket), ("Allow", self.on_objects, its_objects)]
-        if "s3:DeleteObject" in self.on_objects:
+        if "s3:DeleteObject" in self.on_objects and "s3:DeleteObjectVersion" not in self.on_objects:
             # MinIO takes s3:DeleteObject as leave to delete versions too, unless that is denied (cmd/auth-handler.go, authorizeRequest).
             parts.append(("Deny", ("s3:DeleteObjectVersion",), its_objects))
         statements = [{"Effect": effect, "Action": sorted(actions), "Resource": [on]} for effect, actions, on in parts if actions]
@@ -42,6 +42,9 @@ _READ, _WRITE, _DELETE, _LIST = ("s3:GetObject",), ("s3:PutObject", "s3:AbortMul
 MEDIA = Access(_READ + _WRITE, _LIST)
 """Synapse with synapse-s3-storage-provider 1.7.0: upload_file and get_object, and head_object in s3_media_upload. Neither that module nor
 Synapse ever deletes from the bucket. With s3:ListBucket a missing object is 404 on every S3; AWS says 403 without."""
+
+MEDIA_SWEEP = Access(("s3:DeleteObject", "s3:DeleteObjectVersion"), ("s3:ListBucketVersions",))
+"""services/media_sweep: list_object_versions and delete_objects with versions. It reads no file and writes none."""
 
 MEDIA_READER = Access(_READ)
 """A Synapse that only fetches another instance's media. MinIO says 404 for a missing object without s3:ListBucket; AWS does not."""

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
+from infrastructure.object_storage.options import OBJECT_STORAGE
 from kit.network import Endpoint, External
 from kit.secrets import Composed, Recipe, SecretSpec, Shared
 
@@ -62,7 +63,7 @@ def outside(url: str) -> External:
         cidrs: tuple[str, ...] = (f"{ip_address(parts.hostname or '')}/32",)
     except ValueError:
         cidrs = ()
-    return External("object-storage", (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
+    return External(OBJECT_STORAGE, (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
 
 
 def credentials_secret(name: str, namespace: str, access_key: Recipe, secret_key: Recipe, region: Recipe) -> SecretSpec:

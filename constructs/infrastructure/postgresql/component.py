@@ -20,7 +20,9 @@ from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource, data
+from kit.options import OptionError
 from kit.place import Place
+from kit.placement import Placement, PodResources
 from kit.pods import PodSpec
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Composed, Fixed, RandomText, Recipe, SecretSpec
@@ -76,6 +78,9 @@ class Database:
     user: str
     password_secret: str
     authority_secret: str
+
+
+SIZED_BY_MEMORY = "its settings follow from its memory; write a profile of your own, one more file in overlays/, and remove this"
 
 
 class PostgresCluster(Component):
@@ -192,7 +197,9 @@ class PostgresCluster(Component):
         self.calls_api_server(self.job(file, name, pod, part="first-backup", backoff_limit=20).pods)
 
     def _cluster(self, spec: PostgresSpec) -> cnpg.ClusterSpec:
-        facts, size = self.installation.facts, spec.size
+        facts, size, placement = self.installation.facts, spec.size, self.placement(self.name)
+        if placement.resources != PodResources():
+            raise OptionError(f'placement["{self.name}"].resources', SIZED_BY_MEMORY)
         volume_class = facts.storage_classes.database
         storage, wal = facts.storage_sizes.database or size.storage, facts.storage_sizes.write_ahead_log or size.wal
         return cnpg.ClusterSpec(
@@ -225,9 +232,7 @@ class PostgresCluster(Component):
                 },
                 limits={"memory": cnpg.ClusterSpecResourcesLimits.from_string(str(size.memory))},
             ),
-            affinity=cnpg.ClusterSpecAffinity(
-                enable_pod_anti_affinity=True, pod_anti_affinity_type="required", topology_key="kubernetes.io/hostname"
-            ),
+            affinity=self._affinity(placement),
             topology_spread_constraints=[
                 cnpg.ClusterSpecTopologySpreadConstraints(
                     max_skew=1,
@@ -238,7 +243,11 @@ class PostgresCluster(Component):
             ]
             if facts.cluster.multi_zone
             else None,
-            priority_class_name=Priority.DATA.value,
+            priority_class_name=placement.priority_class or Priority.DATA.value,
+            inherited_metadata=cnpg.ClusterSpecInheritedMetadata(annotations=dict(placement.annotations))
+            if placement.annotations
+            else None,
+            env=[cnpg.ClusterSpecEnv(name=name, value=value) for name, value in placement.env] or None,
             enable_superuser_access=False,
             enable_pdb=True,
             primary_update_strategy=cnpg.ClusterSpecPrimaryUpdateStrategy.UNSUPERVISED,
@@ -263,6 +272,32 @@ class PostgresCluster(Component):
                     name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=True, parameters=self._archive(spec.backups.generation)
                 )
             ],
+        )
+
+    def _affinity(self, placement: Placement) -> cnpg.ClusterSpecAffinity:
+        wanted = [
+            cnpg.ClusterSpecAffinityNodeAffinityRequiredDuringSchedulingIgnoredDuringExecutionNodeSelectorTermsMatchExpressions(
+                key=label, operator="In", values=list(values)
+            )
+            for label, values in placement.affinity
+        ]
+        term = cnpg.ClusterSpecAffinityNodeAffinityRequiredDuringSchedulingIgnoredDuringExecutionNodeSelectorTerms(match_expressions=wanted)
+        required = cnpg.ClusterSpecAffinityNodeAffinityRequiredDuringSchedulingIgnoredDuringExecution(node_selector_terms=[term])
+        return cnpg.ClusterSpecAffinity(
+            enable_pod_anti_affinity=True,
+            pod_anti_affinity_type="required",
+            topology_key="kubernetes.io/hostname",
+            node_selector=dict(placement.node_selector) or None,
+            node_affinity=cnpg.ClusterSpecAffinityNodeAffinity(required_during_scheduling_ignored_during_execution=required)
+            if wanted
+            else None,
+            tolerations=[
+                cnpg.ClusterSpecAffinityTolerations(
+                    key=t.key, operator="Equal" if t.value else "Exists", value=t.value, effect=t.effect.value if t.effect else None
+                )
+                for t in placement.tolerations
+            ]
+            or None,
         )
 
     def _archive(self, generation: int) -> dict[str, str]:

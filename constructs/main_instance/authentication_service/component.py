@@ -5,17 +5,19 @@ from attrs import frozen
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, External, Host, Port
+from kit.network import Endpoint, Host, Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, SecretFiles
 from kit.quantities import Resources, gib, mib, millicores
-from kit.secrets import HEX, Change, Given, RandomText, Recipe, RsaPrivateKey, SecretSpec
+from kit.secrets import HEX, Change, Form, Given, RandomText, Recipe, RsaPrivateKey, SecretSpec
 from kit.text import yaml_text
 from main_instance.authentication_service.configuration import (
+    ADMINISTRATION_PORT,
     DATABASE_AUTHORITY,
     DATABASE_PASSWORD,
     ENCRYPTION_KEY,
     INTERNAL_PORT,
+    LOGIN_FOLDER,
     PUBLIC_PORT,
     SECRETS_FOLDER,
     SHARED_SECRET,
@@ -24,14 +26,23 @@ from main_instance.authentication_service.configuration import (
     service_config,
 )
 from main_instance.authentication_service.options import AuthenticationServiceOptions
+from main_instance.haproxy.component import Administration
+from main_instance.login.configuration import AUTHORITY, CLIENT_SECRET, provider_ways, secret_name
+from main_instance.login.options import ProviderOptions
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import file_secret, way_out
 from main_instance.synapse.worker_type import Route
 
 NAME = "matrix-authentication-service"
 PUBLIC = Port("http", PUBLIC_PORT)
 INTERNAL = Port("internal", INTERNAL_PORT)
+ADMINISTRATION = Port("administration", ADMINISTRATION_PORT)
 
 CONFIGURATION = "/etc/matrix-authentication-service/config.yaml"
-ADDITIONS_FOLDER = "/secrets/additional-configuration"
+EXTRA_FOLDER = "/secrets/extra-configuration"
+MAIL_FOLDER, AUTHORITIES_FOLDER = "/secrets/mail", "/secrets/authorities"
+MAIL_SECRET = f"{NAME}-mail"
+"""The Secret with the password of the mail server, as a part of the configuration."""
 _RESOURCES = Resources(millicores(100), mib(128), gib(1))
 """A password that is being checked takes 19 MiB (argon2id)."""
 
@@ -52,18 +63,23 @@ CHANGES = {
     ),
 }
 """Of the keys of its Secret."""
-NEW_ADDITIONS = Change("It is configuration.", "Restart `matrix-authentication-service`.")
+NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart `matrix-authentication-service`.")
+NEW_EXTRA = Change("It is configuration.", "Restart `matrix-authentication-service`.")
 
 
 @frozen
 class AuthenticationSpec:
-    """The service as it is deployed. `homeserver`: where it calls Synapse. There are as many replicas as proxies in front of Synapse."""
+    """The service as it is deployed. `homeserver`: where it calls Synapse. There are as many replicas as proxies in front of Synapse.
+
+    `administration`: where administrators find its API, and from where they may come.
+    """
 
     configuration: ServiceSpec
     options: AuthenticationServiceOptions
     host: Host
     homeserver: Endpoint
     replicas: int
+    administration: Administration | None = None
 
 
 class AuthenticationService(Component):
@@ -79,7 +95,7 @@ class AuthenticationService(Component):
         super().__init__(installation, NAME, place)
         self.secret_name = self.secret(_secret(self.namespace), CHANGES).name
         files = self.config(f"{self.name}-config", {"config.yaml": yaml_text(service_config(spec.configuration))})
-        database = spec.configuration.database
+        database, administration = spec.configuration.database, (ADMINISTRATION,) if spec.administration else ()
         mounts = [
             Mount(files, CONFIGURATION.rpartition("/")[0]),
             Mount(SecretFiles(self.secret_name, tuple((key, key) for key in (ENCRYPTION_KEY, SIGNING_KEY, SHARED_SECRET))), SECRETS_FOLDER),
@@ -88,20 +104,35 @@ class AuthenticationService(Component):
         ]
         # A later file wins, and lists are joined (crates/cli/src/commands/mod.rs, figment).
         paths = [CONFIGURATION]
-        if spec.options.additions:
-            additions = self.secret(_additions(self.namespace), {"config.yaml": NEW_ADDITIONS}).name
-            mounts.append(_file(additions, "config.yaml", f"{ADDITIONS_FOLDER}/config.yaml"))
-            paths.append(f"{ADDITIONS_FOLDER}/config.yaml")
-            cidrs = spec.options.identity_provider_cidrs
-            self.connect(self.pods, External("identity-providers", (443,), cidrs, public=not cidrs))
+        if spec.options.extra_secret:
+            extra = self.secret(_extra(self.namespace), {"config.yaml": NEW_EXTRA}).name
+            mounts.append(_file(extra, "config.yaml", f"{EXTRA_FOLDER}/config.yaml"))
+            paths.append(f"{EXTRA_FOLDER}/config.yaml")
+        login = spec.configuration.login
+        mounts += [
+            _file(self._client_secret(name, of), CLIENT_SECRET, f"{LOGIN_FOLDER}/{secret_name(name)}/{CLIENT_SECRET}")
+            for name, of in login.providers
+        ]
+        # For every command, so also for one that a person runs in the pod.
+        env, mail = {"MAS_CONFIG": ":".join(paths)}, spec.configuration.mail
+        if mail:
+            self.connect(self.pods, way_out(mail))
+        if mail and mail.user:
+            password = self.secret(file_secret(MAIL_SECRET, self.namespace, {}, "password")).name
+            mounts.append(_file(password, MAIL_FILE, f"{MAIL_FOLDER}/{MAIL_FILE}"))
+            env["MAS_CONFIG"] += f":{MAIL_FOLDER}/{MAIL_FILE}"
+        if authorities := dict.fromkeys(name for name in (login.ca_secret, mail.ca_secret if mail else None) if name):
+            mounts += [_file(name, AUTHORITY, f"{AUTHORITIES_FOLDER}/{name}/{AUTHORITY}") for name in authorities]
+            # All are read (rustls-native-certs 0.8): the image's public authorities, and the private ones.
+            folders = ":".join(f"{AUTHORITIES_FOLDER}/{name}" for name in authorities)
+            env |= {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "SSL_CERT_DIR": folders}
         container = Container(
             name=NAME,
             image=image(NAME),
             args=("server",),
-            ports=(PUBLIC, INTERNAL),
+            ports=(PUBLIC, INTERNAL, *administration),
             mounts=tuple(mounts),
-            # For every command, so also for one that a person runs in the pod.
-            env={"MAS_CONFIG": ":".join(paths)},
+            env=env,
             # It listens when the database is migrated.
             startup=Probe.tcp("internal", period_seconds=2, failures=150),
             readiness=Probe.http("/health", "internal", period_seconds=5, timeout_seconds=5),
@@ -113,11 +144,20 @@ class AuthenticationService(Component):
         # After the signal it finishes its requests for up to a minute (crates/cli/src/lifecycle.rs).
         pod = PodSpec(containers=(container,), grace_seconds=75)
         service = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.replicas)
-        listening = self.service("service.yaml", self.name, service, {"http": PUBLIC_PORT, "internal": INTERNAL_PORT})
+        ports = {port.name: port.number for port in (PUBLIC, INTERNAL, *administration)}
+        listening = self.service("service.yaml", self.name, service, ports)
         self.http, self.health = listening.endpoint("http"), listening.endpoint("internal")
-        self.connect(self.pods, database.endpoint, spec.homeserver)
+        self.connect(self.pods, database.endpoint, spec.homeserver, *provider_ways(login))
         self.offers_metrics(self.pods, INTERNAL)
         self.expose(NAME, spec.host, self.http)
+        if spec.administration:
+            host, sources = spec.administration.host, spec.administration.allowed_sources
+            self.expose(f"{NAME}-admin", host, listening.endpoint(ADMINISTRATION.name), ("/api/admin",), sources)
+
+    def _client_secret(self, name: str, of: ProviderOptions) -> str:
+        """The Secret by which an identity provider knows the service."""
+        given = Given(f"Client secret of {of.client_id} at {of.issuer}", Form.LINE)
+        return self.secret(SecretSpec(secret_name(name), self.namespace, {CLIENT_SECRET: given}), {CLIENT_SECRET: NEW_CLIENT_SECRET}).name
 
 
 def _secret(namespace: str) -> SecretSpec:
@@ -126,9 +166,9 @@ def _secret(namespace: str) -> SecretSpec:
     return SecretSpec(NAME, namespace, keys)
 
 
-def _additions(namespace: str) -> SecretSpec:
-    wanted = Given("Further configuration of the Matrix Authentication Service, e.g. its section upstream_oauth2: a YAML file")
-    return SecretSpec(f"{NAME}-additions", namespace, {"config.yaml": wanted})
+def _extra(namespace: str) -> SecretSpec:
+    wanted = Given("Further configuration of the Matrix Authentication Service: a YAML file")
+    return SecretSpec(f"{NAME}-extra", namespace, {"config.yaml": wanted})
 
 
 def _file(secret: str, key: str, path: str) -> Mount:

@@ -1,20 +1,33 @@
 """What a site adds to its Matrix Authentication Service."""
+# ruff: noqa: RUF009 - what option, required and section return are attrs fields
+
+from typing import Annotated
 
 from attrs import frozen
 
-from kit.formats import Cidr
-from kit.options import When, option
+from kit.options import Free, Settings, option
+
+ServiceSettings = Annotated[
+    Settings,
+    Free(
+        "options of the Matrix Authentication Service",
+        "branding: {service_name: Example}",
+        "write `authentication_service: {extra_secret: true}`, and put it into that Secret",
+    ),
+]
 
 
 @frozen(kw_only=True)
 class AuthenticationServiceOptions:
     """The Matrix Authentication Service."""
 
-    additions: bool = option(
-        False,
-        "Whether you give it further configuration, such as identity providers (`upstream_oauth2`): `config.yaml` in the Secret "
-        "`matrix-authentication-service-additions`. It may then call port 443 of any address on the internet.",
+    extra: ServiceSettings = option(
+        Settings(),
+        "Further options of the service: any that the platform does not set, in the sections that it sets too.",
+        otherwise="`{}`",
     )
-    identity_provider_cidrs: tuple[Cidr, ...] = option(
-        (), "Addresses of identity providers in place of any on the internet.", only_with=When("authentication_service.additions", True)
+    extra_secret: bool = option(
+        False,
+        "Whether you give it further configuration with secrets in it: `config.yaml` in the Secret `matrix-authentication-service-extra`, "
+        "which wins over everything else.",
     )

@@ -1,11 +1,20 @@
 """The calls of a site: what LiveKit and coturn share."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
+from typing import Annotated
+
 from attrs import frozen
 
 from kit.formats import AddressMap, Cidr, UdpPorts
 from kit.network import PortRange
-from kit.options import option
+from kit.options import Free, Settings, option
+
+LiveKitSettings = Annotated[
+    Settings, Free("options of LiveKit", "audio: {active_level: 35}", "LiveKit's keys and passwords are the platform's; remove it")
+]
+
+OWN_HOSTS = "own-hosts"
+"""The way to the site's own hosts, as everybody sees them."""
 
 
 @frozen(kw_only=True)
@@ -22,6 +31,9 @@ class CallsOptions:
     relay_ports: UdpPorts = option(PortRange(55_000, 59_999, "UDP"), "UDP ports from which TURN relays, one for each relayed address.")
     relay_to: tuple[Cidr, ...] = option(
         (), "Private networks to which TURN relays all the same: those of the users in an intranet. The cluster's own are left out."
+    )
+    livekit: LiveKitSettings = option(
+        Settings(), "Further options of LiveKit: any that the platform does not set, in the sections that it sets too.", otherwise="`{}`"
     )
     turn_tls: bool | None = option(
         None,

@@ -25,7 +25,7 @@ _GRACE_SECONDS = 3600
 
 NEW_SECRET = Change(
     "Credentials that clients hold get no new relay; they ask for others when these expire.",
-    "Restart coturn, then the StatefulSet `synapse` and the workers that answer `/voip/turnServer`.",
+    "Restart coturn, then LiveKit, the StatefulSet `synapse` and the workers that answer `/voip/turnServer`.",
 )
 
 
@@ -49,7 +49,7 @@ class Coturn(Component):
     def __init__(self, installation: Installation, place: Place, spec: RelaySpec) -> None:
         super().__init__(installation, "coturn", place)
         settings, ports = spec.settings, spec.settings.ports
-        self.uris = settings.uris
+        self.relays = settings.relays
         self.secret(SecretSpec(SECRET, self.namespace, {"shared_secret": RandomText(64)}), {"shared_secret": NEW_SECRET})
         self.shared_secret = KeyRef(self.namespace, SECRET, "shared_secret")
         files = self.config(self.name, configuration(settings))

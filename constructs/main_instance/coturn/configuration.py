@@ -37,6 +37,21 @@ class Ports:
 
 
 @frozen
+class Relay:
+    """One way in: `transport` is `udp`, `tcp` or `tls`, as LiveKit calls them."""
+
+    host: str
+    port: int
+    transport: str
+
+    @property
+    def uri(self) -> str:
+        """As clients are told (RFC 7065)."""
+        secure = self.transport == "tls"
+        return f"{'turns' if secure else 'turn'}:{self.host}:{self.port}?transport={'tcp' if secure else self.transport}"
+
+
+@frozen
 class Certificate:
     """The files of a certificate and its key."""
 
@@ -69,10 +84,10 @@ class CoturnSpec:
             )
 
     @property
-    def uris(self) -> tuple[str, ...]:
-        """What Synapse tells clients. UDP first: it is what media wants; TCP and TLS get through where it does not."""
-        plain = (f"turn:{self.realm}:{self.ports.turn}?transport=udp", f"turn:{self.realm}:{self.ports.turn}?transport=tcp")
-        return plain + ((f"turns:{self.realm}:{self.ports.turns}?transport=tcp",) if self.tls else ())
+    def relays(self) -> tuple[Relay, ...]:
+        """What clients are told. UDP first: it is what media wants; TCP and TLS get through where it does not."""
+        plain = tuple(Relay(self.realm, self.ports.turn, transport) for transport in ("udp", "tcp"))
+        return plain + ((Relay(self.realm, self.ports.turns, "tls"),) if self.tls else ())
 
 
 def configuration(spec: CoturnSpec) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from kit.files import rendered
+from kit.merging import with_extra
 from kit.network import Host
 from main_instance.element_web.options import ElementOptions, Theme
 from main_instance.synapse.options import RegistrationOptions
@@ -36,6 +37,16 @@ INTERCEPTION_THEME: Config = {
         "timeline-highlights-color": "#4a0909",
     },
 }
+_USE = {
+    "brand": "element.brand",
+    "default_theme": "element.theme",
+    "disable_custom_urls": "element.custom_homeservers",
+    "element_call": "features.calls",
+    "help_url": "element.help_url",
+    "setting_defaults.UIFeature.registration": "registration.enabled",
+    "setting_defaults.UIFeature.voip": "features.calls",
+}
+"""Options of Element Web to the option of the site that sets each."""
 
 FOLDER = "/etc/element-web"
 PORT = 8080
@@ -59,10 +70,15 @@ class ElementWebSpec:
     login_elsewhere: bool = False
     interception: bool = False
     """Whether it is the client of officers, which nobody may take for that of users."""
+    mail: bool = False
+    """Whether the homeserver sends mail, so that people can have addresses there."""
 
 
 def client_config(spec: ElementWebSpec) -> Config:
-    """config.json: nothing is reported to, or fetched from, anybody but the homeserver."""
+    """config.json: nothing is reported to, or fetched from, anybody but the homeserver.
+
+    Raises OptionError when the site's own options set what is set here.
+    """
     options = spec.options
     config: Config = {
         # No `m.identity_server`: nobody is told of users' addresses.
@@ -70,11 +86,17 @@ def client_config(spec: ElementWebSpec) -> Config:
         "brand": options.brand,
         "disable_custom_urls": not options.custom_homeservers,
         "disable_guests": True,
-        # The homeserver sends no e-mail, so it knows no addresses to log in by.
-        "disable_3pid_login": True,
+        # Without mail the homeserver knows no addresses to log in by.
+        "disable_3pid_login": not spec.mail,
         # Unset, these would be Element's integration manager.
         "integrations_ui_url": None,
         "integrations_rest_url": None,
+        # Unset, these too would lead to Element, to shops of apps and to Jitsi.
+        "branding": {"logo_link_url": f"https://{spec.host.name}"},
+        "jitsi": {"preferred_domain": spec.host.name},
+        "desktop_builds": {"available": False},
+        "mobile_builds": {"ios": None, "android": None, "fdroid": None},
+        **dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url or f"https://{spec.host.name}"),
         "element_call": {"use_exclusively": True} if spec.calls else {"disable": True},
         "features": {"feature_group_calls": spec.calls},
         "setting_defaults": _settings(spec),
@@ -83,12 +105,10 @@ def client_config(spec: ElementWebSpec) -> Config:
         config |= {"brand": INTERCEPTION, "default_theme": f"custom-{INTERCEPTION}"}
     elif options.theme is not Theme.SYSTEM:
         config["default_theme"] = options.theme.value
-    if options.help_url:
-        config |= dict.fromkeys(("help_url", "help_encryption_url", "help_key_storage_url"), options.help_url)
     if not spec.federation:
         # Links to rooms and people stay here, instead of going by matrix.to.
         config["permalink_prefix"] = f"https://{spec.host.name}"
-    return config
+    return with_extra(config, options.config, "element.config", _USE)
 
 
 def _settings(spec: ElementWebSpec) -> Config:
@@ -97,11 +117,10 @@ def _settings(spec: ElementWebSpec) -> Config:
         # Without calls, neither those between two nor Jitsi's (meet.element.io) are offered.
         "UIFeature.voip": spec.calls,
         "UIFeature.registration": spec.registration.enabled and own_accounts,
-        # It would be by e-mail.
-        "UIFeature.passwordReset": False,
+        "UIFeature.passwordReset": spec.mail and own_accounts,
         "UIFeature.deactivate": own_accounts,
         "UIFeature.identityServer": False,
-        "UIFeature.thirdPartyId": False,
+        "UIFeature.thirdPartyId": spec.mail and own_accounts,
         # Reports of bugs and opinions go to Element; maps come from MapTiler; the others are other companies' networks.
         "UIFeature.feedback": False,
         "UIFeature.locationSharing": False,

@@ -41,6 +41,8 @@ class ProxySpec:
     backends: tuple[Endpoint, ...]
     server_name: Host | None = None
     administration: Administration | None = None
+    bridges: tuple[Pods, ...] = ()
+    """The pods of application services, which are answered where `routing` says."""
 
 
 @frozen
@@ -74,13 +76,14 @@ class HAProxy(Component):
         ports, found = spec.routing.ports, entrances(installation, place)
         self.public, self.internal = found.public, found.internal
         operations = Port("metrics", ports.operations)
+        bridges = (Port("bridges", ports.bridges),) if spec.routing.bridges else ()
         files = self.config(self.name, configuration(spec.routing))
         container = Container(
             name="haproxy",
             image=image("haproxy"),
             command=("haproxy",),
             args=("-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"),
-            ports=(self.public.target, self.internal.target, operations),
+            ports=(self.public.target, self.internal.target, *bridges, operations),
             mounts=(Mount(files, "/etc/haproxy"),),
             startup=Probe.http("/live", "metrics", period_seconds=1, failures=30),
             readiness=Probe.http("/ready", "metrics", period_seconds=2, failures=1),
@@ -89,8 +92,11 @@ class HAProxy(Component):
         )
         pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
         proxies = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas)
-        self.service("service.yaml", self.name, proxies, {"public": ports.public, "internal": ports.internal, "metrics": ports.operations})
+        listening = {"public": ports.public, "internal": ports.internal, "metrics": ports.operations}
+        proxy = self.service("service.yaml", self.name, proxies, listening | {port.name: port.number for port in bridges})
         self.connect(self.pods, *spec.backends)
+        for pods in spec.bridges:
+            self.connect(pods, proxy.endpoint("bridges"))
         self.offers_metrics(self.pods, operations)
         self.alerts(*ALERTS)
         if spec.server_name and spec.routing.well_known:

@@ -113,6 +113,7 @@ class Ports:
 
     public: int = field(default=8008, validator=_PORT)
     internal: int = field(default=8009, validator=_PORT)
+    bridges: int = field(default=8010, validator=_PORT)
     operations: int = field(default=8405, validator=_PORT)
     runtime_api: int = field(default=1999, validator=_PORT)
 
@@ -140,6 +141,8 @@ class HAProxySpec:
     """Address ranges from which the ingress controller connects: of its X-Forwarded-For only the last address is believed, which it has
     seen itself. `0.0.0.0/0` where a network policy lets nobody else connect."""
     federation: bool = False
+    bridges: bool = False
+    """Whether application services of the cluster call it."""
     well_known: WellKnown | None = None
     """None where another web server answers for the server name."""
     main_max_connections: int = field(default=250, validator=ge(1))

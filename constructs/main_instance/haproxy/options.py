@@ -1,10 +1,15 @@
 """What the server name of a site says of itself."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
+from typing import Annotated
+
 from attrs import frozen
 
 from kit.formats import Email, HttpsUrl, UserId
-from kit.options import When, option, section
+from kit.options import Free, Settings, When, option, section
+
+_PUBLIC = "everybody reads it: it has no secret; remove it"
+ClientSettings = Annotated[Settings, Free("what else it says", "io.element.e2ee: {default: true}", _PUBLIC)]
 
 
 @frozen(kw_only=True)
@@ -32,5 +37,8 @@ class WellKnownOptions:
         True,
         "Whether the platform answers for `https://<server name>/.well-known/matrix`. If another web server is there, that one must: "
         "docs/01-DEPLOYMENT-GUIDE.md says what.",
+    )
+    client: ClientSettings = option(
+        Settings(), "What else `/.well-known/matrix/client` says.", otherwise="`{}`", only_with=When("well_known.publish", True)
     )
     support: Support = section(Support, only_with=When("well_known.publish", True))

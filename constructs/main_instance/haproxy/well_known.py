@@ -9,9 +9,17 @@ from typing import Any
 
 from attrs import field, frozen
 
+from kit.merging import with_extra
+from kit.options import Settings
 from main_instance.haproxy.options import Contact, Support
 
 Document = dict[str, Any]
+
+_USE = {
+    "m.homeserver": "hosts.matrix",
+    "org.matrix.msc2965.authentication": "features.authentication_service",
+    "org.matrix.msc4143.rtc_foci": "features.calls",
+}
 
 
 @frozen
@@ -29,10 +37,12 @@ class WellKnown:
     livekit_service_url: str | None = None
     issuer: str | None = None
     content_scanner: str | None = None
+    client: Settings = field(factory=Settings)
+    """What the site says to clients besides."""
 
     @property
     def documents(self) -> dict[str, Document]:
-        """Path below `/.well-known/` to what is there; what would be empty is absent."""
+        """Path below `/.well-known/` to what is there; what would be empty is absent. Raises OptionError for what is set twice."""
         documents: dict[str, Document] = {"matrix/client": {"m.homeserver": {"base_url": self.homeserver}}}
         if self.livekit_service_url:
             foci = [{"type": "livekit", "livekit_service_url": self.livekit_service_url}]
@@ -41,6 +51,7 @@ class WellKnown:
         if self.issuer:
             # MSC2965 in its first form; clients that ask the homeserver itself (/auth_metadata) do not need it.
             documents["matrix/client"]["org.matrix.msc2965.authentication"] = {"issuer": self.issuer, "account": f"{self.issuer}account/"}
+        documents["matrix/client"] = with_extra(documents["matrix/client"], self.client, "well_known.client", _USE)
         if self.delegated_to:
             documents["matrix/server"] = {"m.server": self.delegated_to}
         contacts = [*_contact("m.role.admin", self.support.admin), *_contact("m.role.security", self.support.security)]

@@ -24,12 +24,16 @@ _GRACE_SECONDS = 18_000
 
 @frozen
 class MediaServerSpec:
-    """LiveKit as it is deployed. `api_secret`: the Secret with its key file. `webhook`: who is told of calls."""
+    """LiveKit as it is deployed.
+
+    `api_secret`: the Secret with its key file. `turn_secret`: what it shares with the TURN server. `webhook`: who is told of calls.
+    """
 
     settings: LiveKitSpec
     size: LiveKitSize
     host: Host
     api_secret: str
+    turn_secret: KeyRef
     redis_password: KeyRef
     webhook: Endpoint
 
@@ -58,6 +62,7 @@ class LiveKit(Component):
                 Mount(files, _FILES),
                 Mount(SecretFiles(spec.api_secret, items=(("keys.yaml", "keys.yaml"),)), "/secrets/livekit"),
                 Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis"),
+                Mount(SecretFiles(spec.turn_secret.secret, items=((spec.turn_secret.key, "shared_secret"),)), "/secrets/turn"),
             ),
             env={"HOST_IP": PodField("status.hostIP")},
             # The answer says whether a message to itself came back from Redis in the last seconds.

@@ -8,10 +8,12 @@ from typing import Any
 from attrs import frozen
 
 from kit.files import text
+from kit.merging import with_extra
 from kit.network import Endpoint
 from kit.text import yaml_text
 from main_instance.calls.nodes import SCRIPT, NodeAddresses
 from main_instance.calls.options import CallsOptions
+from main_instance.coturn.configuration import Relay
 
 REDIS_DATABASE = 1
 """Synapse's is 0."""
@@ -30,14 +32,17 @@ class Ports:
 class LiveKitSpec:
     """LiveKit on several nodes that know of each other by Redis.
 
-    `redis`: what leads to the primary. `webhooks`: who is told what happens in rooms, signed with `api_key`.
+    `redis`: what leads to the primary. `webhooks`: who is told what happens in rooms, signed with `api_key`. `relays`: the site's own TURN
+    server, which shares a secret with LiveKit.
     """
 
     calls: CallsOptions
     redis: Endpoint
     api_key: str
     webhooks: tuple[str, ...]
+    relays: tuple[Relay, ...]
     key_file: str = "/secrets/livekit/keys.yaml"
+    turn_secret: str = "/secrets/turn/shared_secret"
     ports: Ports = Ports()
 
 
@@ -48,8 +53,11 @@ def configuration(spec: LiveKitSpec) -> dict[str, str]:
 
 
 def settings(spec: LiveKitSpec) -> dict[str, Any]:
-    """What all nodes share. Where a node listens, by what address it is reached and the password of Redis come from the start script."""
-    return {
+    """What all nodes share. Where a node listens, by what address it is reached and the password of Redis come from the start script.
+
+    Raises OptionError when the site's own options set what is set here.
+    """
+    config: dict[str, Any] = {
         "port": spec.ports.http,
         "prometheus": {"port": spec.ports.metrics},
         "rtc": {
@@ -58,6 +66,11 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
             "port_range_end": spec.calls.media_ports.last,
             # No server of somebody else's is asked for this node's address.
             "use_external_ip": False,
+            # Without any of these, clients would be told to ask Twilio and Google for their addresses (pkg/service/roommanager.go).
+            "turn_servers": [
+                {"host": relay.host, "port": relay.port, "protocol": relay.transport, "secret_file": spec.turn_secret}
+                for relay in spec.relays
+            ],
         },
         # The proxy follows the Sentinels, and closes connections to a primary that is gone. LiveKit knows Sentinels too, but when the machine
         # of the primary loses power it goes on waiting at a connection that nobody closes (go-redis, options.go, NewDialer: the kernel looks
@@ -70,3 +83,9 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
         "turn": {"enabled": False},
         "logging": {"level": "info", "json": True},
     }
+    return with_extra(
+        config,
+        spec.calls.livekit,
+        "calls.livekit",
+        {"rtc.port_range_start": "calls.media_ports", "rtc.port_range_end": "calls.media_ports"},
+    )

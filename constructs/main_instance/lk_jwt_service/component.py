@@ -10,6 +10,7 @@ from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, SecretFiles, SecretKey
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Composed, Fixed, KeyRef, RandomText, Recipe, SecretSpec, Shared
+from main_instance.calls.options import OWN_HOSTS
 
 HTTP = Port("http", 8080)
 API_SECRET = "livekit-api"
@@ -124,4 +125,4 @@ class LkJwtService(Component):
         controller = Pods("ingress", spec.ingress_namespace, ())
         inside = tuple(Endpoint(controller, "", number, Port("https", number)) for number in _INGRESS_PORTS)
         ports = (443, 8448) if spec.other_servers else (443,)
-        return *inside, External("hosts", ports)
+        return *inside, External(OWN_HOSTS, ports)

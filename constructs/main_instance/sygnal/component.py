@@ -11,7 +11,7 @@ from kit.secrets import Change, Given, SecretSpec
 from kit.text import yaml_text
 from main_instance.sygnal.alerts import ALERTS
 from main_instance.sygnal.configuration import CONFIG_FOLDER, METRICS_PORT, PORT, SECRETS_FOLDER, key_files, sygnal_config
-from main_instance.sygnal.options import PushOptions
+from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 
 HTTP = Port("http", PORT)
 METRICS = Port("metrics", METRICS_PORT)
@@ -65,7 +65,7 @@ class Sygnal(Component):
         self.offers_metrics(self.pods, METRICS)
         self.alerts(*ALERTS)
         # Apple takes notifications on 2197 as well, but Sygnal sends them to 443 (aioapns, connection.py).
-        self.connect(self.pods, External("push-services", (443,), public=True))
+        self.connect(self.pods, External(PUSH_SERVICES, (443,), public=True))
 
     @property
     def url(self) -> str:

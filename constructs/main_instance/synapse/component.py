@@ -1,18 +1,27 @@
 """Synapse: the main process and every worker type, each a StatefulSet whose pods are named like the workers they are."""
 
-from attrs import frozen
+from collections.abc import Iterator
+
+from attrs import field, frozen
 
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.programs import ROOT, program_files
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Host, Port
+from kit.network import Endpoint, External, Host, Port
 from kit.place import Place
 from kit.pods import ConfigMap, Container, Mount, PodField, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Bytes, Resources, gib, mib, millicores
-from kit.secrets import Change, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
+from kit.secrets import Change, Form, Given, KeyRef, RandomText, SecretSpec, Shared, SynapseSigningKey
 from kit.text import yaml_text
+from main_instance.application_services import configuration as application_services
+from main_instance.login.configuration import CLIENT_SECRET, LDAP_PASSWORD, ldap_ways, provider_ways, secret_name
+from main_instance.login.options import LoginOptions
+from main_instance.mail.configuration import FILE as MAIL_FILE
+from main_instance.mail.configuration import PASSWORD, file_secret, password_secret, synapse_section, way_out
+from main_instance.mail.options import MailOptions
+from main_instance.sygnal.options import PUSH_GATEWAYS, Gateways, PushOptions
 from main_instance.synapse import process
 from main_instance.synapse.alerts import ALERTS
 from main_instance.synapse.configuration import (
@@ -23,6 +32,8 @@ from main_instance.synapse.configuration import (
     REPLICATION_PORT,
     SHARED_SECRETS,
     HomeserverSpec,
+    Module,
+    calls_other_servers,
     homeserver_config,
     log_config,
     main_config,
@@ -30,8 +41,9 @@ from main_instance.synapse.configuration import (
     worker_config,
 )
 from main_instance.synapse.fleet import Fleet
-from main_instance.synapse.worker_type import Listener, WorkerType
-from main_instance.synapse.workers import MAIN
+from main_instance.synapse.options import FEDERATION, WEB_PAGES, FederationOptions
+from main_instance.synapse.worker_type import Duty, Listener, WorkerType
+from main_instance.synapse.workers import AUTHENTICATING, CALLING_APPLICATION_SERVICES, MAIN
 
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
@@ -39,6 +51,10 @@ HEALTH = Port("health", HEALTH_PORT)
 METRICS = Port("metrics", METRICS_PORT)
 _METRICS_PATH = "/_synapse/metrics"
 
+EXTRA, MODULE = "synapse-extra", "synapse-module"
+"""The Secret with options of the site's own, and how those of modules begin."""
+MAIL_SECRET = "synapse-mail"
+"""The Secret with its section on mail."""
 TURN = "turn"
 """The Secret that Synapse shares with the TURN server."""
 STARTED = Probe.http("/health", "health", period_seconds=2, failures=300_000)
@@ -62,6 +78,13 @@ CHANGES = {
     "registration_shared_secret": Change("Scripts that register users need the new one.", "Restart the StatefulSet `synapse`."),
 }
 """Of the keys of its Secret."""
+NEW_EXTRA = Change("It is configuration.", "Restart Synapse.")
+NEW_CLIENT_SECRET = Change("Nobody logs in by the provider until both sides have the new one.", "Restart Synapse.")
+NEW_LDAP_PASSWORD = Change("Nobody logs in by the directory until both sides have the new one.", "Restart Synapse.")
+NEW_MAIL_PASSWORD = Change(
+    "No mail is sent until the programs have the one that the mail server knows.",
+    "Restart the StatefulSets `synapse` and `pusher`, and `matrix-authentication-service` where there is one.",
+)
 
 
 @frozen
@@ -74,9 +97,9 @@ class Authentication:
 
 @frozen
 class Scanning:
-    """How media workers have files scanned: the file that names their module, the Secrets with its tokens, and whom it calls."""
+    """How media workers have files scanned: their module, the Secrets with its tokens, and whom it calls."""
 
-    config: ConfigMap
+    module: Module
     token: str
     administrator: str | None
     peers: tuple[Endpoint, ...]
@@ -97,6 +120,8 @@ class SynapseSpec:
     redis_secret: str
     authentication: Authentication | None = None
     turn_secret: KeyRef | None = None
+    push: PushOptions = field(factory=PushOptions)
+    """Whose push gateways its pushers may call."""
     scanning: Scanning | None = None
     """None: no file is scanned."""
 
@@ -114,6 +139,9 @@ class Synapse(Component):
         self.secret(homeserver_secret(self.name, self.namespace, (*SHARED_SECRETS, *MAIN_SECRETS)), CHANGES)
         if spec.turn_secret:
             self.secret(SecretSpec(TURN, self.namespace, {"shared_secret": Shared(spec.turn_secret)}))
+        if spec.homeserver.options.extra_secret:
+            given = Given("Further options of Synapse, whose sections replace all others: a YAML file")
+            self.secret(SecretSpec(EXTRA, self.namespace, {"extra.yaml": given}), {"extra.yaml": NEW_EXTRA})
         self._homeserver = self.config(
             f"{self.name}-homeserver",
             {"homeserver.yaml": yaml_text(homeserver_config(spec.homeserver)), "log.yaml": yaml_text(log_config())},
@@ -138,6 +166,18 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), *spec.scanning.peers)
         if spec.homeserver.authentication:
             self.connect(self.pods, spec.homeserver.authentication)
+        else:
+            self._ask_who_people_are(spec.homeserver.login)
+        self._call_application_services(spec.homeserver)
+        if spec.homeserver.mail:
+            self._send_mail(spec.homeserver.mail, spec.homeserver.client)
+        if spec.push.gateways is not Gateways.NONE:
+            networks = spec.push.gateway_networks
+            self.connect(self.pods_of("pusher"), External(PUSH_GATEWAYS, (443,), networks, public=not networks))
+        if spec.homeserver.options.url_previews:
+            self.connect(self.pods_of("media-repository"), External(WEB_PAGES, (80, 443), public=True))
+        if spec.homeserver.federation:
+            self.connect(self.pods_of("federation-sender"), *_other_servers(spec.homeserver.federation))
         if spec.homeserver.deposit:
             self.connect(main.pods, spec.homeserver.deposit.intake)
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
@@ -145,6 +185,37 @@ class Synapse(Component):
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
         self.alerts(*ALERTS)
         self.expose("matrix", spec.host, spec.proxy, ("/_matrix", "/_synapse/client"))
+
+    def _call_application_services(self, homeserver: HomeserverSpec) -> None:
+        """Their registrations, and the ways to them."""
+        for name, of in homeserver.application_services:
+            self.secret(*application_services.registration_secret(name, of, homeserver.server_name, self.namespace))
+            self._open(CALLING_APPLICATION_SERVICES, application_services.way(name, of))
+
+    def _ask_who_people_are(self, login: LoginOptions) -> None:
+        """The Secrets by which identity providers and the directory know the homeserver, and the ways to them."""
+        for name, of in login.providers:
+            given = Given(f"Client secret of {of.client_id} at {of.issuer}", Form.LINE)
+            self.secret(SecretSpec(secret_name(name), self.namespace, {CLIENT_SECRET: given}), {CLIENT_SECRET: NEW_CLIENT_SECRET})
+        if login.ldap and login.ldap.bind_dn:
+            given = Given(f"Password of {login.ldap.bind_dn}", Form.LINE)
+            self.secret(SecretSpec(secret_name("ldap"), self.namespace, {LDAP_PASSWORD: given}), {LDAP_PASSWORD: NEW_LDAP_PASSWORD})
+        self._open(AUTHENTICATING, *provider_ways(login), *ldap_ways(login))
+
+    def _open(self, callers: frozenset[str], *ways: Endpoint | External) -> None:
+        """Let those of these processes out that there are."""
+        for name in (MAIN, *(worker.name for worker in self.topology.types)):
+            if name in callers:
+                self.connect(self.pods_of(name), *ways)
+
+    def _send_mail(self, mail: MailOptions, client: str) -> None:
+        self.connect(self.pods_of("main"), way_out(mail))
+        if mail.notifications:
+            self.connect(self.pods_of("pusher"), way_out(mail))
+        if mail.user:
+            self.secret(password_secret(self.namespace), {PASSWORD: NEW_MAIL_PASSWORD})
+            section = {**synapse_section(mail, client), "smtp_user": mail.user}
+            self.secret(file_secret(MAIL_SECRET, self.namespace, section, "smtp_pass"))
 
     @property
     def domain(self) -> str:
@@ -182,6 +253,22 @@ class Synapse(Component):
             governing_service=self.name,
         )
 
+    def _mail(self, worker: WorkerType | None) -> MailOptions | None:
+        """The mail server, for a process that sends mail: main what people ask for, the pushers what they are told of."""
+        mail = self._spec.homeserver.mail
+        return mail if mail and (worker is None or (Duty.PUSH in worker.duties and mail.notifications)) else None
+
+    def _authorities(self, worker: WorkerType | None) -> tuple[str, ...]:
+        """Secrets with authorities of those whom a process calls."""
+        mail, pushes = self._mail(worker), worker is not None and Duty.PUSH in worker.duties
+        asks = not self._spec.authentication and (worker.name if worker else MAIN) in AUTHENTICATING
+        found = (
+            mail.ca_secret if mail else None,
+            self._spec.push.gateway_ca_secret if pushes else None,
+            self._spec.homeserver.login.ca_secret if asks else None,
+        )
+        return tuple(dict.fromkeys(name for name in found if name))
+
     def _beside(self, worker: WorkerType) -> tuple[Container, ...]:
         """What runs beside the workers of a type."""
         if Listener.MEDIA not in worker.listeners:
@@ -191,7 +278,7 @@ class Synapse(Component):
         return (
             Container(
                 name="media-cache",
-                image=image("synapse"),
+                image=image("synapse", self._spec.homeserver.options.image),
                 command=start.command,
                 args=start.args,
                 mounts=(Mount(self._media_cache, process.MEDIA_CACHE),),
@@ -216,8 +303,16 @@ class Synapse(Component):
     ) -> Container:
         """A Synapse process: a worker, or main."""
         spec, media = self._spec, worker is not None and Listener.MEDIA in worker.listeners
+        options, name = spec.homeserver.options, worker.name if worker else MAIN
         listed = worker is not None and bool(worker.writes or worker.duties)
-        start = process.start(worker=worker is not None, listed=listed, modules=media and spec.scanning is not None)
+        mail, authorities = self._mail(worker), self._authorities(worker)
+        start = process.start(
+            worker=worker is not None,
+            listed=listed,
+            mail=bool(mail and mail.user),
+            authorities=bool(authorities),
+            extra=options.extra_secret,
+        )
         database = spec.homeserver.database
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
@@ -237,22 +332,39 @@ class Synapse(Component):
             for ref, path in (*given, (deposit.authority, process.AUTHORITY_KEYS)):
                 folder, _, file = path.rpartition("/")
                 mounts.append(Mount(SecretFiles(ref.secret, items=((ref.key, file),)), folder))
+        if options.extra_secret:
+            mounts.append(Mount(SecretFiles(EXTRA, items=(("extra.yaml", "extra.yaml"),)), process.EXTRA.rpartition("/")[0]))
+        for module, of in options.modules:
+            if of.secret and (not of.processes or name in of.processes):
+                mounts.append(Mount(SecretFiles(f"{MODULE}-{module}"), f"{process.MODULES_FOLDER}/{module}"))
+        for service, _ in spec.homeserver.application_services:
+            secret, file = application_services.secret_name(service), application_services.REGISTRATION
+            mounts.append(Mount(SecretFiles(secret, items=((file, file),)), f"{process.APPLICATION_SERVICES_FOLDER}/{secret}"))
         if spec.turn_secret:
             mounts.append(Mount(SecretFiles(TURN, items=(("shared_secret", "shared_secret"),)), "/secrets/turn"))
         if spec.authentication:
             shared = SecretFiles(spec.authentication.secret, items=((spec.authentication.key, "secret"),))
             mounts.append(Mount(shared, process.AUTHENTICATION_FOLDER))
+        if worker and calls_other_servers(worker) and spec.homeserver.federation and spec.homeserver.federation.ca_secret:
+            partners = SecretFiles(spec.homeserver.federation.ca_secret, items=(("ca.crt", "ca.crt"),))
+            mounts.append(Mount(partners, process.FEDERATION_AUTHORITY.rpartition("/")[0]))
+        if mail and mail.user:
+            mounts.append(Mount(SecretFiles(MAIL_SECRET, items=((MAIL_FILE, MAIL_FILE),)), process.MAIL_FOLDER))
+        trusted = {name: SecretFiles(name, items=(("ca.crt", "ca.crt"),)) for name in authorities}
+        mounts += [Mount(files, f"{process.AUTHORITIES_FOLDER}/{name}") for name, files in trusted.items()]
         env: dict[str, str | PodField] = {
             **process.ENVIRONMENT,
+            **(process.TRUST if authorities else {}),
             "PYTHONPATH": ROOT,
             "POD_NAME": PodField("metadata.name"),
             "PGAPPNAME": PodField("metadata.name"),
         }
         if media and spec.scanning:
-            mounts.append(Mount(spec.scanning.config, process.MODULES_FOLDER))
             mounts.append(_token(spec.scanning.token, process.SCAN_WORKER_TOKEN))
             if spec.scanning.administrator:
                 mounts.append(_token(spec.scanning.administrator, process.ANTIVIRUS_ADMINISTRATOR))
+        if not spec.authentication and name in AUTHENTICATING:
+            mounts += _login(spec.homeserver.login)
         if media:
             mounts.append(Mount(self._media_cache, process.MEDIA_CACHE))
             further, variables = media_mounts(spec.homeserver.bucket)
@@ -260,7 +372,7 @@ class Synapse(Component):
             env |= variables
         return Container(
             name="synapse",
-            image=image("synapse"),
+            image=image("synapse", options.image),
             command=start.command,
             args=start.args,
             ports=ports,
@@ -271,6 +383,22 @@ class Synapse(Component):
             liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
+
+
+def _login(login: LoginOptions) -> list[Mount]:
+    """The secrets of a process that asks who people are."""
+    keys = [(secret_name(name), CLIENT_SECRET) for name, _ in login.providers]
+    if login.ldap and login.ldap.bind_dn:
+        keys.append((secret_name("ldap"), LDAP_PASSWORD))
+    return [Mount(SecretFiles(secret, items=((key, key),)), f"{process.LOGIN_FOLDER}/{secret}") for secret, key in keys]
+
+
+def _other_servers(federation: FederationOptions) -> Iterator[External]:
+    """Where other servers are. Each says itself on which port it listens, so on any."""
+    if federation.internet:
+        yield External(FEDERATION, (), public=True)
+    if federation.networks:
+        yield External(FEDERATION, (), federation.networks)
 
 
 def _token(secret: str, path: str) -> Mount:

@@ -21,14 +21,22 @@ from attrs import field, frozen
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import Database
 from kit.formats import OldSigningKey
+from kit.merging import with_extra
 from kit.network import Endpoint
 from kit.quantities import Resources, mib
 from kit.secrets import KeyRef
+from main_instance.application_services.configuration import REGISTRATION, secret_name
+from main_instance.application_services.options import ApplicationServices
+from main_instance.login.configuration import LDAP_MODULE, ldap_module, synapse_providers
+from main_instance.login.options import LoginOptions
+from main_instance.mail.configuration import synapse_section
+from main_instance.mail.options import MailOptions
 from main_instance.synapse import process
-from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.options import FederationOptions, HomeserverOptions, MediaOptions, RateLimitOptions, RegistrationOptions
 from main_instance.synapse.size import SynapseSize
 from main_instance.synapse.topology import Topology
 from main_instance.synapse.worker_type import Duty, Listener, WorkerType
+from main_instance.synapse.workers import AUTHENTICATING, MAIN
 
 Config = dict[str, Any]
 
@@ -86,7 +94,11 @@ class Paths:
     database_authority: str = process.DATABASE_AUTHORITY
     redis_password: str = process.REDIS_PASSWORD
     turn_secret: str = process.TURN_SECRET
+    login: str = process.LOGIN_FOLDER
+    authorities: str = process.AUTHORITIES
+    application_services: str = process.APPLICATION_SERVICES_FOLDER
     authentication_secret: str = process.AUTHENTICATION_SECRET
+    federation_authority: str = process.FEDERATION_AUTHORITY
     media_cache: str = process.MEDIA_CACHE
 
 
@@ -99,6 +111,24 @@ class Deposit:
     token: KeyRef
     fingerprint_key: KeyRef
     authority: KeyRef
+
+
+@frozen
+class Module:
+    """A module that processes load: its class, its configuration, and the processes by the names of their types, or `main`; none for all."""
+
+    path: str
+    config: Mapping[str, Any] = field(hash=False)
+    processes: frozenset[str] = frozenset()
+
+    def loaded_by(self, name: str) -> bool:
+        """Whether a process loads it."""
+        return not self.processes or name in self.processes
+
+
+def chosen_modules(options: HomeserverOptions) -> tuple[Module, ...]:
+    """The modules of a site's own."""
+    return tuple(Module(of.path, of.config.data, frozenset(of.processes)) for _, of in options.modules)
 
 
 @frozen
@@ -119,6 +149,11 @@ class HomeserverSpec:
     media: MediaOptions = field(factory=MediaOptions)
     registration: RegistrationOptions = field(factory=RegistrationOptions)
     options: HomeserverOptions = field(factory=HomeserverOptions)
+    login: LoginOptions = field(factory=LoginOptions)
+    """Of the Matrix Authentication Service's concern where there is one."""
+    application_services: ApplicationServices = ()
+    modules: tuple[Module, ...] = ()
+    """In the order in which Synapse asks them."""
     federation: FederationOptions | None = None
     """None: no other server can reach it, nor it any other."""
     old_signing_keys: tuple[tuple[str, OldSigningKey], ...] = ()
@@ -130,19 +165,19 @@ class HomeserverSpec:
     """The Matrix Authentication Service, which every process asks whose an access token is. None: Synapse logs people in itself."""
     reachable_networks: tuple[str, ...] = ()
     """Private CIDR ranges that Synapse may call all the same, e.g. of a push gateway in the cluster."""
+    mail: MailOptions | None = None
+    """None: it sends no mail."""
+    client: str = ""
+    """Where a mail leads to: the URL of the client for the browser."""
     reserved_prefix: str = ""
     """User names that begin so are nobody's. Empty: there are none."""
     deposit: Deposit | None = None
     """None: nobody can deposit recovery keys."""
-    url_previews: bool = False
-    """Whether it fetches the pages that messages link to."""
-    extra: Mapping[str, Any] = field(factory=dict, hash=False)
-    """Further top-level options of Synapse. Those that this module writes are refused."""
     paths: Paths = Paths()
 
 
 def homeserver_config(spec: HomeserverSpec) -> Config:
-    """What all processes share. Raises ValueError when `spec.extra` sets an option that is set here or in another of the files."""
+    """What all processes share. Raises OptionError when the site's own options set what is set here or in another of the files."""
     options, paths = spec.options, spec.paths
     registration = spec.registration.enabled and not spec.authentication
     config: Config = {
@@ -168,20 +203,26 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.
-        "url_preview_enabled": spec.url_previews,
+        "url_preview_enabled": options.url_previews,
         "ip_range_whitelist": list(spec.reachable_networks),
         **_federation(spec.federation),
-        **RATE_LIMITS,
+        **_rate_limits(options.rate_limits),
+        "encryption_enabled_by_default_for_room_type": options.encryption.value,
         **_authentication(spec),
+        **_passwords(spec),
         **_calls(spec.calls_host),
     }
-    if modules := _modules(spec):
-        config["modules"] = modules
     if features := _experimental_features(spec):
         config["experimental_features"] = features
+    if spec.application_services:
+        config["app_service_config_files"] = [
+            f"{paths.application_services}/{secret_name(name)}/{REGISTRATION}" for name, _ in spec.application_services
+        ]
     if options.message_lifetime:
         config["retention"] = {"enabled": True, "default_policy": {"max_lifetime": options.message_lifetime}}
-    if spec.url_previews:
+    if spec.mail:
+        config["email"] = synapse_section(spec.mail, spec.client)
+    if options.url_previews:
         config["url_preview_ip_range_blacklist"] = list(PRIVATE_NETWORKS)
     if spec.turn:
         config |= {
@@ -195,9 +236,16 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         config["media_retention"] = kept
     if spec.old_signing_keys:
         config["old_signing_keys"] = {name: {"key": key.public, "expired_ts": key.ended_ms} for name, key in spec.old_signing_keys}
-    if taken := sorted(spec.extra.keys() & (config.keys() | _OTHER_FILES)):
-        raise ValueError(f"extra: {', '.join(taken)}: these options are set from the other fields of the specification")
-    return config | dict(spec.extra)
+    if options.auto_join_rooms:
+        config |= {"auto_join_rooms": list(options.auto_join_rooms), "autocreate_auto_join_rooms": True}
+    if notices := options.server_notices:
+        config["server_notices"] = {
+            "system_mxid_localpart": notices.account,
+            "system_mxid_display_name": notices.display_name,
+            "room_name": notices.room_name,
+        }
+    joined = with_extra(config | dict.fromkeys(_OTHER_FILES), options.extra, "homeserver.extra", USE)
+    return {name: value for name, value in joined.items() if name not in _OTHER_FILES}
 
 
 def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
@@ -209,6 +257,8 @@ def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
         "instance_map": {name: {"host": address(name), "port": REPLICATION_PORT} for name in ("main", *topology.replicating)},
         "stream_writers": {stream.value: list(names) for stream, names in topology.writers.items()},
         **{duty.value: list(names) if duty.takes_list else names[0] for duty, names in topology.duties.items()},
+        # All that a process asks of another server it asks through these: keys, joins, files.
+        "outbound_federation_restricted_to": list(topology.duties[Duty.SEND_FEDERATION]),
     }
 
 
@@ -224,7 +274,7 @@ def main_config(spec: HomeserverSpec) -> Config:
         **{f"{name}_path": f"{spec.paths.secrets}/{name}" for name in MAIN_SECRETS},
         **_share(spec, spec.size.main, spec.size.connections.main),
         "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
-        **({"modules": [*_modules(spec), _key_deposit(spec.deposit)]} if spec.deposit else {}),
+        **_own(spec, MAIN),
     }
 
 
@@ -248,7 +298,19 @@ def worker_config(worker: WorkerType, spec: HomeserverSpec) -> Config:
         "worker_listeners": [*public, *_internal_listeners(replicates=worker.replicates)],
         **worker.settings,
         **(_media(spec) if Listener.MEDIA in worker.listeners else {}),
+        **_own(spec, worker.name),
+        **(_authority(spec) if calls_other_servers(worker) else {}),
     }
+
+
+def calls_other_servers(worker: WorkerType) -> bool:
+    """Whether it is the type that speaks to other servers itself; all others do through it."""
+    return Duty.SEND_FEDERATION in worker.duties
+
+
+def _authority(spec: HomeserverSpec) -> Config:
+    # It takes the place of the public authorities, also for `.well-known` (synapse/crypto/context_factory.py).
+    return {"federation_custom_ca_list": [spec.paths.federation_authority]} if spec.federation and spec.federation.ca_secret else {}
 
 
 def log_config(level: str = "INFO", *, structured: bool = True) -> Config:
@@ -273,6 +335,35 @@ def log_config(level: str = "INFO", *, structured: bool = True) -> Config:
     }
 
 
+USE = {
+    "app_service_config_files": "application_services",
+    "auto_join_rooms": "homeserver.auto_join_rooms",
+    "enable_registration": "registration.enabled",
+    "encryption_enabled_by_default_for_room_type": "homeserver.encryption",
+    "federation_domain_whitelist": "federation.allowed_domains",
+    "max_upload_size": "media.max_upload_size",
+    "media_retention": "media.local_lifetime and media.remote_lifetime",
+    "modules": "homeserver.modules",
+    "oidc_providers": "login.providers",
+    "old_signing_keys": "old_signing_keys",
+    "password_config": "login.passwords and homeserver.password_policy",
+    "presence": "homeserver.presence",
+    "public_baseurl": "hosts.matrix",
+    "push": "homeserver.push_message_content",
+    "rc_invites": "homeserver.rate_limits",
+    "rc_joins": "homeserver.rate_limits",
+    "rc_login": "homeserver.rate_limits",
+    "rc_message": "homeserver.rate_limits",
+    "redaction_retention_period": "homeserver.redaction_retention",
+    "registration_requires_token": "registration.enabled",
+    "retention": "homeserver.message_lifetime",
+    "server_name": "server_name",
+    "server_notices": "homeserver.server_notices",
+    "turn_uris": "features.calls",
+    "user_directory": "homeserver.search_all_users",
+}
+"""Options of Synapse to the option of the site that sets each. What is not here follows from several."""
+
 # Options of the other files, which `extra` must not set: the files are merged, so one of the two would be lost.
 _OTHER_FILES = frozenset(
     {
@@ -280,6 +371,9 @@ _OTHER_FILES = frozenset(
         "database",
         "instance_map",
         "stream_writers",
+        "outbound_federation_restricted_to",
+        "federation_custom_ca_list",
+        "email",
         "listeners",
         "worker_app",
         "worker_listeners",
@@ -288,6 +382,7 @@ _OTHER_FILES = frozenset(
         "media_storage_providers",
         "max_upload_size",
         "modules",
+        "oidc_providers",
         *(duty.value for duty in Duty),
         *(f"{name}_path" for name in MAIN_SECRETS),
     }
@@ -338,17 +433,18 @@ def _database(spec: HomeserverSpec, connections: int) -> Config:
 
 
 def _federation(federation: FederationOptions | None) -> Config:
-    config: Config = {
-        # Unset, it would be matrix.org.
-        "trusted_key_servers": [],
-        "suppress_key_server_warning": True,
-    }
     if federation is None:
         # An empty list is the documented way to switch federation off.
-        return config | {"federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+        return {**_key_servers(()), "federation_domain_whitelist": [], "allow_profile_lookup_over_federation": False}
+    config = _key_servers(federation.key_servers)
     if federation.allowed_domains:
         config["federation_domain_whitelist"] = list(federation.allowed_domains)
     return config
+
+
+def _key_servers(names: tuple[str, ...]) -> Config:
+    # Unset, it would be matrix.org, of which Synapse warns.
+    return {"trusted_key_servers": [{"server_name": name} for name in names], "suppress_key_server_warning": True}
 
 
 def _authentication(spec: HomeserverSpec) -> Config:
@@ -357,6 +453,52 @@ def _authentication(spec: HomeserverSpec) -> Config:
     service = {"enabled": True, "endpoint": f"http://{spec.authentication.address}/", "secret_path": spec.paths.authentication_secret}
     # That Synapse has no login of its own beside it needs not be said: it would refuse to start (synapse/config/mas.py).
     return {"matrix_authentication_service": service}
+
+
+def _rate_limits(chosen: RateLimitOptions) -> Config:
+    limits: Config = {name: dict(of) for name, of in RATE_LIMITS.items()}
+    for limit, section, part in (
+        (chosen.messages, "rc_message", ""),
+        (chosen.logins_per_address, "rc_login", "address"),
+        (chosen.logins_per_account, "rc_login", "account"),
+        (chosen.failed_logins, "rc_login", "failed_attempts"),
+        (chosen.joins, "rc_joins", "local"),
+        (chosen.invites_per_user, "rc_invites", "per_user"),
+    ):
+        if limit:
+            said = {"per_second": limit.per_second, "burst_count": limit.burst}
+            limits[section] = limits[section] | {part: said} if part else said
+    return limits
+
+
+def _passwords(spec: HomeserverSpec) -> Config:
+    """Synapse asks no module for passwords either where `enabled` is false (synapse/handlers/auth.py, _validate_userid_login)."""
+    if spec.authentication:
+        return {}
+    config: Config = {"enabled": spec.login.passwords or spec.login.ldap is not None, "localdb_enabled": spec.login.passwords}
+    if policy := spec.options.password_policy:
+        config["policy"] = {
+            "enabled": True,
+            "minimum_length": policy.minimum_length,
+            "require_digit": policy.digit,
+            "require_symbol": policy.symbol,
+            "require_lowercase": policy.lower_case,
+            "require_uppercase": policy.upper_case,
+        }
+    return {"password_config": config}
+
+
+def _own(spec: HomeserverSpec, name: str) -> Config:
+    """What a process alone knows because of what it does: whom it asks who somebody is, and its modules."""
+    config: Config = {}
+    asks = name in AUTHENTICATING and not spec.authentication
+    if asks and spec.login.providers:
+        config["oidc_providers"] = synapse_providers(spec.login, spec.paths.login)
+    modules = [{"module": module.path, "config": dict(module.config)} for module in _modules(spec) if module.loaded_by(name)]
+    if asks and spec.login.ldap:
+        authority = spec.paths.authorities if spec.login.ca_secret else None
+        modules.insert(0, {"module": LDAP_MODULE, "config": ldap_module(spec.login.ldap, spec.paths.login, authority)})
+    return config | ({"modules": modules} if modules else {})
 
 
 def _calls(host: str | None) -> Config:
@@ -372,22 +514,22 @@ def _calls(host: str | None) -> Config:
     }
 
 
-def _modules(spec: HomeserverSpec) -> list[Config]:
-    """What every process loads: each takes registrations."""
-    if not spec.reserved_prefix:
-        return []
-    return [{"module": "services.reserved_names.module.ReservedNames", "config": {"prefix": spec.reserved_prefix}}]
-
-
-def _key_deposit(deposit: Deposit) -> Config:
-    config = {
-        "vault_url": f"http://{deposit.intake.address}",
-        "notice_url": deposit.notice_url,
-        "token_file": process.DEPOSIT_TOKEN,
-        "fingerprint_key_file": process.FINGERPRINT_KEY,
-        "authority_public_keys_file": process.AUTHORITY_KEYS,
-    }
-    return {"module": "services.key_deposit.module.KeyDeposit", "config": config}
+def _modules(spec: HomeserverSpec) -> tuple[Module, ...]:
+    """All that its processes load: those of the site and of the antivirus, and what lawful interception needs."""
+    modules = spec.modules
+    if spec.reserved_prefix:
+        # Each process takes registrations.
+        modules += (Module("services.reserved_names.module.ReservedNames", {"prefix": spec.reserved_prefix}),)
+    if deposit := spec.deposit:
+        config = {
+            "vault_url": f"http://{deposit.intake.address}",
+            "notice_url": deposit.notice_url,
+            "token_file": process.DEPOSIT_TOKEN,
+            "fingerprint_key_file": process.FINGERPRINT_KEY,
+            "authority_public_keys_file": process.AUTHORITY_KEYS,
+        }
+        modules += (Module("services.key_deposit.module.KeyDeposit", config, frozenset({MAIN})),)
+    return modules
 
 
 def _experimental_features(spec: HomeserverSpec) -> Config:

@@ -18,8 +18,14 @@ AUTHENTICATION_SECRET = f"{AUTHENTICATION_FOLDER}/secret"
 """What Synapse and the Matrix Authentication Service know of each other, where a site has that service."""
 PASSWORD_FILE_SOURCE = "/secrets/database/pgpass"
 """The database's password file as it comes from its Secret."""
-MODULES_FOLDER = "/etc/synapse/modules"
-"""`modules.yaml`: what media workers load, where a site has files scanned."""
+MODULES_FOLDER = "/secrets/modules"
+"""A folder for each Secret that a module reads."""
+EXTRA = "/secrets/extra/extra.yaml"
+"""Options of the site's own with secrets in them, where it has such: read last."""
+LOGIN_FOLDER = "/secrets/login"
+"""A folder for each Secret of an identity provider, and of the directory."""
+APPLICATION_SERVICES_FOLDER = "/secrets/application-services"
+"""A folder for each Secret with a registration."""
 SCAN_WORKER_TOKEN = "/secrets/scan-worker/token"
 ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
 DEPOSIT_TOKEN = "/secrets/key-vault/intake_token"
@@ -29,7 +35,15 @@ AUTHORITY_KEYS = "/secrets/key-vault-authority/authority.pem"
 RUN_FOLDER = "/run/synapse"
 """In memory and writable: what a process makes for itself as it starts."""
 PASSWORD_FILE = f"{RUN_FOLDER}/pgpass"
+AUTHORITIES = f"{RUN_FOLDER}/authorities.crt"
+TRUST = {"SSL_CERT_FILE": AUTHORITIES, "SSL_CERT_DIR": "/etc/ssl/certs"}
+"""Environment: OpenSSL reads both, the image's public authorities being in the folder."""
 DATABASE_AUTHORITY = "/secrets/database-ca/ca.crt"
+FEDERATION_AUTHORITY = "/secrets/federation-ca/ca.crt"
+MAIL_FOLDER = "/secrets/mail"
+"""`mail.yaml`: the section `email` with its password, for the processes that send mail."""
+AUTHORITIES_FOLDER = "/secrets/authorities"
+"""A folder for each Secret with authorities that a process trusts beside the public ones."""
 MEDIA_CACHE = "/media"
 MEDIA_CREDENTIALS = "/secrets/media/credentials"
 """An AWS shared credentials file: `[default]`, `aws_access_key_id = ...`, `aws_secret_access_key = ...`."""
@@ -45,8 +59,8 @@ HEALTH_PORT = 8080
 """`/health` and nothing else: a probe never waits behind requests of users."""
 START_PROGRAM = "synapse_start"
 """The program of `services/` that waits until a process can run, and then becomes Synapse."""
-MAIN_START_SECONDS, WORKER_START_SECONDS = 600, 120
-"""How long Synapse itself may take to start. Main migrates the database of an older version before it listens."""
+START_SECONDS = 600
+"""How long Synapse itself may take to start: main migrates the database of an older version, and after a change of writers all start at once."""
 
 # What the program writes (services/synapse_start).
 _LIST_FILE, _NAME_FILE = f"{RUN_FOLDER}/shards.yaml", f"{RUN_FOLDER}/name.yaml"
@@ -60,25 +74,32 @@ class Start:
     args: tuple[str, ...]
 
 
-def start(*, worker: bool, listed: bool = False, modules: bool = False) -> Start:
-    """Start main or a worker, which may load modules. The environment gives POD_NAME, which is a worker's name.
+def start(*, worker: bool, listed: bool = False, mail: bool = False, authorities: bool = False, extra: bool = False) -> Start:
+    """Start main or a worker, which may know the password of the mail server, trust further authorities, and read the file EXTRA.
+
+    The environment gives POD_NAME, which is a worker's name.
 
     Main alone has the list of writers as a file, and puts it into force; workers, and those that must be `listed`, take it from there.
     """
     files = [f"{HOMESERVER_FOLDER}/homeserver.yaml", _LIST_FILE, f"{KIND_FOLDER}/kind.yaml"]
-    if modules:
-        files.append(f"{MODULES_FOLDER}/modules.yaml")
+    if mail:
+        files.append(f"{MAIL_FOLDER}/mail.yaml")
+    if extra:
+        files.append(EXTRA)
     if worker:
         files.append(_NAME_FILE)
     options = [f"--run={RUN_FOLDER}", f"--password-file={PASSWORD_FILE_SOURCE}", f"--health-port={HEALTH_PORT}"]
-    options.append(f"--start-seconds={WORKER_START_SECONDS if worker else MAIN_START_SECONDS}")
+    options.append(f"--start-seconds={START_SECONDS}")
     if not worker:
         options.append(f"--publish={SHARDS_FOLDER}/shards.yaml")
     if listed:
         options.append("--listed")
+    if authorities:
+        options.append(f"--authorities={AUTHORITIES_FOLDER}")
     module = "synapse.app.generic_worker" if worker else "synapse.app.homeserver"
+    strict = () if extra else ("--no-secrets-in-config",)
     named = [word for path in files for word in ("-c", path)]
-    return Start(("python", "-m", f"services.{START_PROGRAM}"), (*options, module, "--no-secrets-in-config", *named))
+    return Start(("python", "-m", f"services.{START_PROGRAM}"), (*options, module, *strict, *named))
 
 
 def start_after(program: str, main_process: str) -> Start:

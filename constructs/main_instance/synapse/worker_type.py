@@ -163,8 +163,11 @@ class WorkerType:
 
     @property
     def replicates(self) -> bool:
-        """Whether other processes call its instances: it then has a replication listener and entries in `instance_map`."""
-        return bool(self.writes)
+        """Whether other processes call its instances: it then has a replication listener and entries in `instance_map`.
+
+        They call senders of federation to have requests to other servers passed on, which come in at any listener (synapse/http/site.py).
+        """
+        return bool(self.writes) or Duty.SEND_FEDERATION in self.duties
 
     def instances(self, count: int) -> tuple[str, ...]:
         """The names of `count` instances: worker name, pod name and instance name are one."""

@@ -12,6 +12,7 @@ Source: Synapse's docs/workers.md, and the servlets that 1.163.2 registers on ea
 tests/live/test_synapse_routes.py checks every row.
 """
 
+import re
 from collections.abc import Collection
 
 from main_instance.synapse.worker_type import Balance, Duty, Listener, Load, Route, Scaling, Stream, When, Work, WorkerType
@@ -339,6 +340,36 @@ WORKER_TYPES: tuple[WorkerType, ...] = (
     BACKGROUND,
 )
 """In routing order: the first type with a matching route takes the request. Only the two synchrotrons overlap."""
+
+
+def serving(*paths: str) -> frozenset[str]:
+    """The processes that may come to serve one of these paths: types that have a route for it, who stands in for them, or main."""
+    found: list[str] = []
+    for path in paths:
+        found += [worker.name for worker in WORKER_TYPES if any(re.search(route.pattern, path) for route in worker.routes)] or [MAIN]
+    stand_ins = {worker.name: worker.fallback for worker in WORKER_TYPES}
+    for name in found:
+        if (other := stand_ins.get(name)) and other not in found:
+            found.append(other)
+    return frozenset(found)
+
+
+AUTHENTICATING = serving(
+    *(f"/_matrix/client/v3/{path}" for path in ("login", "register", "login/sso/redirect", "auth/m.login.sso/fallback/web")),
+    # What asks for the password, or for the provider, once more (synapse/rest/client, users of validate_user_via_ui_auth).
+    *(f"/_matrix/client/v3/{path}" for path in ("account/password", "account/deactivate", "account/3pid/add", "delete_devices")),
+    *(f"/_matrix/client/v3/{path}" for path in ("devices/ID", "keys/device_signing/upload")),
+    "/_matrix/client/v1/login/get_token",
+    "/_synapse/client/oidc/callback",
+)
+"""The processes that find out who somebody is: they know the identity providers, and ask these and the directory."""
+
+CALLING_APPLICATION_SERVICES = frozenset({APPSERVICE.name}) | serving(
+    # A question about an alias goes to whom its name belongs, wherever it is asked (synapse/handlers/directory.py).
+    *(f"/_matrix/client/v3/{path}" for path in ("directory/room/ALIAS", "join/ALIAS", "createRoom", "thirdparty/protocols")),
+    *("/_matrix/client/v1/room_summary/ALIAS", "/_matrix/client/v1/appservice/ID/ping", "/_matrix/federation/v1/query/directory"),
+)
+"""The processes that call application services: what is sent to them goes out from one, questions are asked by whom they are put to."""
 
 
 EVERY_TYPE: tuple[WorkerType, ...] = tuple(worker for of in WORKER_TYPES for worker in ((of, MAS_HELPER) if of is SSO_LOGIN else (of,)))

@@ -13,7 +13,7 @@ from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import Change, Form, Given, SecretSpec
 from kit.text import yaml_text
 from monitoring.alertmanager.configuration import SECRET, SECRETS, AlertmanagerSpec, address, configuration, secret_keys
-from monitoring.options import AlertOptions
+from monitoring.options import ALERT_MAIL, ALERT_WATCHDOG, ALERT_WEBHOOK, AlertOptions
 
 HTTP = Port("http", 9093)
 GOSSIP = Port("gossip", 9094)
@@ -90,6 +90,8 @@ class Alertmanager(Component):
 
 def _outside(told: AlertOptions) -> list[tuple[str, str, int, tuple[str, ...]]]:
     """Whom it calls: name, server, the usual port, and addresses."""
-    mail = [("mail", told.mail.server, 587, told.mail.cidrs)] if told.mail else []
-    hooks = [(name, hook.server, _HTTPS, hook.cidrs) for name, hook in (("webhook", told.webhook), ("watchdog", told.watchdog)) if hook]
+    mail = [(ALERT_MAIL, told.mail.server, 587, told.mail.cidrs)] if told.mail else []
+    hooks = [
+        (name, hook.server, _HTTPS, hook.cidrs) for name, hook in ((ALERT_WEBHOOK, told.webhook), (ALERT_WATCHDOG, told.watchdog)) if hook
+    ]
     return [*mail, *hooks]

@@ -14,6 +14,7 @@ from kit.pods import Claim, Container, Mount, PodSpec, Probe
 from kit.quantities import Bytes
 from kit.text import yaml_text
 from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.options import KUBELETS
 from monitoring.prometheus.alerts import ALERTS
 from monitoring.prometheus.configuration import PrometheusSpec, configuration
 from monitoring.prometheus.rules import groups
@@ -118,7 +119,7 @@ class Prometheus(Component):
         role = k8s.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=name)
         self.add("rbac.yaml", k8s.KubeClusterRole, name, cluster_wide=True, rules=rules)
         self.add("rbac.yaml", k8s.KubeClusterRoleBinding, name, cluster_wide=True, role_ref=role, subjects=[subject])
-        self.connect(self.pods, External("kubelets", (_KUBELET,), self.installation.facts.cluster.node_cidrs))
+        self.connect(self.pods, External(KUBELETS, (_KUBELET,), self.installation.facts.cluster.node_cidrs))
 
     def _finds_pods(self, namespace: str) -> None:
         """It may look which pods a namespace has, and nothing else."""

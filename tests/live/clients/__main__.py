@@ -26,17 +26,19 @@ async def use(given: dict[str, Any]) -> dict[str, Any]:
     """All scenarios, in order. One that fails does not keep the next from being tried, except the first, which makes the rooms.
 
     `given`: `base` (URL of HAProxy's public port), `host` (what clients ask for), `place` (fields of `Place`), `people` (the passwords of
-    alice, bob and the bot, by name), `only` (names of scenarios; all if it is missing).
+    alice, bob and the bot, by name), `only` (names of scenarios; all if it is missing), `elsewhere` (for who is at another server: his name,
+    to `base`, `host` and `server_name` of that one), `server_name` of the others where the rooms are made by who is elsewhere, `network` (the
+    first three bytes of their addresses).
     """
     place = Place(**given["place"])
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as store:
-        people = [
-            await Person.log_in(
-                Wire(given["base"], f"203.0.113.{number}", given["host"]), place.server_name, name, password, Path(store) / name
-            )
-            for number, (name, password) in enumerate(given["people"].items(), 1)
-        ]
+        network, here = given.get("network", "203.0.113"), {"server_name": place.server_name} | given
+        people = []
+        for number, (name, password) in enumerate(given["people"].items(), 1):
+            at = given.get("elsewhere", {}).get(name, here)
+            wire = Wire(at["base"], f"{network}.{number}", at["host"])
+            people.append(await Person.log_in(wire, at["server_name"], name, password, Path(store) / name))
         alice, bob, bot = people
         cast = Cast(place, given["people"], alice, bob, bot)
         chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in given.get("only", [s.__name__ for s in SCENARIOS])]

@@ -131,11 +131,12 @@ async def messages(cast: Cast) -> Facts:
 
     reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": question, "key": "+1"}}
     reacted = done(await bob.client.room_send(room, "m.reaction", reaction))
+    await alice.sees(room, reacted.event_id)
     related = await alice.ask("GET", f"{V1}/rooms/{segment(room)}/relations/{segment(question)}/m.annotation")
     expect([event["event_id"] for event in related["chunk"]] == [reacted.event_id], "the reaction is related", related)
 
     thread = {"rel_type": "m.thread", "event_id": reply}
-    await cast.say(bob, room, "in the thread", **{"m.relates_to": thread})
+    await alice.sees(room, await cast.say(bob, room, "in the thread", **{"m.relates_to": thread}))
     threads = await alice.ask("GET", f"{V1}/rooms/{segment(room)}/threads")
     expect([event["event_id"] for event in threads["chunk"]] == [reply], "the thread is listed", threads)
 

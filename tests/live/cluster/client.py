@@ -38,6 +38,8 @@ class Place:
     labels: Mapping[str, str] = field(factory=dict)
     kind: str = "pod"
     """`pod`, `world` or `node`."""
+    names: tuple[str, ...] = ()
+    """Names by which everybody finds its address, as long as it runs."""
 
 
 INGRESS = Place("traefik", {"app.kubernetes.io/name": "traefik"})

@@ -1,4 +1,4 @@
-"""The cluster's DNS server: A records of Services and pods. It knows no other names, since there is no Internet behind it."""
+"""The cluster's DNS server: A records of Services and pods, and of the programs outside that tests have named: there is no Internet behind it."""
 
 import asyncio
 import contextlib

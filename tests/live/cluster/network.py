@@ -47,6 +47,8 @@ async def add(namespace: str, interface: str, address: str, node_address: str) -
     """Make a namespace, which has this address and reaches everything through the node."""
     await run(["ip", "-batch", "-"], add_commands(namespace, interface, address, node_address))
     await run(["ip", "-n", namespace, "-batch", "-"], inner_commands(address))
+    # As container runtimes have it (containerd, enable_unprivileged_ports): any user may listen on any port.
+    inside(NAMESPACES / namespace, lambda: _sysctl("ipv4/ip_unprivileged_port_start", 0))
 
 
 def add_commands(namespace: str, interface: str, address: str, node_address: str) -> str:

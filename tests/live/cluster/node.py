@@ -73,6 +73,8 @@ class Node:
     """Whom each address belongs or belonged to; none is given twice."""
     guests: dict[str, Backend] = field(factory=dict)
     """Programs of tests that are pods to policies, by key."""
+    guest_names: dict[str, list[str]] = field(factory=dict)
+    """Further names that DNS knows, and their addresses: of programs of tests."""
     happened: list[dict[str, Any]] = field(factory=list)
     dns: Server = field(factory=Server)
     dns_pod: Backend | None = None
@@ -315,7 +317,7 @@ class Node:
             except RuntimeError as error:
                 print(error, file=sys.stderr, flush=True)
             # After the rules, so that nobody learns an address that he cannot reach yet.
-            self.dns.names = names(self.services, self.service_addresses, backends, self.domain)
+            self.dns.names = names(self.services, self.service_addresses, backends, self.domain) | self.guest_names
             async with self._rules_made:
                 self._done = asked
                 self._rules_made.notify_all()

@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import datetime
 import json
 import os
 import re
@@ -14,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.inspection.reach.operators import derived
+from tests.live.certificates import authority
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
 from tests.live.programs import newest_postgresql_programs
@@ -339,32 +335,10 @@ def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) ->
         for service in ("rw", "r", "ro")
         for suffix in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
     ]
-    authority, certificate, key = _certificate(name, names)
-    yield _secret(namespace, f"{name}-ca", {"ca.crt": authority})
+    own = authority(f"authority of {name}")
+    certificate, key = own.issue(*names)
+    yield _secret(namespace, f"{name}-ca", {"ca.crt": own.certificate})
     yield _secret(namespace, f"{name}-server", {"tls.crt": certificate, "tls.key": key})
-
-
-def _certificate(name: str, names: Sequence[str]) -> tuple[str, str, str]:
-    """The certificate of an authority, and one by it for these names with its key, in PEM."""
-    now, keys = datetime.datetime.now(datetime.UTC), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {name}")])
-    subjects = (authority, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]))
-    extensions: tuple[x509.ExtensionType, ...] = (
-        x509.BasicConstraints(True, None),
-        x509.SubjectAlternativeName([x509.DNSName(n) for n in names]),
-    )
-    made = [
-        x509.CertificateBuilder(authority, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(extension, critical=False)
-        .sign(keys[0], hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-        .decode()
-        for subject, key, extension in zip(subjects, keys, extensions, strict=True)
-    ]
-    key = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return made[0], made[1], key.decode()
 
 
 def _postgresql_image() -> Image:
@@ -449,7 +423,12 @@ def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Seq
 def _buckets(namespace: str, objects: Sequence[Manifest]) -> list[str]:
     """The buckets that a Job of the namespace would make."""
     requests = [json.loads(o["data"]["request.json"]) for o in objects if o["kind"] == "ConfigMap" and "request.json" in o.get("data", {})]
-    return [bucket["name"] for request in requests if f"minio.{namespace}." in request.get("endpoint", "") for bucket in request["buckets"]]
+    return [
+        bucket["name"]
+        for request in requests
+        if f"minio.{namespace}." in request.get("endpoint", "")
+        for bucket in request.get("buckets", ())
+    ]
 
 
 # --- objects ---

@@ -33,6 +33,7 @@ class Visitor:
     interface: str
     process: asyncio.subprocess.Process
     first_process: int
+    names: tuple[str, ...]
 
     def text(self, name: str) -> str:
         """What it has printed: `output` or `errors`."""
@@ -57,6 +58,8 @@ class Visitors:
             await network.add(interface, interface, address, node.node_address)
         if kind == "pod":
             node.guests[key] = Backend(place["namespace"], key, place["labels"], address, ready=True)
+        node.guest_names |= {name: [address] for name in place["names"]}
+        if kind == "pod" or place["names"]:
             await node.changed()
         folder = STATE / "clients" / key
         (folder / "etc").mkdir(parents=True)
@@ -88,7 +91,8 @@ class Visitors:
                 start_new_session=True,
             )
         os.close(theirs)
-        self._known[key] = Visitor(folder, interface if kind != "node" else "", process, await read_first_process(information))
+        own = interface if kind != "node" else ""
+        self._known[key] = Visitor(folder, own, process, await read_first_process(information), tuple(place["names"]))
         return key
 
     def running(self, key: str) -> bool:
@@ -117,6 +121,8 @@ class Visitors:
         if visitor.interface:
             await network.remove(visitor.interface, visitor.interface)
             visitor.interface = ""
-        if self._node.guests.pop(key, None):
+        for name in visitor.names:
+            self._node.guest_names.pop(name, None)
+        if self._node.guests.pop(key, None) or visitor.names:
             await self._node.changed()
         return {"code": code if code >= 0 else 128 - code, "output": visitor.text("output"), "errors": visitor.text("errors")}

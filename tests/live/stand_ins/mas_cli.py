@@ -126,6 +126,10 @@ async def health(_: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
+async def version(request: web.Request) -> web.Response:
+    return web.json_response({"version": "v1.22.0"}, status=200 if request.headers.get("Authorization") else 401)
+
+
 async def metrics(_: web.Request) -> web.Response:
     return web.Response(text="# nothing is counted here\n")
 
@@ -138,6 +142,7 @@ RESOURCES = {
         web.post("/_matrix/client/{version}/login", log_in),
         web.post("/_matrix/client/{version}/logout", log_out),
     ],
+    "adminapi": [web.get("/api/admin/v1/version", version)],
     "health": [web.get("/health", health)],
     "prometheus": [web.get("/metrics", metrics)],
 }

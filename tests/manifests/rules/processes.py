@@ -11,7 +11,7 @@ from tests.manifests.rules.objects import Objects, Workload, mounted_texts, stru
 ONE_WRITER = ("typing", "to_device", "account_data", "presence", "push_rules")
 
 # Options that hold names of instances besides `stream_writers` and `instance_map` (synapse/config/workers.py, repository.py).
-LISTS = ("federation_sender_instances", "pusher_instances")
+LISTS = ("federation_sender_instances", "pusher_instances", "outbound_federation_restricted_to")
 NAMES = (
     "media_instance_running_background_jobs",
     "update_user_directory_from_worker",

@@ -1,7 +1,7 @@
 """Start a Synapse process: `python -m services.synapse_start OPTIONS MODULE ARGUMENTS_OF_SYNAPSE...`.
 
 It waits, and says for what, until the process can run: the database lets it in, Redis answers, main has said which list of writers is in
-force, nobody runs with another one, and a worker finds the tables of its version. Then it becomes Synapse.
+force, nobody runs with another one, and main has come up with a worker's version of Synapse. Then it becomes Synapse.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import psycopg2
 import yaml
 
 from services.synapse_start.guard import Guard, again, told_to_end
-from services.synapse_start.needs import connect, redis_problem, schema_problem, synapse_version
+from services.synapse_start.needs import connect, redis_problem, synapse_version
 from services.synapse_start.shards import Session, Shards
 from services.synapse_start.speech import say, wait_for
 
-PASSWORD, LIST, NAME = "pgpass", "shards.yaml", "name.yaml"
-"""What it writes into its folder: libpq's password file, the list of writers, and a worker's name."""
+PASSWORD, LIST, NAME, AUTHORITIES = "pgpass", "shards.yaml", "name.yaml", "authorities.crt"
+"""What it writes into its folder: libpq's password file, the list of writers, a worker's name, and authorities that it trusts."""
 
 
 class Start:
@@ -34,8 +34,9 @@ class Start:
     def __init__(self, options: argparse.Namespace) -> None:
         self.run, self.password_file, self.listed = Path(options.run), Path(options.password_file), options.listed
         self.name = os.environ["POD_NAME"]
-        self.own = Shards(Path(options.publish).read_text(), synapse_version()) if options.publish else None
+        self.own = Path(options.publish).read_text() if options.publish else None
         self.settings = _settings(options.arguments)
+        self.authorities = sorted(Path(options.authorities).glob("*/ca.crt")) if options.authorities else []
         self.session: Session | None = None
         self.shards: Shards | None = None
 
@@ -54,15 +55,12 @@ class Start:
     def _missing(self, session: Session) -> str | None:
         if problem := redis_problem(self.settings["redis"]):
             return problem
-        if self.own:
-            if session.in_force() != self.own and session.publish(self.own):
-                say("another list of writers than before: it is in force from now on")
-            self.shards = self.own
-        else:
-            self.shards = session.in_force()
-            if problem := self._unfit():
-                session.release()
-                return problem
+        if self.own and session.publish(self.own):
+            say("another list of writers than before: it is in force from now on")
+        self.shards = session.in_force()
+        if not self.own and (problem := self._unfit()):
+            session.release()
+            return problem
         assert self.shards is not None  # noqa: S101 - `_unfit` has looked
         if not session.hold(self.shards):
             return "the list of writers has changed meanwhile"
@@ -70,7 +68,7 @@ class Start:
             return f"{', '.join(others)} still run with another list of writers: two lists never run together"
         if not session.settled():
             return "the list of writers is new: whoever ran with another one has a few seconds to notice"
-        return None if self.own else schema_problem(session.connection)
+        return None
 
     def _unfit(self) -> str | None:
         """Why a worker cannot run with the list in force."""
@@ -78,7 +76,8 @@ class Start:
         if shards is None:
             return "the main process has not said yet which list of writers is in force"
         if shards.synapse != version:
-            return f"this is Synapse {version} and the main process is {shards.synapse}: all follow the main process"
+            before = f"last with {shards.synapse}" if shards.synapse else "not yet with the list of writers in force"
+            return f"the main process goes first, and has come up {before}; this is {version}"
         if self.listed and not shards.names(self.name):
             return f"the list of writers in force does not name {self.name}"
         return None
@@ -96,6 +95,8 @@ class Start:
         assert self.shards is not None  # noqa: S101 - it has been waited for
         (self.run / LIST).write_text(self.shards.text)
         (self.run / NAME).write_text(yaml.safe_dump({"worker_name": self.name}))
+        if self.authorities:
+            (self.run / AUTHORITIES).write_text("\n".join(file.read_text() for file in self.authorities))
 
 
 def _settings(arguments: Sequence[str]) -> dict[str, Any]:
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--password-file", required=True, help="libpq's password file as it is mounted")
     parser.add_argument("--publish", metavar="FILE", help="main alone: the list of writers that is in force from now on")
     parser.add_argument("--listed", action="store_true", help="a worker that must stand in the list")
+    parser.add_argument("--authorities", metavar="FOLDER", help="certificates that become one file: a folder for each, with ca.crt")
     parser.add_argument("--health-port", type=int, required=True)
     parser.add_argument("--start-seconds", type=float, required=True, help="how long Synapse may take until it listens there")
     parser.add_argument("module")
@@ -136,7 +138,8 @@ def main() -> None:
     start.write_files()
     assert start.session is not None  # noqa: S101 - it has been waited for
     assert start.shards is not None  # noqa: S101
-    guard = Guard(start.session, start.shards, start.connect, options.health_port, options.start_seconds)
+    version = synapse_version() if start.own else None
+    guard = Guard(start.session, start.shards, start.connect, options.health_port, options.start_seconds, version)
     guard.start()
     sys.argv = [options.module, *options.arguments]
     try:

@@ -1,0 +1,1 @@
+"""Removes from the bucket what the homeserver has deleted."""

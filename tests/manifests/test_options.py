@@ -1,0 +1,151 @@
+"""The options about login, bridges, the homeserver and its doors together: all of them, none, and each pair of values in one site at least."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import pytest
+
+from app.compiler import render
+from app.contradictions import contradictions
+from app.settings import parse_site
+from kit.options import Choice, Flag, Section, options_below
+from overlays import profiles
+from tests.kustomize import expected
+from tests.manifests.rules import consistency, quotas, references, schemas, security
+from tests.manifests.rules.objects import Objects, Rule
+
+BASE = (
+    "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
+    "cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}\n"
+)
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "features.authentication_service": ("false", "true"),
+    "features.federation": ("false", "true"),
+    "features.antivirus": ("false", "true"),
+    "features.calls": ("false", "true"),
+    "login.passwords": ("", "false"),
+    "login.providers": (
+        "",
+        "{corporate: {issuer: 'https://id.example.com', client_id: matrix}}",
+        "{corporate: {issuer: 'https://id.example.com:8443', client_id: matrix, cidrs: [192.0.2.0/24], existing_accounts: true}}",
+    ),
+    "login.ldap": (
+        "",
+        "{servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.0/24], base: 'dc=example', bind_dn: 'cn=matrix', filter: (a=b)}",
+    ),
+    "login.ca_secret": ("", "corporate-ca"),
+    "application_services": (
+        "",
+        "{telegram: {url: 'http://telegram.bridges.svc:29317', bot: bot, pods: {namespace: bridges, labels: {app: telegram}, port: 8080}}}",
+        "{far: {url: 'https://far.example.com', given: true}}",
+    ),
+    "homeserver.encryption": ("", "all"),
+    "homeserver.password_policy": ("", "{minimum_length: 12}"),
+    "homeserver.modules": ("", "{invites: {path: a.Module, secret: true}}", "{invites: {path: a.Module, processes: [media-repository]}}"),
+    "homeserver.extra": ("", "{max_avatar_size: 10M, experimental_features: {msc3814_enabled: true}}"),
+    "homeserver.extra_secret": ("", "true"),
+    "homeserver.image": ("", "registry.example.com/own:1"),
+}
+Row = tuple[tuple[str, str], ...]
+RULES: list[Rule] = [
+    consistency.duplicates,
+    consistency.service_problems,
+    quotas.quota_problems,
+    references.config_map_problems,
+    references.mount_problems,
+    references.path_problems,
+    schemas.built_in_problems,
+    security.hardening_problems,
+]
+
+
+def pairwise() -> list[Row]:
+    """Sites in which each pair of values of two options is, but for those that cannot be meant together: greedily, a few sites for all pairs."""
+    names = list(VALUES)
+    wanted = {
+        ((one, a), (other, b))
+        for one, other in combinations(names, 2)
+        for a in VALUES[one]
+        for b in VALUES[other]
+        if means(((one, a), (other, b)))
+    }
+    rows = []
+    while wanted:
+        row: Row = min(wanted)
+        for name in names:
+            if name in dict(row):
+                continue
+            rows_with = [(*row, (name, value)) for value in VALUES[name]]
+            row = max((r for r in rows_with if means(r)), key=lambda r: len(pairs(r) & wanted), default=row)
+        rows.append(row)
+        assert pairs(row) & wanted, "a site that adds nothing"
+        wanted -= pairs(row)
+    return rows
+
+
+def pairs(row: Row) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    ordered = sorted(row, key=lambda entry: list(VALUES).index(entry[0]))
+    return set(combinations(ordered, 2))
+
+
+def means(row: Row) -> bool:
+    """Whether a site can say that."""
+    chosen = dict(row)
+    service = chosen.get("features.authentication_service") == "true"
+    if service and (chosen.get("login.ldap") or chosen.get("homeserver.password_policy")):
+        return False
+    nobody = not chosen.get("login.providers", "?") and not chosen.get("login.ldap", "?")
+    return not (chosen.get("login.passwords") == "false" and (nobody or (service and chosen.get("login.providers") == "")))
+
+
+def text(row: Row) -> str:
+    """As it is written in site.yaml."""
+    sections: dict[str, dict[str, str]] = {}
+    for name, value in row:
+        if value:
+            section, _, option = name.partition(".")
+            sections.setdefault(section, {})[option] = value
+    lines = []
+    for section, options in sections.items():
+        if "" in options:
+            lines.append(f"{section}: {options['']}")
+        else:
+            lines += [f"{section}:", *(f"  {option}: {value}" for option, value in options.items())]
+    return BASE + "\n".join(lines) + "\n"
+
+
+ROWS = pairwise()
+ALL: Row = tuple(
+    (name, values[-1]) for name, values in VALUES.items() if name not in ("features.authentication_service", "login.passwords")
+)
+
+
+def sites() -> Iterator[tuple[str, Row]]:
+    yield "nothing", ()
+    yield "everything", ALL
+    yield from ((f"pairs {number}", row) for number, row in enumerate(ROWS))
+
+
+def test_each_pair_of_values_that_can_be_meant_is_in_one_of_the_sites() -> None:
+    seen = {pair for row in ROWS for pair in pairs(row)}
+    assert (("features.federation", "true"), ("login.ca_secret", "corporate-ca")) in seen
+    assert (("features.authentication_service", "true"), ("login.ldap", VALUES["login.ldap"][1])) not in seen
+    assert len(ROWS) < 20
+
+
+@pytest.mark.parametrize("row", [row for _, row in sites()], ids=[name for name, _ in sites()])
+def test_every_site_of_them_holds_together(row: Row) -> None:
+    site = parse_site(text(row))
+    assert list(contradictions(site)) == []
+    objects: Objects = [dict(o) for o in expected(render(site, profiles()[0])).values()]
+    assert {rule.__name__: found for rule in RULES if (found := rule(objects))} == {}
+
+
+def test_every_choice_of_these_sections_is_among_the_values_or_tried_alone() -> None:
+    """A new option with a few values is added to the table, or to those that change one line of a file and nothing else."""
+    alone = {"homeserver.presence", "homeserver.search_all_users", "homeserver.push_message_content"}
+    few = {key for key, option in options_below(Section(type(parse_site(BASE)))) if isinstance(option.kind, Flag | Choice)}
+    nested = {key for key in few if key.startswith(("login.ldap.", "homeserver.password_policy."))}
+    assert {key for key in few if key.startswith(("login.", "homeserver."))} - nested - alone == {
+        key for key in VALUES if key in few and not key.startswith("features.")
+    }
