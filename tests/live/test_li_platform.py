@@ -23,7 +23,7 @@ from tests.live.cluster import INGRESS, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.installation import PUBLIC, SERVER_NAME, launch, register
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 HOMESERVER = "http://li-proxy.matrix-li.svc.cluster.local:8008"
 CASES = "http://li-proxy.matrix-li.svc.cluster.local:8009"

@@ -367,7 +367,7 @@ def running_cluster(
     Everything of it ends with the block, or with this process, however that ends. Nothing that runs in it can reach this machine's network.
     """
     command = node_command()
-    if any(o["kind"] == "Cluster" for o in objects):
+    if any(o["kind"] == "DatabaseRole" and o["spec"].get("replication") for o in objects):
         newest_postgresql_programs()  # From inside nothing could be fetched.
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "node.log"

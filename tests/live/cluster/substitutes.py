@@ -18,7 +18,7 @@ from app.inspection.reach.operators import derived
 from tests.live.certificates import authority
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
-from tests.live.programs import newest_postgresql_programs
+from tests.live.programs import newest_postgresql_programs, postgresql_programs
 
 Manifest = Mapping[str, Any]
 
@@ -71,7 +71,8 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "grafana/grafana:": lambda: _stand_ins(entrypoint=("grafana",), aliases={"grafana": str(STAND_INS / "grafana.py")}),
     "grafana/loki:": lambda: _stand_ins(entrypoint=("loki",), aliases={"loki": str(STAND_INS / "loki.py")}),
     "grafana/alloy:": lambda: _stand_ins(entrypoint=("alloy",), aliases={"alloy": str(STAND_INS / "alloy.py")}),
-    "substitute/postgresql": lambda: _postgresql_image(),
+    "substitute/postgresql-newest": lambda: _postgresql_image(newest_postgresql_programs()),
+    "substitute/postgresql": lambda: _postgresql_image(postgresql_programs()),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
     "substitute/client": lambda: _with_repository(_python(".venv-live")),
@@ -189,7 +190,7 @@ def substitutes(objects: Sequence[Manifest], secrets: Callable[[str, str], Mappi
     found: list[Manifest] = [o for o in operated if o["kind"] == "Service"]
     for o in objects:
         if o["kind"] == "Cluster" and o["apiVersion"].startswith("postgresql.cnpg.io/"):
-            found += _postgresql(o, operated, secrets, _added(o, objects))
+            found += _postgresql(o, operated, secrets, _added(o, objects), newest=replicates(objects))
         if o["kind"] == "Tenant":
             found += _object_storage(o, operated, objects)
     return found
@@ -238,6 +239,8 @@ def _postgresql(
     operated: Sequence[Manifest],
     secrets: Callable[[str, str], Mapping[str, bytes] | None],
     added: Sequence[Manifest],
+    *,
+    newest: bool,
 ) -> Iterator[Manifest]:
     namespace, name, spec = cluster["metadata"].get("namespace", "default"), cluster["metadata"]["name"], cluster["spec"]
     first = next(
@@ -247,7 +250,11 @@ def _postgresql(
     if secrets(namespace, f"{name}-app") is None:
         yield from _postgresql_secrets(namespace, name, bootstrap["database"], bootstrap["owner"])
     printed = subprocess.run(
-        [newest_postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
+        [(newest_postgresql_programs() if newest else postgresql_programs()) / "postgres", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     ).stdout
     version = int(re.findall(r"\d+", printed)[0])
     parameters = {key: value for key, value in spec["postgresql"]["parameters"].items() if SINCE.get(key, 0) <= version}
@@ -273,7 +280,7 @@ def _postgresql(
     databases = [f"CREATE DATABASE {o['spec']['name']} OWNER {o['spec']['owner']}" for o in added if o["kind"] == "Database"]
     container = {
         "name": "postgres",
-        "image": "substitute/postgresql",
+        "image": "substitute/postgresql-newest" if newest else "substitute/postgresql",
         "command": ["/bin/sh", "-euc", _START_POSTGRESQL, "start", *databases, *bootstrap.get("postInitSQL", ())],
         "env": [
             {"name": "OWNER", "value": bootstrap["owner"]},
@@ -341,8 +348,12 @@ def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) ->
     yield _secret(namespace, f"{name}-server", {"tls.crt": certificate, "tls.key": key})
 
 
-def _postgresql_image() -> Image:
-    programs = newest_postgresql_programs()
+def replicates(objects: Sequence[Manifest]) -> bool:
+    """Whether a database follows another: that takes PostgreSQL 17 or newer, which Debian's may not be."""
+    return any(o["kind"] == "DatabaseRole" and o["spec"].get("replication") for o in objects)
+
+
+def _postgresql_image(programs: Path) -> Image:
     inside = ROOT / ".tools" / "postgresql"
     return Image((str(inside),) if inside in programs.parents else (), (str(programs),))
 
