@@ -18,6 +18,7 @@ from kit.formats import HostName, Label, OldSigningKeys, ServerName
 from kit.network import Host
 from kit.options import When, option, required, section
 from kit.placement import Placements
+from li_instance.options import LiOptions
 from main_instance.application_services.options import APPLICATION_SERVICES, ApplicationServices
 from main_instance.authentication_service.options import AuthenticationServiceOptions
 from main_instance.calls.options import OWN_HOSTS, CallsOptions
@@ -27,7 +28,7 @@ from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
-from monitoring.options import KUBELETS, MonitoringOptions
+from monitoring.options import KUBELETS, Mode, MonitoringOptions
 
 
 @frozen(kw_only=True)
@@ -39,10 +40,12 @@ class Hosts:
     admin: HostName = option("admin.<server_name>", "The homeserver's admin API, for the tools of administrators.")
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
+    grafana: HostName = option("grafana.<server_name>", "Grafana, for who runs the platform.")
     turn: HostName = option("turn.<server_name>", "TURN; must resolve to the nodes that run coturn, not to the ingress.")
-    matrix_li: HostName = option("matrix-li.<server_name>", "Client API of the lawful-interception homeserver.", reserved=True)
-    element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.", reserved=True)
-    admin_li: HostName = option("admin-li.<server_name>", "Administration of the lawful-interception instance.", reserved=True)
+    matrix_li: HostName = option("matrix-li.<server_name>", "Homeserver of the lawful-interception instance, for officers' programs.")
+    element_li: HostName = option("element-li.<server_name>", "Element Web of the lawful-interception instance.")
+    admin_li: HostName = option("admin-li.<server_name>", "Ketesa, the administration of the lawful-interception instance.")
+    cases_li: HostName = option("cases-li.<server_name>", "Where officers request, approve and read cases.")
 
 
 @frozen(kw_only=True)
@@ -63,15 +66,11 @@ class Features:
         False, "Voice and video: LiveKit, its authorisation service and coturn (`main-instance/04` to `06`).", opens=(OWN_HOSTS,)
     )
     antivirus: bool = option(False, "Scanning of media by ClamAV (`antivirus/`).", opens=(CLAMAV,))
-    monitoring: bool = option(False, "Metrics and alerts (`monitoring/`).", opens=(KUBELETS,))
+    monitoring: bool = option(False, "Metrics, alerts, dashboards and logs (`monitoring/`).", opens=(KUBELETS,))
     push: bool = option(
         False, "Push to mobile apps that you publish yourself, by Sygnal (`main-instance/07-sygnal`).", opens=(PUSH_SERVICES,)
     )
-    li: bool = option(
-        False,
-        "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).",
-        reserved="Only its namespace and its object storage are deployed.",
-    )
+    li: bool = option(False, "Lawful interception (`li-instance/` and `main-instance/08-key-vault`).")
     authentication_service: bool = option(
         False,
         "Login by OAuth 2.0: the Matrix Authentication Service has the accounts' passwords and sessions in place of Synapse "
@@ -137,6 +136,7 @@ class Site:
     authentication_service: AuthenticationServiceOptions = section(
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)
     )
+    li: LiOptions = section(LiOptions, only_with=When("features.li", True))
     backups: BackupOptions = section(BackupOptions)
 
     def __attrs_post_init__(self) -> None:
@@ -152,6 +152,11 @@ class Site:
     def facts(self) -> Facts:
         """What every component may ask."""
         return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes, self.placement)
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Whether the platform runs Loki."""
+        return self.features.monitoring and self.monitoring.mode is Mode.BUNDLED
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

@@ -9,10 +9,12 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
+    SynapseLiSize,
     SynapseSize,
     Workers,
 )
@@ -20,9 +22,10 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=1_000,
     postgresql=PostgresSize(instances=3, cpu=cores(1), memory=gib(3), storage=gib(60), wal=gib(16), max_connections=300),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(200), memory=mib(768), storage=gib(30), wal=gib(4), max_connections=60),
     redis=RedisSize(servers=3, memory=mib(128)),
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
-    minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(256)),
+    minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(192)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=2,
@@ -41,6 +44,7 @@ PROFILE = Profile(
         connections=Connections(light=3, medium=5, heavy=8, main=8),
         cache_factor=1.0,
     ),
+    synapse_li=SynapseLiSize(Resources(millicores(100), mib(256), gib(2))),
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(200), mib(128), mib(512))),
     livekit=LiveKitSize(replicas=2, resources=Resources(millicores(500), mib(512), gib(2))),
     coturn=CoturnSize(resources=Resources(millicores(100), mib(64), mib(512)), relayed=600),
@@ -54,5 +58,8 @@ PROFILE = Profile(
         most_workers=4,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40), alertmanagers=2),
+    logs=LogsSize(
+        servers=1, loki=Resources(millicores(150), mib(512), gib(2)), buffer=gib(10), reader=Resources(millicores(100), mib(192), mib(768))
+    ),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

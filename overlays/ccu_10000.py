@@ -9,10 +9,12 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
+    SynapseLiSize,
     SynapseSize,
     Workers,
 )
@@ -20,6 +22,7 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=10_000,
     postgresql=PostgresSize(instances=3, cpu=cores(6), memory=gib(12), storage=gib(300), wal=gib(64), max_connections=900),
+    postgresql_li=PostgresSize(instances=2, cpu=cores(1), memory=gib(4), storage=gib(150), wal=gib(12), max_connections=80),
     redis=RedisSize(servers=5, memory=mib(512)),
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
@@ -41,6 +44,7 @@ PROFILE = Profile(
         connections=Connections(light=4, medium=7, heavy=9, main=10),
         cache_factor=3.0,
     ),
+    synapse_li=SynapseLiSize(Resources(millicores(300), gib(1), gib(4))),
     haproxy=HAProxySize(replicas=3, resources=Resources(cores(1), mib(512), gib(1))),
     livekit=LiveKitSize(replicas=5, resources=Resources(cores(1), mib(1536), gib(6))),
     coturn=CoturnSize(resources=Resources(millicores(200), mib(192), gib(1)), relayed=2_000),
@@ -54,5 +58,8 @@ PROFILE = Profile(
         most_workers=8,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160), alertmanagers=2),
+    logs=LogsSize(
+        servers=3, loki=Resources(millicores(400), gib(1), gib(4)), buffer=gib(40), reader=Resources(millicores(400), mib(384), gib(1))
+    ),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

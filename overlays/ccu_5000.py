@@ -9,10 +9,12 @@ from overlays.profile import (
     ErasureSize,
     HAProxySize,
     LiveKitSize,
+    LogsSize,
     MonitoringSize,
     PostgresSize,
     Profile,
     RedisSize,
+    SynapseLiSize,
     SynapseSize,
     Workers,
 )
@@ -20,9 +22,10 @@ from overlays.profile import (
 PROFILE = Profile(
     concurrent_users=5_000,
     postgresql=PostgresSize(instances=3, cpu=cores(3), memory=gib(8), storage=gib(150), wal=gib(32), max_connections=550),
+    postgresql_li=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1536), storage=gib(70), wal=gib(8), max_connections=80),
     redis=RedisSize(servers=3, memory=mib(256)),
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
-    minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(512)),
+    minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(384)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=4,
@@ -41,6 +44,7 @@ PROFILE = Profile(
         connections=Connections(light=4, medium=7, heavy=10, main=10),
         cache_factor=2.0,
     ),
+    synapse_li=SynapseLiSize(Resources(millicores(200), mib(512), gib(3))),
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(500), mib(256), gib(1))),
     livekit=LiveKitSize(replicas=3, resources=Resources(millicores(750), gib(1), gib(4))),
     coturn=CoturnSize(resources=Resources(millicores(150), mib(128), gib(1)), relayed=1_500),
@@ -54,5 +58,8 @@ PROFILE = Profile(
         most_workers=6,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80), alertmanagers=2),
+    logs=LogsSize(
+        servers=3, loki=Resources(millicores(200), mib(768), gib(3)), buffer=gib(20), reader=Resources(millicores(200), mib(256), gib(1))
+    ),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

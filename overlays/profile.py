@@ -10,10 +10,12 @@ from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.redis.size import RedisSize
 from kit.quantities import Bytes, Cpu
+from li_instance.synapse.size import SynapseLiSize
 from main_instance.coturn.size import CoturnSize
 from main_instance.haproxy.size import HAProxySize
 from main_instance.livekit.size import LiveKitSize
 from main_instance.synapse.size import Connections, SynapseSize, Workers
+from monitoring.loki.size import LogsSize
 from monitoring.size import MonitoringSize
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "ErasureSize",
     "HAProxySize",
     "LiveKitSize",
+    "LogsSize",
     "MonitoringSize",
     "PostgresSize",
     "Profile",
     "ProfileError",
     "RedisSize",
+    "SynapseLiSize",
     "SynapseSize",
     "Workers",
 ]
@@ -56,15 +60,18 @@ class Profile:
 
     concurrent_users: int
     postgresql: PostgresSize
+    postgresql_li: PostgresSize
     redis: RedisSize
     minio: ErasureSize
     minio_li: ErasureSize
     synapse: SynapseSize
+    synapse_li: SynapseLiSize
     haproxy: HAProxySize
     livekit: LiveKitSize
     coturn: CoturnSize
     antivirus: AntivirusSize
     monitoring: MonitoringSize
+    logs: LogsSize
     envelope: Envelope
 
     @property

@@ -89,6 +89,8 @@ GOOD_TEXTS += [
     "x.y/Z-1",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "icap://av.example.com:1344/scan",
+    "DE",
+    "Anna Adler (investigator, approver)",
     "ldaps://ldap.example.com",
     "#hall:example.com",
 ]

@@ -92,6 +92,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
             source="github.com/cloudnative-pg/plugin-barman-cloud",
         ),
         GoProgram("minio", "github.com/minio/minio"),
+        GoProgram("alloy-syntax"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }

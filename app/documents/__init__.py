@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from app.documents.budget import budget_page, workload_table
+from app.documents.dashboards import dashboards_page
 from app.documents.declared import declarations, secrets_page, state_page, ways_out_page
 from app.documents.needs import images_page, operators_page
 from app.documents.synapse_options import synapse_options_page
@@ -25,6 +26,7 @@ def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) 
         "operators.md": operators_page(),
         "secrets.md": secrets_page(declared),
         "state.md": state_page(declared),
+        "dashboards.md": dashboards_page(),
         "synapse-options.md": synapse_options_page(),
         "ways-out.md": ways_out_page(declared),
     }

@@ -15,7 +15,7 @@ from overlays import Profile
 _EVERYTHING = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
-features: {calls: true, push: true, li: true, authentication_service: true, federation: true, antivirus: true}
+features: {calls: true, push: true, li: true, authentication_service: true, federation: true, antivirus: true, monitoring: true}
 antivirus: {mode: quarantine, encrypted: true, icap: {other: 'icap://av.example.com:1344/scan'}}
 mail: {server: smtp.example.com, sender: matrix@example.com, user: matrix}
 homeserver: {url_previews: true}
@@ -23,6 +23,13 @@ authentication_service: {extra_secret: true}
 login: {providers: {corporate: {issuer: "https://id.example.com", client_id: matrix}}}
 application_services: {telegram: {url: "https://telegram.example.com", bot: telegrambot}}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
+ingress: {li_source_ranges: [192.0.2.0/24]}
+li:
+  country_code: DE
+  owner: operator
+  officers: {anna@example.com: Anna Adler (investigator)}
+  key_deposit: true
+  notice_url: https://example.com/notice
 push:
   gateways: internet
   apns: {key_id: ABCDE12345, team_id: ABCDE12345, apps: {com.example.app.ios: com.example.app}}

@@ -21,6 +21,7 @@ def edge(installation: Installation, site: Site) -> None:
     Ingress(installation, main, site.ingress, site.tls)
     if site.network_policies:
         names = {(main.namespace, "postgresql-main"): "postgresql-access"} | NetworkPoliciesSpec.isolation(li, "li-instance-isolation")
+        files = {(main.namespace, "key-vault-server"): "main-instance/08-key-vault/networkpolicy.yaml"}
         own = tuple(namespace.name for namespace in namespaces(site))
-        NetworkPolicies(installation, main, NetworkPoliciesSpec(own, site.ingress.controller_namespace, names))
+        NetworkPolicies(installation, main, NetworkPoliciesSpec(own, site.ingress.controller_namespace, names, files))
     Quotas(installation, Place("", main.namespace))

@@ -8,7 +8,18 @@ from infrastructure.foundation import Foundation, Namespace
 from infrastructure.object_storage.buckets import Buckets, BucketsSpec
 from infrastructure.object_storage.external import ExternalStorage
 from infrastructure.object_storage.minio import MinioOperatorRelease, MinioTenant
-from infrastructure.object_storage.policies import BACKUPS, MEDIA, MEDIA_SWEEP, BucketUser, ProvisionedBucket
+from infrastructure.object_storage.options import ExternalOptions
+from infrastructure.object_storage.policies import (
+    BACKUPS,
+    LOGS,
+    MEDIA,
+    MEDIA_COPY,
+    MEDIA_READER,
+    MEDIA_SOURCE,
+    MEDIA_SWEEP,
+    BucketUser,
+    ProvisionedBucket,
+)
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import PostgresCluster, PostgresSpec
 from infrastructure.redis.component import RedisSentinel
@@ -16,16 +27,32 @@ from kit.installation import Installation
 from kit.place import Place
 from overlays.profile import Profile
 
+LI_SYNC = "li-sync"
+"""The user of main's object storage that copies media to the lawful-intercept instance."""
+
+
+@frozen
+class LiStorage:
+    """The buckets of the lawful-intercept instance: `mirror` and `reader` are two users of its copy of `source`, main's bucket of media."""
+
+    source: Bucket
+    mirror: Bucket
+    reader: Bucket
+    backups: Bucket
+
 
 @frozen
 class Infrastructure:
-    """What the main instance stands on."""
+    """What the main instance stands on, and where the lawful-intercept instance keeps objects, if there is one."""
 
     postgresql: PostgresCluster
     redis: RedisSentinel
     media: Bucket
     media_sweep: Bucket | None
     """The same, as the user sees it who removes what was deleted; None where nobody does."""
+    logs: Bucket | None
+    """None: nobody keeps logs."""
+    li_storage: LiStorage | None
 
 
 def infrastructure(installation: Installation, site: Site, profile: Profile) -> Infrastructure:
@@ -35,22 +62,15 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     Foundation(installation, root, namespaces(site))
     OperatorAccess(installation, root)
 
-    if site.object_storage.external:
-        storage = ExternalStorage(installation, main, site.object_storage.external)
-        names = site.object_storage.buckets
-        media, backups = storage.bucket(names.media, "media"), storage.bucket(names.backups, "backups")
-        sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
+    if external := site.object_storage.external:
+        media, backups, sweep, logs, li_storage = _external(installation, main, lawful, site, external)
     else:
-        MinioOperatorRelease(installation, main)
-        media, backups, sweep = _tenant(installation, main, site, profile)
-        if site.features.li:
-            _tenant(installation, lawful, site, profile)
-
+        media, backups, sweep, logs, li_storage = _minio(installation, main, lawful, site, profile)
     # All replicas of the authentication service, and one more that comes as another goes.
     others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
     postgresql = PostgresCluster(installation, main, PostgresSpec(profile.postgresql, site.backups, backups, further_connections=others))
     redis = RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring)
-    return Infrastructure(postgresql, redis, media, sweep)
+    return Infrastructure(postgresql, redis, media, sweep, logs, li_storage)
 
 
 def place(site: Site) -> Place:
@@ -74,17 +94,59 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
     )
 
 
-def _tenant(installation: Installation, place: Place, site: Site, profile: Profile) -> tuple[Bucket, Bucket, Bucket | None]:
-    """MinIO of one instance: its buckets for media and for backups, and that for media as the sweep of the main instance sees it."""
-    sizes, names = {"main": profile.minio, "li": profile.minio_li}, site.object_storage.buckets
-    tenant = MinioTenant(installation, place, sizes[place.instance], site.object_storage.minio)
-    main = place.instance == "main"
-    media = tenant.bucket(names.media if main else names.media_li, "media")
-    backups = tenant.bucket(names.backups if main else names.backups_li, "backups")
-    made = (ProvisionedBucket(media.name), ProvisionedBucket(backups.name, keep_deleted_days=7))
+_Storage = tuple[Bucket, Bucket, Bucket | None, Bucket | None, LiStorage | None]
+
+
+def _external(installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions) -> _Storage:
+    """Object storage that others run: media, backups and logs of the main instance, and what the other one has."""
+    names = site.object_storage.buckets
+    storage = ExternalStorage(installation, main, options)
+    media, backups = storage.bucket(names.media, "media"), storage.bucket(names.backups, "backups")
+    sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
+    logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
+    if not site.features.li:
+        return media, backups, sweep, logs, None
+    own = ExternalStorage(installation, lawful, options)
+    source, reader = own.bucket(names.media, "source", "read and list"), own.bucket(names.media_li, "reader", "read")
+    theirs = LiStorage(source, own.bucket(names.media_li, "mirror"), reader, own.bucket(names.backups_li, "backups"))
+    return media, backups, sweep, logs, theirs
+
+
+def _minio(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> _Storage:
+    """The same in MinIO: a tenant for each instance, whose users may do what they must and no more."""
+    MinioOperatorRelease(installation, main)
+    names, options = site.object_storage.buckets, site.object_storage.minio
+    tenant = MinioTenant(installation, main, profile.minio, options)
+    media, backups = tenant.bucket(names.media, "media"), tenant.bucket(names.backups, "backups")
     users = [(BucketUser("media", media.name, MEDIA), media), (BucketUser("backups", backups.name, BACKUPS), backups)]
-    sweep = tenant.bucket(media.name, "media-sweep") if main and site.media.remove_deleted else None
+    sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
     if sweep:
         users.append((BucketUser("media-sweep", sweep.name, MEDIA_SWEEP), sweep))
-    Buckets(installation, tenant, BucketsSpec(made, tuple(users)))
-    return media, backups, sweep
+    made = [*_made(names.media, names.backups)]
+    logs = tenant.bucket(names.logs, "logs") if site.keeps_logs else None
+    if logs:
+        made.append(ProvisionedBucket(logs.name))
+        users.append((BucketUser("logs", logs.name, LOGS), logs))
+    li_storage = None
+    if site.features.li:
+        own = MinioTenant(installation, lawful, profile.minio_li, options)
+        source = tenant.bucket(names.media, LI_SYNC)
+        users.append((BucketUser(LI_SYNC, names.media, MEDIA_SOURCE), source))
+        li_storage = LiStorage(
+            tenant.seen_from(lawful.namespace, source),
+            own.bucket(names.media_li, "mirror"),
+            own.bucket(names.media_li, "reader"),
+            own.bucket(names.backups_li, "backups"),
+        )
+        theirs = (
+            (BucketUser("mirror", names.media_li, MEDIA_COPY), li_storage.mirror),
+            (BucketUser("reader", names.media_li, MEDIA_READER), li_storage.reader),
+            (BucketUser("backups", names.backups_li, BACKUPS), li_storage.backups),
+        )
+        Buckets(installation, own, BucketsSpec(_made(names.media_li, names.backups_li), theirs))
+    Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
+    return media, backups, sweep, logs, li_storage
+
+
+def _made(media: str, backups: str) -> tuple[ProvisionedBucket, ProvisionedBucket]:
+    return ProvisionedBucket(media), ProvisionedBucket(backups, keep_deleted_days=7)

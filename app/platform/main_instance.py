@@ -3,10 +3,12 @@
 from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentScanner
 from app.platform.antivirus import Antivirus
 from app.platform.infrastructure import Infrastructure
+from app.platform.li_instance import Interception
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
 from kit.installation import Installation
 from kit.place import Place
+from li_instance.synapse.configuration import RESERVED_PREFIX
 from main_instance.application_services.configuration import pods_of
 from main_instance.authentication_service.component import LOGIN_ROUTES, AuthenticationService, AuthenticationSpec
 from main_instance.authentication_service.configuration import SHARED_SECRET, ServiceSpec
@@ -31,16 +33,26 @@ from main_instance.synapse.workers import MAIN, worker_types
 from overlays.profile import Profile
 
 
+def fleet_of(site: Site, profile: Profile) -> Fleet:
+    """Its workers, with the types that the features of the site need."""
+    return fleet(profile.synapse.workers, worker_types(work(site)))
+
+
 def main_instance(
-    installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, antivirus: Antivirus | None
+    installation: Installation,
+    site: Site,
+    profile: Profile,
+    foundation: Infrastructure,
+    antivirus: Antivirus | None,
+    interception: Interception | None = None,
 ) -> None:
-    """Create it, with the features of the site. `antivirus`: what scans its files."""
+    """Create it, with the features of the site. `antivirus`: what scans its files. `interception`: what another instance has of it."""
     place, calls_place = Place("main-instance", site.namespaces.main), Place("main-instance", site.namespaces.rtc)
     features, doors = site.features, entrances(installation, Place("main-instance", site.namespaces.main))
     authentication = (
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
-    workers = fleet(profile.synapse.workers, worker_types(work(site)))
+    workers = fleet_of(site, profile)
     profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
@@ -49,7 +61,7 @@ def main_instance(
         installation,
         place,
         SynapseSpec(
-            homeserver=_homeserver(site, profile, foundation, authentication, turn, antivirus),
+            homeserver=_homeserver(site, profile, foundation, authentication, turn, antivirus, interception),
             workers=workers,
             host=site.host("matrix"),
             proxy=doors.public,
@@ -121,7 +133,9 @@ def _homeserver(
     authentication: AuthenticationService | None,
     turn: Coturn | None,
     antivirus: Antivirus | None,
+    interception: Interception | None,
 ) -> HomeserverSpec:
+    deposit = interception.deposit if interception else None
     return HomeserverSpec(
         server_name=site.server_name,
         host=site.hosts.matrix,
@@ -142,16 +156,18 @@ def _homeserver(
         turn=tuple(relay.uri for relay in turn.relays) if turn else (),
         calls_host=site.hosts.rtc if site.features.calls else None,
         authentication=authentication.http if authentication else None,
-        reachable_networks=_reachable_networks(site),
+        reachable_networks=_reachable_networks(site, deposit=deposit is not None),
+        reserved_prefix=RESERVED_PREFIX if interception else "",
+        deposit=deposit,
     )
 
 
-def _reachable_networks(site: Site) -> tuple[str, ...]:
+def _reachable_networks(site: Site, *, deposit: bool) -> tuple[str, ...]:
     """Networks that Synapse calls though they may be private, of which it calls none but those that it is told. Policies say which process may."""
     return (
         *site.push.gateway_networks,
-        # Sygnal's Service has such an address.
-        *(site.cluster.service_cidrs if site.features.push else ()),
+        # Sygnal's Service has such an address, and so has that of the key vault.
+        *(site.cluster.service_cidrs if site.features.push or deposit else ()),
         *(site.federation.networks if site.features.federation else ()),
     )
 

@@ -1,29 +1,37 @@
 """What watches the rest: it is created after all else, for it scrapes what has been declared."""
 
-from app.platform.infrastructure import namespaces
+from app.platform.infrastructure import Infrastructure, namespaces
 from app.site import Site
+from infrastructure.object_storage.s3 import Bucket
 from infrastructure.operators import CERT_MANAGER, CERT_MANAGER_METRICS
 from kit.installation import Installation
 from kit.network import Endpoint, Pods
 from kit.place import Place
 from monitoring.alertmanager.component import Alerting, Alertmanager
 from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.alloy.component import Alloy, Reading
+from monitoring.grafana.component import Dashboards, Grafana, Showing
 from monitoring.kube_state_metrics.component import KubeStateMetrics
+from monitoring.loki.component import Keeping, Loki
 from monitoring.node_exporter.component import NodeExporter
 from monitoring.options import Mode
 from monitoring.prometheus.alerts import ALERTS
-from monitoring.prometheus.component import Prometheus, Watching
+from monitoring.prometheus.component import Prometheus, Watching, prometheus_endpoint
+from monitoring.prometheus.configuration import INTERVAL_SECONDS
 from monitoring.prometheus.monitors import Monitors, OwnSpec
 from overlays.profile import Profile
 
 
-def monitoring(installation: Installation, site: Site, profile: Profile) -> None:
+def monitoring(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure) -> None:
     """Create it."""
     place, options = Place("monitoring", site.namespaces.monitoring), site.monitoring
     if options.mode is Mode.OPERATOR:
         Monitors(installation, place, OwnSpec(options.operator, options.runbooks))
+        Dashboards(installation, place)
         return
     own = tuple(namespace.name for namespace in namespaces(site))
+    if foundation.logs:
+        _logs(installation, place, site, profile, foundation.logs, own)
     KubeStateMetrics(installation, place, own)
     NodeExporter(installation, place)
     alerts = (*(alert for _, alert in installation.declared.alerts), *PLATFORM, *ALERTS)
@@ -45,3 +53,14 @@ def _cert_manager(installation: Installation, site: Site) -> Endpoint:
     namespace = site.tls.cert_manager_namespace
     host = installation.facts.service_host(CERT_MANAGER.name, namespace)
     return Endpoint(Pods(CERT_MANAGER.name, namespace, ()), host, CERT_MANAGER_METRICS.number, CERT_MANAGER_METRICS)
+
+
+def _logs(installation: Installation, place: Place, site: Site, profile: Profile, bucket: Bucket, namespaces: tuple[str, ...]) -> None:
+    """What people look at: logs beside metrics."""
+    loki = Loki(installation, place, Keeping(site.monitoring.logs, bucket, profile.logs)).http
+    # Who looks at other people's messages and keys is in what these say.
+    audited_namespaces, audited_jobs = ((site.namespaces.li,), ("key-vault",)) if site.features.li else ((), ())
+    Alloy(installation, place, Reading(namespaces, audited_namespaces, audited_jobs, loki, profile.logs))
+    allowed = site.ingress.monitoring_source_ranges
+    published = (site.host("grafana"), allowed) if allowed else None
+    Grafana(installation, place, Showing(prometheus_endpoint(installation, place), loki, INTERVAL_SECONDS, published))

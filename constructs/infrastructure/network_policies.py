@@ -30,12 +30,14 @@ _API_SERVER = (Port("https", 443), Port("apiserver", 6443))
 class NetworkPoliciesSpec:
     """`namespaces`: those of the platform, each closed by default. `ingress_namespace`: where the ingress controller runs.
 
-    `names`: namespace and group of pods to the name of its policy, where that is not the group's own.
+    `names`: namespace and group of pods to the name of its policy, where that is not the group's own; `files`: to the file that it stands in,
+    where it is not with all others.
     """
 
     namespaces: tuple[str, ...]
     ingress_namespace: str
     names: Mapping[tuple[str, str], str] = field(factory=dict)
+    files: Mapping[tuple[str, str], str] = field(factory=dict)
 
     @classmethod
     def isolation(cls, namespace: str, name: str) -> dict[tuple[str, str], str]:
@@ -62,7 +64,7 @@ class NetworkPolicies(Component):
     def _policy(self, pods: Pods, ingress: list[k8s.NetworkPolicyIngressRule], egress: list[k8s.NetworkPolicyEgressRule]) -> None:
         self.installation.add(
             self,
-            self.path("networkpolicies.yaml"),
+            self._spec.files.get((pods.namespace, pods.name), self.path("networkpolicies.yaml")),
             k8s.KubeNetworkPolicy,
             name=self._spec.names.get((pods.namespace, pods.name), pods.name),
             namespace=pods.namespace,

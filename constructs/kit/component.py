@@ -312,15 +312,23 @@ class Component(Construct):
         self.installation.declared.api_clients.append(source)
 
     def expose(
-        self, name: str, host: Host, endpoint: Endpoint, paths: tuple[str, ...] = ("/",), allowed_sources: tuple[str, ...] = ()
+        self,
+        name: str,
+        host: Host,
+        endpoint: Endpoint,
+        paths: tuple[str, ...] = ("/",),
+        allowed_sources: tuple[str, ...] = (),
+        client_authority: str | None = None,
     ) -> None:
         """The ingress publishes an endpoint: `paths` are prefixes under `host`, which other exposures may share with other paths.
 
         `name`: of the Ingress or route, which stands in the component's folder. `allowed_sources`: addresses that may come in; empty for all.
+        `client_authority`: the Secret, in the namespace of the endpoint, with the authority of the certificate that a client has to show.
         """
-        self.installation.declared.exposures.append(
-            Exposure(f"{name}{self.place.suffix}", host, endpoint, self.path("ingress.yaml"), paths, allowed_sources)
+        exposure = Exposure(
+            f"{name}{self.place.suffix}", host, endpoint, self.path("ingress.yaml"), paths, allowed_sources, client_authority
         )
+        self.installation.declared.exposures.append(exposure)
 
     def serves_tls(self, host: Host) -> None:
         """The component answers for a host itself, without the ingress: it mounts the host's certificate from its own namespace."""

@@ -369,6 +369,41 @@ OldSigningKeys = Annotated[
 ]
 
 
+@frozen
+class OfficerRoles:
+    """Somebody's name, and what they may do in a case."""
+
+    name: str
+    roles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As it is written in site.yaml."""
+        return f"{self.name} ({', '.join(self.roles)})"
+
+
+def _officer(text: str) -> OfficerRoles:
+    name, _, roles = text.removesuffix(")").rpartition(" (")
+    return OfficerRoles(name, tuple(roles.split(", ")))
+
+
+_ROLE = "(investigator|approver|auditor)"
+Officers = Annotated[
+    tuple[tuple[str, OfficerRoles], ...],
+    Entries(
+        key=Text("the common name of a certificate, without blanks, commas and quotes", "[!#-&(-+.-~-]{1,64}", "anna@authority.example"),
+        value=Text(
+            "a name and in brackets one or more of investigator, approver and auditor",
+            rf"[^\n()]*[^\n() ] \({_ROLE}(, {_ROLE})*\)",
+            "Anna Adler (investigator)",
+            read=_officer,
+        ),
+    ),
+]
+CountryCode = Annotated[
+    str, Text("a country by its two capital letters (ISO 3166)", "[A-Z]{2}", "DE", mend=lambda text: text.strip().upper())
+]
+
+
 def _size(example: str) -> Text:
     return Text(
         "a size with its binary unit Ki, Mi, Gi or Ti",

@@ -104,3 +104,4 @@ class Exposure:
     file: str
     paths: tuple[str, ...]
     allowed_sources: tuple[str, ...]
+    client_authority: str | None = None

@@ -140,16 +140,20 @@ Volume: TypeAlias = ConfigMap | SecretFiles | Scratch | Claim | KeptVolume
 
 @frozen
 class Mount:
-    """A volume at a path. Scratch and claims are writable unless `read_only`, configuration and secrets are not."""
+    """A volume at a path. Scratch and claims are writable unless `read_only`, configuration and secrets are not.
+
+    `file`: this one file of it alone, where the image has others in the same folder.
+    """
 
     volume: Volume
     path: str
     read_only: bool = False
+    file: str | None = None
 
     def render(self) -> k8s.VolumeMount:
         """The typed mount."""
         writable = isinstance(self.volume, Scratch | Claim | KeptVolume) and not self.read_only
-        return k8s.VolumeMount(name=self.volume.volume_name, mount_path=self.path, read_only=None if writable else True)
+        return k8s.VolumeMount(name=self.volume.volume_name, mount_path=self.path, read_only=None if writable else True, sub_path=self.file)
 
 
 @frozen

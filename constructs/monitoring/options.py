@@ -57,6 +57,16 @@ class AlertOptions:
 
 
 @frozen(kw_only=True)
+class LogOptions:
+    """Logs of all pods, in object storage."""
+
+    retention: MetricsAge = option("30d", "How long they are kept.")
+    audit_retention: MetricsAge = option(
+        "1y", "How long the logs of lawful interception are kept, which say who has looked at whose messages and keys."
+    )
+
+
+@frozen(kw_only=True)
 class OwnPrometheus:
     """Your own Prometheus."""
 
@@ -83,3 +93,4 @@ class MonitoringOptions:
         "Where people read your copy of docs/04-TROUBLESHOOTING.md: alerts link to it.",
         otherwise="the path of the file, and in it the heading",
     )
+    logs: LogOptions = section(LogOptions, only_with=When("monitoring.mode", "bundled"))

@@ -6,7 +6,10 @@ Exit codes: 0 all is well; 1 it is not, and what was found is said; 2 wrong usag
 
 import os
 import sys
+import time
 from collections.abc import Sequence
+
+_DATABASE_SECONDS = 300.0
 
 USAGE = """usage: python -m services.key_vault COMMAND
 
@@ -52,11 +55,30 @@ def main(arguments: Sequence[str]) -> int:
 
             print(public_key_pem(service().signing_key.public_key()).decode("ascii"), end="")
             return 0
+        if command == "migrate":
+            _wait_for_database()
         execute_from_command_line(["services.key_vault", command.replace("-", "_"), *rest])
     except ConfigurationError as error:
         print(f"The settings cannot be used:\n{error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _wait_for_database() -> None:
+    """Wait until the database answers, which is made at the same time as the Job that makes its tables. Raises what it says in the end."""
+    import django
+    from django.db import OperationalError, connection
+
+    django.setup()
+    deadline = time.monotonic() + _DATABASE_SECONDS
+    while True:
+        try:
+            connection.ensure_connection()
+            return
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from services.li_sync.alive import announce_beat, announce_worker
 from services.li_sync.follow import follow as feed
+from services.li_sync.officers import add_officer, remove_officer
 from services.li_sync.postgres import TASKS, Busy
 from services.li_sync.run import explain, run_task, stopping
 from services.li_sync.settings import InvalidSettings, Settings, read_settings
@@ -58,12 +61,37 @@ def send(path: Path, task: str) -> None:
     click.echo(f"{task} is in the queue {queue(task)}")
 
 
+@main.command(name="add-officer")
+@_settings
+@click.argument("name")
+def add(path: Path, name: str) -> None:
+    """Give an officer an account on LI, or a new password, whose hash is read from standard input: what Synapse's hash_password prints."""
+    _officer(lambda settings: add_officer(settings, name, sys.stdin.readline().strip()), path, "may log in to LI")
+
+
+@main.command(name="remove-officer")
+@_settings
+@click.argument("name")
+def remove(path: Path, name: str) -> None:
+    """Take an officer's account on LI away. Sessions that LI's Synapse has in memory end with the next refresh."""
+    _officer(lambda settings: remove_officer(settings, name), path, "is gone")
+
+
+def _officer(change: Callable[[Settings], str], path: Path, what: str) -> None:
+    try:
+        click.echo(f"{change(_read(path))} {what}")
+    except Exception as error:
+        click.echo(f"FAILED: {explain(error)}", err=True)
+        sys.exit(FAILED)
+
+
 @main.command()
 @_settings
 @click.option("--queues", default=f"{DATABASE_QUEUE},{MEDIA_QUEUE}", show_default=True, help="Which queues to take tasks from.")
 @click.option("--concurrency", default=3, show_default=True, help="How many tasks at once.")
 def worker(path: Path, queues: str, concurrency: int) -> None:
     """Run tasks as they come (Celery)."""
+    announce_worker()
     options = ["--loglevel=INFO", f"--queues={queues}", f"--concurrency={concurrency}", "--without-gossip", "--without-mingle"]
     make_app(_read(path)).worker_main(["worker", *options])
 
@@ -74,6 +102,7 @@ def beat(path: Path) -> None:
     """Send each task when it is time (Celery). Exactly one at a time."""
     settings = _read(path)
     settings.state.mkdir(parents=True, exist_ok=True)
+    announce_beat()
     make_app(settings).start(["beat", "--loglevel=INFO", "--pidfile="])
 
 

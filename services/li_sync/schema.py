@@ -23,7 +23,7 @@ def dump_schema(program: str, database: Database) -> str:
     """Main's schema as SQL, without owners and rights. Raises Problem with what pg_dump says."""
     parameters = database.parameters()
     names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
-    names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+    names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "channel_binding": "PGCHANNELBINDING"}
     environment = {"PATH": os.environ.get("PATH", ""), **{names[name]: text for name, text in parameters.items()}}
     options = [
         "--schema-only",
@@ -130,9 +130,10 @@ def _take_over_positions(tables: Tables) -> sql.Composed:
 
 
 def set_rights(li: Connection, tables: Tables, settings: Settings) -> None:
-    """What LI's Synapse and the feeder may do: one line a schema."""
+    """What LI's Synapse and the feeder may do, one line a schema; and what the access check may read."""
     roles = (settings.li.synapse_role, settings.li.follower_role)
-    for role in roles:
+    reader = settings.li.reader_role
+    for role in (*roles, *([reader] if reader else [])):
         found = rows(li, "SELECT rolsuper, pg_has_role(rolname, current_user, 'member') FROM pg_roles WHERE rolname = %s", (role,))
         if not found:
             raise Problem(f"LI has no role {role}: create it, with LOGIN and nothing else")
@@ -163,3 +164,19 @@ def set_rights(li: Connection, tables: Tables, settings: Settings) -> None:
         # Who wrote which id, and nothing of what.
         columns = sql.SQL(", ").join(map(sql.Identifier, ("instance_name", column)))
         li.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table("public", name), follower))
+    if reader:
+        _let_look_up(li, sql.Identifier(reader))
+
+
+def _let_look_up(li: Connection, reader: sql.Identifier) -> None:
+    """Who was ever in which room, and in which room an event is."""
+    statements = [
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {reader}",
+        "REVOKE CREATE ON SCHEMA public FROM {reader}",
+        "GRANT USAGE ON SCHEMA public TO {reader}",
+        "GRANT CONNECT ON DATABASE {database} TO {reader}",
+        "GRANT SELECT (event_id, room_id) ON public.events TO {reader}",
+        "GRANT SELECT (room_id, user_id, membership) ON public.room_memberships TO {reader}",
+    ]
+    for statement in statements:
+        li.execute(sql.SQL(statement).format(reader=reader, database=sql.Identifier(li.info.dbname)))

@@ -62,6 +62,8 @@ class Database:
     sslmode: str = field(default="verify-full", validator=validators.in_(["disable", "require", "verify-ca", "verify-full"]))
     sslrootcert: Path | None = field(default=None, validator=validators.optional(_absolute))
     """The certificate authority that the server's certificate is checked against, as the one who connects sees the file."""
+    channel_binding: str = field(default="prefer", validator=validators.in_(["disable", "prefer", "require"]))
+    """`require`: the server has to prove that it knows the password and that nobody is between, which stands in for its certificate."""
 
     def parameters(self) -> dict[str, str]:
         """As libpq wants them, with the password."""
@@ -72,6 +74,7 @@ class Database:
             "user": self.user,
             "password": read_secret(self.password_file),
             "sslmode": self.sslmode,
+            "channel_binding": self.channel_binding,
         }
         return found | ({"sslrootcert": str(self.sslrootcert)} if self.sslrootcert else {})
 
@@ -94,6 +97,8 @@ class Li:
     """The owner of the database; with CREATEDB, and a member of pg_create_subscription, pg_signal_backend and pg_read_all_stats."""
     synapse_role: str = field(default="synapse_li", validator=_identifier)
     follower_role: str = field(default="li_follow", validator=_identifier)
+    reader_role: str | None = field(default=None, validator=validators.optional(_identifier))
+    """Who looks up in which rooms people are, for the access check of cases. None: nobody."""
     maintenance_database: str = field(default="postgres", validator=_identifier)
     """Where the locks live, which must outlive the swap of databases."""
     reserved_prefix: str = field(default="", validator=validators.matches_re(r"[a-z0-9._=/-]*"))

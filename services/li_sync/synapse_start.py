@@ -19,11 +19,14 @@ _NOT_OF_LIBPQ = ("cp_min", "cp_max", "cp_reconnect", "cp_noisy", "cp_openfun", "
 
 
 def take_over_positions(arguments: dict[str, object], main_process: str) -> int:
-    """How many positions were taken over. Raises psycopg2.Error."""
+    """How many positions were taken over: none while tables are still being copied. Raises psycopg2.Error."""
     connection = psycopg2.connect(**{name: value for name, value in arguments.items() if name not in _NOT_OF_LIBPQ}, connect_timeout=5)
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '60s'")
+            cursor.execute("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
+            if cursor.fetchone()[0]:
+                return 0
             cursor.execute("SELECT local.take_over_positions(%s)", (main_process,))
             taken: int = cursor.fetchone()[0]
             return taken
@@ -39,13 +42,15 @@ def main() -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            taken = take_over_positions(arguments, main_process)
-            break
+            taken, why = take_over_positions(arguments, main_process), "main's tables are being copied"
         except psycopg2.Error as error:
             # Not its text, which may hold the connection's parameters.
-            print(f"LI's database is not prepared yet: {type(error).__name__}", file=sys.stderr, flush=True)
-            if time.monotonic() > deadline:
-                sys.exit(1)
+            taken, why = 0, type(error).__name__
+        if taken:
+            break
+        print(f"LI's database is not prepared yet: {why}", file=sys.stderr, flush=True)
+        if time.monotonic() > deadline:
+            sys.exit(1)
         time.sleep(_PAUSE_SECONDS)
     print(f"took over {taken} positions of main", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, "-m", "synapse.app.homeserver", *options])

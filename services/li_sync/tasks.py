@@ -16,6 +16,7 @@ from celery.utils.log import get_task_logger
 from services.li_sync.postgres import TASKS, Busy
 from services.li_sync.run import explain, run_task
 from services.li_sync.settings import Settings, read_settings
+from services.li_sync.watch import NotPrepared
 
 SETTINGS_VARIABLE = "LI_SYNC_SETTINGS"
 DATABASE_QUEUE, MEDIA_QUEUE = "database", "media"
@@ -79,16 +80,20 @@ def make_app(settings: Settings) -> Celery:
         beat_schedule_filename=str(settings.state / "beat"),
     )
     for task in TASKS:
-        app.task(name=name(task))(_body(settings, task))
+        app.task(name=name(task))(_body(app, settings, task))
     return app
 
 
-def _body(settings: Settings, task: str) -> Callable[[], None]:
+def _body(app: Celery, settings: Settings, task: str) -> Callable[[], None]:
     def body() -> None:
         try:
             facts = run_task(settings, task)
         except Busy as busy:
             log.info("%s", busy)
+        except NotPrepared as missing:
+            # A new instance: main may not be ready for it yet, so it is tried as often as is looked.
+            app.send_task(name("prepare"), queue=queue("prepare"), expires=60, retry=False)
+            log.info("%s", missing)
         except Exception as error:
             log.error("%s failed: %s", task, explain(error))
             # Not the error itself, whose text Celery would log.

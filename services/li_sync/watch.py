@@ -15,13 +15,17 @@ ATTEMPTS = 5
 """How often in a row it is enabled without having worked in between."""
 
 
+class NotPrepared(Problem):
+    """There is no subscription yet: `prepare` has not got so far."""
+
+
 def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
     """Look at the subscription, and enable it if that can help. `before`: what the last run returned. Raises Problem if it cannot."""
     name = settings.subscription.name
     with connect(settings.li.owner, statement_seconds=30) as li:
         found = read_subscription(li, name)
         if found is None:
-            raise Problem(f"LI has no subscription {name}: run prepare")
+            raise NotPrepared(f"LI has no subscription {name}: prepare makes it")
         errors, conflicts = found.apply_errors + found.copy_errors, found.conflicts
         facts = {"enabled": found.enabled, "errors": errors, "conflicts": conflicts, "attempts": 0, "action": "none"}
         if found.enabled:

@@ -9,7 +9,7 @@ from tests.live.cluster import Cluster, running_cluster
 from tests.live.installation import REPORT, compile_live_site, objects
 from tests.live.report import Report
 
-ORDER = ("test_main_instance", "test_scenarios", "test_outside", "test_faults", "test_scaling")
+ORDER = ("test_main_instance", "test_scenarios", "test_outside", "test_dashboards", "test_faults", "test_scaling")
 """They share one platform: first it is only looked at, then used, then broken, in the end another size is applied to it."""
 BOOT_SECONDS = 240.0
 

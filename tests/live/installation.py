@@ -41,7 +41,7 @@ MAIL_PASSWORD = """ it's "a pass: {word}" # with %s in it """.rstrip()
 """Whatever is in it reaches the mail server as it is."""
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
-    "features": {"federation": True},
+    "features": {"federation": True, "li": False},
     "federation": {"internet": False, "networks": [WORLD_CIDR], "ca_secret": "partners"},
     "push": {
         "gateways": "networks",
@@ -69,6 +69,7 @@ def compile_live_site(folder: Path) -> None:
     document = yaml.load(ROOT / "tests" / "site.yaml")
     for section, options in CHANGES.items():
         document.setdefault(section, {}).update(options)
+    del document["li"]  # test_li_platform.py has a site of its own.
     folder.mkdir(parents=True, exist_ok=True)
     yaml.dump(document, folder / "site.yaml")
     write(folder, compile_site(read_site(folder / "site.yaml"), profiles()))

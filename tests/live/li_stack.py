@@ -24,14 +24,13 @@ from urllib.parse import quote
 
 import boto3
 import psycopg
-import pytest
 import urllib3
 import yaml
 from attrs import define, field, frozen
 
 from services.li_sync.settings import Settings, parse_settings
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
-from tests.live.programs import redis_program
+from tests.live.programs import newest_postgresql_programs, redis_program
 from tests.live.synapse_site import synapse_python
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,25 +44,6 @@ LISTED = ("main", *WRITERS, OTHER_STREAMS)
 OFFICER = "li-officer"
 MAIN_BUCKET, LI_BUCKET = "media", "li-media"
 _NOBODY = 65534
-_POSTGRESQL_SECONDS = 300
-
-
-def postgresql_programs() -> Path:
-    """The folder of PostgreSQL 18's programs: `$POSTGRESQL`, this machine's own, or one made of Debian's packages. Skips the test without."""
-    for found in (os.environ.get("POSTGRESQL"), "/usr/lib/postgresql/18/bin"):
-        if found and os.access(f"{found}/postgres", os.X_OK):
-            return Path(found)
-    folder = REPOSITORY / ".tools" / "postgresql"
-    run = subprocess.run(
-        [REPOSITORY / "tests/live/fetch-debian", "forky", "postgresql-18", folder],
-        capture_output=True,
-        text=True,
-        timeout=_POSTGRESQL_SECONDS,
-        check=False,
-    )
-    if run.returncode:
-        pytest.skip(f"needs PostgreSQL 18: set POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
-    return folder / "root/usr/lib/postgresql/18/bin"
 
 
 @define
@@ -580,7 +560,7 @@ def _roles(stack: Stack) -> None:
 @contextlib.contextmanager
 def running_stack(synapse: Path | None = None) -> Iterator[Stack]:
     """All but LI's Synapse and li_sync, main ready for `prepare`. `synapse`: a folder with another Synapse than the live environment's."""
-    programs, redis, names = postgresql_programs(), redis_program(), ("main", *WRITERS, OTHER_STREAMS, "synapse-li")
+    programs, redis, names = newest_postgresql_programs(), redis_program(), ("main", *WRITERS, OTHER_STREAMS, "synapse-li")
     wanted = ["pg-main", "pg-standby", "pg-li", "pg-service", "redis-main", "redis-li", "redis-broker", "s3", "follow", "status"]
     wanted += [part for name in names for part in (name, f"{name}:replication")]
     with ExitStack() as exits:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.kustomize import ROOT
+
+_POSTGRESQL_SECONDS = 300
 
 
 def installed(*names: str) -> str:
@@ -50,3 +53,22 @@ def postgresql_programs() -> Path:
     """The folder of the newest PostgreSQL's programs, which Debian keeps off the PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
     return folders[-1] if folders else Path(installed("postgres")).parent
+
+
+def debian_program(package: str, program: str) -> str:
+    """A program of a newer Debian, by its path below the root there."""
+    return made(ROOT / ".tools" / "debian" / package / program)
+
+
+@cache
+def newest_postgresql_programs() -> Path:
+    """The folder of PostgreSQL 18's programs, which the platform runs: `$POSTGRESQL`, this machine's own, or one made of Debian's packages."""
+    for found in (os.environ.get("POSTGRESQL"), "/usr/lib/postgresql/18/bin"):
+        if found and os.access(f"{found}/postgres", os.X_OK):
+            return Path(found)
+    folder = ROOT / ".tools" / "postgresql"
+    command = [str(ROOT / "tests/live/fetch-debian"), "forky", "postgresql-18", str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=_POSTGRESQL_SECONDS, check=False)
+    if run.returncode:
+        pytest.skip(f"needs PostgreSQL 18: set POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
+    return folder / "root/usr/lib/postgresql/18/bin"

@@ -111,7 +111,8 @@ CLASSES: tuple[RouteClass, ...] = (
     RouteClass("administration: a room", "client-reader", "/_synapse/admin/v1/rooms/*", "GET"),
     RouteClass("administration: a user", "client-reader", "/_synapse/admin/v2/users/*", "GET"),
     RouteClass("the user directory", "user-dir", f"{_C}/user_directory/search", "POST"),
-    RouteClass("single sign-on", "sso-login", f"{_C}/login/sso/redirect", "GET"),
+    # The site has no identity provider, so no worker for it: main says that there is none.
+    RouteClass("single sign-on", MAIN, f"{_C}/login/sso/redirect", "GET"),
     # Other servers.
     RouteClass("transactions of other servers", "federation-inbound", f"{_FEDERATION}/v1/send/*", "PUT"),
     RouteClass("questions of other servers", "federation-reader", f"{_FEDERATION}/v1/version", "GET"),

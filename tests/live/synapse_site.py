@@ -11,6 +11,7 @@ from attrs import frozen
 from infrastructure.object_storage.s3 import Bucket, Credentials
 from infrastructure.postgresql.component import SQL, Database
 from kit.network import Endpoint, External, Pods, Port
+from kit.secrets import Fixed, SecretSpec
 from main_instance.application_services import configuration as application_services
 from main_instance.login import configuration as login
 from main_instance.synapse.configuration import (
@@ -33,6 +34,7 @@ from tests.live.certificates import authority
 from tests.live.programs import made
 from tests.routing import DELEGATED
 
+KEYS = Credentials(SecretSpec("media", "matrix", {"access-key": Fixed("media")}))
 SYNAPSE_PYTHON = Path(__file__).parents[2] / ".venv-live" / "bin" / "python"
 
 
@@ -48,7 +50,7 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
         host="matrix.example.org",
         database=Database(service("main-rw", SQL), "main-rw", "synapse", "synapse", "main-app", "main-ca"),
         redis=service("redis", Port("redis", 6379)),
-        bucket=Bucket("media", "https://minio", "us-east-1", Credentials("media"), External("object-storage", (443,))),
+        bucket=Bucket("media", "https://minio", "us-east-1", KEYS, External("object-storage", (443,))),
         size=profiles()[0].synapse,
         paths=Paths(
             secrets=f"{folder}/secrets",

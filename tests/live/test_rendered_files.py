@@ -5,14 +5,17 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app.compiler import compile_site
 from app.settings import read_site
 from overlays import profiles
+from services.li_sync.settings import read_settings
 from tests.kustomize import ROOT, build, write
 from tests.live.synapse_site import synapse_python
 from tests.live.test_routing import haproxy  # noqa: F401 - a fixture
@@ -94,6 +97,60 @@ def test_synapse_reads_the_files_of_every_process(objects: list[dict[str, Any]],
     assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
     assert answers["synapse"]["name"] == "master"
     assert all(answers[name]["name"] == f"{name}-0" for name in commands if name != "synapse")
+
+
+def test_the_other_instances_synapse_follows_mains_writers_and_does_nothing_by_itself(
+    objects: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    pod = pods(objects, "synapse-li")["synapse-li"]
+    mounts = lay_out(objects, pod, tmp_path)
+    words = moved(pod["containers"][0]["args"][0], mounts, tmp_path).splitlines()[-1].split()
+    assert words[3] == "main-master"
+    reader = [synapse_python(), str(Path(__file__).with_name("synapse_config_reader.py"))]
+    asked = json.dumps({"li": words[words.index("--no-secrets-in-config") :]})
+    run = subprocess.run(reader, input=asked + "\n", capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    answer = json.loads(run.stdout)["li"]
+    assert "error" not in answer, answer
+    assert (answer["name"], answer["duties"], answer["federates"], answer["media"]) == ("master", [], False, True)
+    assert set(answer["writes"]) & {"events", "receipts", "account_data", "push_rules"} == set()
+    assert all(port == 1 for _, port in answer["instance_map"].values())
+    shards = next(yaml.safe_load(o["data"]["shards.yaml"]) for o in objects if "shards.yaml" in (o.get("data") or {}))
+    own = yaml.safe_load((tmp_path / "etc/synapse/homeserver/homeserver.yaml").read_text())["stream_writers"]
+    assert {stream: ["master" if name == "main-master" else name for name in names] for stream, names in own.items()} == {
+        stream: shards["stream_writers"][stream] for stream in own
+    }
+
+
+def test_li_sync_and_the_key_vault_read_their_settings(objects: list[dict[str, Any]], tmp_path: Path) -> None:
+    sync, vault = pods(objects, "li-sync")["li-sync"], pods(objects, "key-vault")["key-vault"]
+    lay_out(objects, sync, tmp_path / "sync")
+    settings = read_settings(tmp_path / "sync/etc/li-sync/settings.yaml")
+    assert (settings.subscription.name, settings.li.reserved_prefix, settings.main.owner.channel_binding) == ("li", "li-", "require")
+    lay_out(objects, vault, tmp_path / "vault")
+    environment = {**os.environ, "KEY_VAULT_SETTINGS": str(tmp_path / "vault/etc/key-vault/settings.yaml")}
+    command = [sys.executable, "-m", "services.key_vault", "check"]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    # What it says is wrong are the contents of the tests' Secrets, which are no keys; nothing else is.
+    problems = run.stderr.splitlines()[1:]
+    assert {problem.partition(":")[0] for problem in problems} <= {
+        "authority_public_keys_file",
+        "signing_key_file",
+        "secret_key_file",
+        *TOKENS,
+    }
+
+
+TOKENS = {f"{name}_token_file" for name in ("intake", "proxy", "access")}
+
+
+def test_the_proxy_of_the_other_instance_has_no_mistake(objects: list[dict[str, Any]], haproxy: str, tmp_path: Path) -> None:  # noqa: F811
+    lay_out(objects, pods(objects, "li-proxy")["li-proxy"], tmp_path)
+    script = tmp_path / "etc/haproxy/access.lua"
+    script.write_text(script.read_text().replace('"/secrets', f'"{tmp_path}/secrets'))
+    command = [haproxy, "-c", "-dW", "-f", str(tmp_path / "etc/haproxy/haproxy.cfg")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_haproxy_accepts_its_configuration_without_a_warning(objects: list[dict[str, Any]], haproxy: str, tmp_path: Path) -> None:  # noqa: F811

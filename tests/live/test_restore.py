@@ -23,8 +23,9 @@ from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import ROOT
 from tests.live.homeservers import ObjectStorage, running_storage
-from tests.live.li_stack import PASSWORD, Cluster, postgresql_programs
+from tests.live.li_stack import PASSWORD, Cluster
 from tests.live.processes import LOOPBACK, free_ports, wait_for
+from tests.live.programs import newest_postgresql_programs
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -184,7 +185,7 @@ class Place:
         folder = self.folder / name
         folder.mkdir(mode=0o700)
         os.chown(folder, _NOBODY, _NOBODY)
-        return Cluster(postgresql_programs(), folder, port, self.stack)
+        return Cluster(newest_postgresql_programs(), folder, port, self.stack)
 
     def _settings(self, of: Rendered, database: Cluster) -> dict[str, str]:
         plugin = Plugin(of, database.folder, database.folder.with_name(f"{database.folder.name}-plugin"))

@@ -67,6 +67,17 @@ COMPONENTS = {
         keeps=("Cluster postgresql-main",),
         stand_in=("substitute/postgresql", "/synapse:"),
     ),
+    "postgresql-li": row(
+        calls="minio-li postgresql-main",
+        metrics=("9187 /metrics",),
+        keeps=("Cluster postgresql-li",),
+        stand_in=("substitute/postgresql",),
+    ),
+    "valkey-li": row(
+        metrics=Nothing("Valkey has none without an exporter; what it tells is counted where it is heard"),
+        keeps=Nothing("it writes no file"),
+        stand_in=("valkey/valkey:",),
+    ),
     "redis": row(
         metrics=("8404 /metrics", "9121 /scrape"),
         keeps=("StatefulSet redis",),
@@ -97,7 +108,7 @@ COMPONENTS = {
     ),
     # -- the main instance
     "synapse": row(
-        calls="matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
+        calls="key-vault matrix-authentication-service minio-main postgresql-main redis scan-worker sygnal",
         # By the address of the proxy: see haproxy.
         metrics=("9001 /_synapse/metrics",),
         keeps=Nothing("all is in PostgreSQL and in the bucket; what a media worker has on disk is a copy"),
@@ -137,6 +148,45 @@ COMPONENTS = {
         keeps=Nothing("all is in Redis"),
         stand_in=("element-hq/lk-jwt-service:",),
     ),
+    "key-vault": row(
+        # It looks up members of rooms where officers read.
+        calls="postgresql-main postgresql-li",
+        metrics=("8003 /metrics",),
+        keeps=Nothing("all is in PostgreSQL"),
+        stand_in=("/key-vault:",),
+    ),
+    # -- the lawful-intercept instance
+    "synapse-li": row(
+        calls="minio-li postgresql-li valkey-li",
+        metrics=("9001 /_synapse/metrics",),
+        keeps=Nothing("all is in PostgreSQL and in the bucket"),
+        stand_in=("/synapse:",),
+    ),
+    "li-proxy": row(
+        calls="key-vault li-sync synapse-li",
+        publishes="matrix_li element_li admin_li cases_li",
+        metrics=("8405 /metrics",),
+        keeps=Nothing("who read what is in the vault"),
+        stand_in=("library/haproxy:",),
+    ),
+    "element-web-li": row(
+        publishes="element_li",
+        metrics=Nothing("nginx has none without a module that the image lacks"),
+        keeps=Nothing("static files"),
+        stand_in=("vectorim/element-web:",),
+    ),
+    "synapse-admin-li": row(
+        publishes="admin_li",
+        metrics=Nothing("static-web-server has none without an option that its image leaves out"),
+        keeps=Nothing("static files"),
+        stand_in=("etkecc/ketesa:",),
+    ),
+    "li-sync": row(
+        calls="minio-li minio-main postgresql-li postgresql-main synapse-li valkey-li",
+        metrics=("8080 /metrics", "9108 /metrics"),
+        keeps=("PersistentVolumeClaim checkpoints",),
+        stand_in=("/li-sync:", "valkey/valkey:"),
+    ),
     # In the network of their nodes, where a policy can tell neither from the other.
     "livekit": row(
         calls="lk-jwt-service redis",
@@ -157,10 +207,19 @@ COMPONENTS = {
         metrics=("9100 /metrics",), keeps=Nothing("it tells what is at the moment"), stand_in=("prometheus/node-exporter:",)
     ),
     "prometheus": row(
-        calls="alertmanager haproxy kube-state-metrics matrix-authentication-service media-sweep minio-li minio-main node-exporter "
-        "postgresql-main redis scan-worker sygnal synapse",
+        calls="alertmanager alloy grafana haproxy key-vault kube-state-metrics li-proxy li-sync loki matrix-authentication-service media-sweep "
+        "minio-li minio-main node-exporter postgresql-li postgresql-main redis scan-worker sygnal synapse synapse-li",
         metrics=("9090 /metrics",),
         keeps=("StatefulSet prometheus",),
         stand_in=("prometheus/prometheus:",),
     ),
+    "grafana": row(
+        calls="loki prometheus",
+        publishes="grafana",
+        metrics=("3000 /metrics",),
+        keeps=Nothing("what it shows is provisioned"),
+        stand_in=("grafana/grafana:",),
+    ),
+    "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
+    "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
 }

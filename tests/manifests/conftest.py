@@ -25,6 +25,7 @@ images: {registry: registry.example.org, mirror: registry.example.org/mirror, pu
 namespaces: {main: chat, li: chat-li}
 features: {federation: true, li: true, monitoring: true}
 monitoring: {mode: operator}
+li: {country_code: FR, owner: operator, officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}, keep_deleted_media: true}
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}
 ingress: {type: gateway, gateway: {name: public, namespace: gateways}}
@@ -53,7 +54,9 @@ def full_site(site: Site) -> Site:
         fcm_apps=(("com.example.app.android", "example-app"),),
     )
     cluster = evolve(site.cluster, multi_zone=True, node_cidrs=("10.0.0.0/24",), service_cidrs=("10.43.0.0/16",))
-    ingress = evolve(site.ingress, admin_source_ranges=("192.0.2.0/24",))
+    office = ("192.0.2.0/24",)
+    ingress = evolve(site.ingress, admin_source_ranges=office, monitoring_source_ranges=office, li_source_ranges=office)
+    li = evolve(site.li, key_deposit=True, notice_url="https://example.com/who-can-read-my-messages")
     bridge = ApplicationServiceOptions(
         url="http://telegram.bridges.svc:29317", bot="telegrambot", pods=BridgePods(namespace="bridges", labels=(("app", "telegram"),))
     )
@@ -65,6 +68,7 @@ def full_site(site: Site) -> Site:
         cluster=cluster,
         features=features,
         ingress=ingress,
+        li=li,
         login=login,
         push=push,
     )

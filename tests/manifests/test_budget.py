@@ -10,9 +10,8 @@ from tests.manifests.rules import budget, processes
 from tests.manifests.rules.mutation import Break, assert_noticed, deleting, replacing, setting, updating
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
 
-# What the main instance leaves of the envelope: the interception instance's database and homeserver, virus scanning and monitoring must
-# fit into it.
-RESERVE = budget.Amount(cpu=0.18, memory=0.12, storage=0.05)
+# What the shipped site leaves of the envelope: virus scanning and monitoring must fit into it.
+RESERVE = budget.Amount(cpu=0.15, memory=0.05, storage=0.02)
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
@@ -21,7 +20,7 @@ def test_the_requests_fit_the_envelope_with_a_reserve(profile: Profile, built: d
 
 
 def available(profile: Profile) -> budget.Amount:
-    """What a profile's envelope leaves for the main instance."""
+    """What a profile's envelope leaves for the shipped site."""
     envelope = profile.envelope
     return budget.Amount(
         cpu=budget.quantity(str(envelope.cpu)) * (1 - RESERVE.cpu),
@@ -89,7 +88,7 @@ def test_every_number_fits(rule: Rule, trees: dict[str, Objects]) -> None:
 def test_there_is_something_to_count(built: dict[str, Objects]) -> None:
     for objects in built.values():
         # Main, and the workers of a site that has push and no federation.
-        assert len(processes.processes(objects)) == 1 + 19
+        assert len([process for process in processes.processes(objects) if not process.follows]) == 1 + 19
         assert all(of_kind(objects, kind) for kind in ("Cluster", "Tenant", "ScheduledBackup", "ObjectStore"))
 
 

@@ -35,6 +35,7 @@ LOCK: dict[str, Any] = tomllib.loads((ROOT / "images.toml").read_text())
 HAPROXY, ELEMENT = "haproxy:8008", {"/": "element-web:8080"}
 MATRIX = dict.fromkeys(("/_matrix", "/_synapse/client"), HAPROXY)
 WELL_KNOWN = {"/.well-known/matrix": HAPROXY}
+LI_PROXY = "li-proxy:8008"
 
 CHOSEN = {
     "full site": choices.Choices(
@@ -45,8 +46,13 @@ CHOSEN = {
             # What tools of administrators ask of the client API, and the administration itself by another port.
             "admin.example.com": {"/_synapse/admin": "haproxy:8009", "/_matrix/client": HAPROXY, "/_matrix/media": HAPROXY},
             "auth.example.com": {"/": "matrix-authentication-service:8080"},
+            "matrix-li.example.com": dict.fromkeys(("/_matrix", "/_synapse/admin"), LI_PROXY),
+            "element-li.example.com": {"/": "element-web-li:8080", "/_matrix": LI_PROXY},
+            "admin-li.example.com": {"/": "synapse-admin-li:8080", "/_matrix": LI_PROXY, "/_synapse/admin": LI_PROXY},
+            "cases-li.example.com": {"/": "li-proxy:8009"},
             "rtc.example.com": dict.fromkeys(("/sfu/get", "/get_token", "/delegate_delayed_leave"), "lk-jwt-service:8080")
             | dict.fromkeys(("/rtc", "/twirp/livekit.RoomService"), "livekit:7880"),
+            "grafana.example.com": {"/": "grafana:3000"},
         },
         images=frozenset(images.references(LOCK, "registry.example.com/matrix")),
         admin_sources=("192.0.2.0/24",),
@@ -57,8 +63,17 @@ CHOSEN = {
             "admin.example.com": "admin-tls",
             "auth.example.com": "auth-tls",
             "rtc.example.com": "rtc-tls",
+            "grafana.example.com": "grafana-tls",
+            **{f"{name}-li.example.com": f"{name}-li-tls" for name in ("matrix", "element", "admin", "cases")},
         },
-        sizes={"postgresql-main": "20Gi", "postgresql-main/wal": "8Gi", "minio-main": "4 x 2 x 20Gi", "minio-li": "4 x 2 x 8Gi"},
+        sizes={
+            "postgresql-main": "20Gi",
+            "postgresql-main/wal": "8Gi",
+            "postgresql-li": "20Gi",
+            "postgresql-li/wal": "4Gi",
+            "minio-main": "4 x 2 x 20Gi",
+            "minio-li": "4 x 2 x 8Gi",
+        },
     ),
     "other site": choices.Choices(
         hosts={"chat.example.org": WELL_KNOWN, "matrix.chat.example.org": MATRIX, "element.chat.example.org": ELEMENT},
@@ -73,7 +88,7 @@ CHOSEN = {
         region="eu-1",
         gateway=("gateways", "public"),
         store=("ClusterSecretStore", "vault"),
-        sizes={"postgresql-main": "20Gi", "postgresql-main/wal": "8Gi"},
+        sizes={"postgresql-main": "20Gi", "postgresql-main/wal": "8Gi", "postgresql-li": "20Gi", "postgresql-li/wal": "4Gi"},
     ),
 }
 """What the sites of conftest.py have chosen, or have by default (docs/site-reference.md)."""
@@ -81,7 +96,16 @@ CHOSEN = {
 TASTE = "a matter of tuning: it promises nothing, and may follow what is measured"
 RULE = "a rule of Prometheus: tests/live/test_alert_rules.py asks promtool of the same ones (tests/manifests/test_monitoring.py)"
 SIZE = "a size of the profile: the envelope, the quota and the limit bound it"
+LI = "tests/manifests/test_li_instance.py says what it is"
 FREE = {
+    "Cluster spec.postgresql.parameters.log_error_verbosity": LI,
+    "Cluster spec.bootstrap.initdb.postInitSQL[]": LI,
+    "DatabaseRole spec.replication": LI,
+    "DatabaseRole spec.inRoles[]": LI,
+    "TLSOption spec.clientAuth.clientAuthType": LI,
+    "TLSOption spec.clientAuth.secretNames[]": LI,
+    "TLSOption spec.minVersion": LI,
+    "Middleware spec.passTLSClientCert.info.subject.commonName": LI,
     "Cluster spec.postgresql.parameters.checkpoint_completion_target": TASTE,
     "Cluster spec.postgresql.parameters.checkpoint_timeout": TASTE,
     "Cluster spec.postgresql.parameters.effective_io_concurrency": TASTE,

@@ -20,7 +20,7 @@ from tests.kustomize import ROOT
 from tests.manifests.components import COMPONENTS, Nothing
 
 PAGES = ROOT / "docs" / "04-TROUBLESHOOTING.md"
-OF_THE_PLATFORMS_OWN = {"prometheus", "alertmanager", "kube-state-metrics", "node-exporter"}
+OF_THE_PLATFORMS_OWN = {"prometheus", "alertmanager", "kube-state-metrics", "node-exporter", "grafana", "loki", "alloy"}
 """Jobs that are there only where the platform runs Prometheus."""
 
 

@@ -248,6 +248,12 @@ RIGHTS: list[tuple[Rule, Break, str]] = [
         "everybody",
     ),
     (rights.reader_right_problems, setting("Role/matrix/prometheus-finds-pods", "rules[0].verbs", ["create"]), "may ['create'] ['pods']"),
+    (
+        rights.reader_right_problems,
+        setting("Role/matrix/alloy-reads-logs", "rules[1].resources", ["pods/exec"]),
+        "may ['get'] ['pods/exec']",
+    ),
+    (rights.reader_right_problems, setting("Role/matrix/alloy-reads-logs", "rules[1].verbs", ["create"]), "may ['create'] ['pods/log']"),
     (rights.reader_right_problems, adding("Role/matrix/prometheus-finds-pods", "rules[0].resources", "secrets"), "'secrets'"),
     (rights.reader_right_problems, deleting("RoleBinding/matrix/prometheus-finds-pods"), "is not in every namespace"),
     (

@@ -12,7 +12,7 @@ from overlays import profiles
 
 NAMESPACE = "matrix"
 # Why a private RSA key may be made in the cluster: its program signs with it, and nothing is encrypted to it.
-SIGNING_KEYS = {("matrix-authentication-service", "rsa.pem")}
+SIGNING_KEYS = {("matrix-authentication-service", "rsa.pem"), ("key-vault", "signing_key")}
 REDIS = SecretSpec("redis", NAMESPACE, {"password": RandomText(), "url": Composed("redis://{password}")})
 CHANGE = Change("Everything stops.", "Start it again.")
 
@@ -48,5 +48,5 @@ def private_keys(specs: tuple[SecretSpec, ...]) -> set[tuple[str, str]]:
 def test_the_private_key_of_what_is_encrypted_is_never_in_the_cluster(specs: tuple[SecretSpec, ...]) -> None:
     """What is intercepted is encrypted to a public key that the site gives. Here only keys are made by which a program signs."""
     assert private_keys(specs) == SIGNING_KEYS
-    vault = SecretSpec("key-vault", NAMESPACE, {"private.pem": RsaPrivateKey()})
+    vault = SecretSpec("key-vault-authority", NAMESPACE, {"private.pem": RsaPrivateKey()})
     assert private_keys((*specs, vault)) != SIGNING_KEYS

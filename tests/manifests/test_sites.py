@@ -22,6 +22,10 @@ from tests.manifests.rules.mutation import assert_noticed, setting, without
 from tests.manifests.rules.objects import Rule, assert_kept
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
+LI = (
+    "features: {li: true}\nli:\n  country_code: DE\n  owner: example-operator\n"
+    "  officers: {anna@authority.example: Anna Adler (investigator), clara@authority.example: Clara Cohn (approver)}\n"
+)
 SITES = {
     "minimal": "",
     "federation": "features: {federation: true}\nfederation: {allowed_domains: [a.example.org]}\n",
@@ -29,7 +33,7 @@ SITES = {
         "features: {federation: true}\nfederation:\n  internet: false\n  networks: [10.20.0.0/16]\n  ca_secret: partners\n"
         "  allowed_domains: [a.example.org, keys.example.org]\n  key_servers: [keys.example.org]\n"
     ),
-    "lawful interception": "features: {li: true}\n",
+    "lawful interception": LI,
     "push gateways of others": "push: {gateways: internet}\n",
     "push gateways of partners": "push: {gateways: networks, gateway_networks: [10.20.0.0/16], gateway_ca_secret: partners}\n",
     "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",
@@ -88,7 +92,9 @@ SITES = {
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",
-    "no network policies": "network_policies: false\nfeatures: {li: true}\n",
+    "lawful interception, published": LI + "ingress: {li_source_ranges: [192.0.2.0/24]}\n",
+    "deposited recovery keys": LI + "  key_deposit: true\n  notice_url: https://example.com/notice\n",
+    "no network policies": "network_policies: false\n" + LI,
     "another place for DNS": "cluster: {dns: {namespace: openshift-dns, cidrs: []}}\n",
     "a node for each server": "object_storage: {minio: {one_server_per_node: true}}\n",
     "old signing keys": "old_signing_keys: {'ed25519:a_Old1': Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw until 2026-01-31T12:00:00Z}\n",

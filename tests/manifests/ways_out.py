@@ -164,7 +164,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "object-storage": (
         Way(
             "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com:8443'}}\n",
-            ("media-repository", "postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"),
+            ("media-repository", "media-sweep", "postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"),
             ANYWHERE,
             (8443,),
         ),

@@ -12,6 +12,7 @@ OURS = {
     "kit",
     "infrastructure",
     "main_instance",
+    "li_instance",
     "antivirus",
     "monitoring",
     "overlays",
@@ -55,12 +56,16 @@ def strays(folder: str, allowed: tuple[str, ...], name: str = "*.py") -> list[st
         ("constructs/infrastructure", ("kit", "imports", "infrastructure")),
         ("constructs/main_instance", ("kit", "imports", "infrastructure", "main_instance")),
         ("constructs/antivirus", ("kit", "imports", "infrastructure", "main_instance", "antivirus")),
+        ("constructs/li_instance", ("kit", "imports", "infrastructure", "main_instance", "li_instance")),
         ("constructs/monitoring", ("kit", "imports", "infrastructure", "monitoring")),
-        ("overlays", ("kit", "overlays", "infrastructure", "main_instance", "antivirus", "monitoring")),
+        ("overlays", ("kit", "overlays", "infrastructure", "main_instance", "li_instance", "antivirus", "monitoring")),
         ("services", ("services",)),
         # It judges what is rendered, so it must not share a mistake with what renders.
         ("app/inspection", ("kit.quantities", "kit.rendering", "kit.footprint", "app.inspection", "app.errors")),
-        ("app/platform", ("kit", "infrastructure", "main_instance", "antivirus", "monitoring", "overlays", "app.site", "app.platform")),
+        (
+            "app/platform",
+            ("kit", "infrastructure", "main_instance", "li_instance", "antivirus", "monitoring", "overlays", "app.site", "app.platform"),
+        ),
     ],
 )
 def test_a_room_imports_from_those_below_it_alone(room: str, may_import: tuple[str, ...]) -> None:
@@ -78,12 +83,8 @@ def test_a_size_knows_quantities_and_its_own_component_alone() -> None:
 
 
 def test_a_profile_names_sizes_and_nothing_else_of_a_component() -> None:
-    names = {
-        name
-        for path in modules("overlays")
-        for name in imported(path)
-        if name.startswith(("infrastructure", "main_instance", "antivirus", "monitoring"))
-    }
+    layers = ("infrastructure", "main_instance", "li_instance", "antivirus", "monitoring")
+    names = {name for path in modules("overlays") for name in imported(path) if name.startswith(layers)}
     assert {name for name in names if not name.endswith(".size")} == set()
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.li_sync import follow as following
+from services.li_sync import tasks
 from services.li_sync import watch as watching
 from services.li_sync.checkpoint import Checkpoints
 from services.li_sync.follow import Feed, Position, Positions, Row
 from services.li_sync.media import Object, _side_by_side
+from services.li_sync.officers import add_officer, user_id
 from services.li_sync.postgres import TASKS, Problem
 from services.li_sync.refresh import _rolled_out
 from services.li_sync.settings import InvalidSettings, RedisServer, parse_settings, read_secret
@@ -22,6 +25,7 @@ from services.li_sync.status import OPENAPI, Observation, make_site, observe, st
 from services.li_sync.subscription import SWAPPING, Slot, Subscription
 from services.li_sync.tables import UnknownSchema, synapse_tables
 from services.li_sync.tasks import beat_schedule, make_app, queue
+from services.li_sync.watch import NotPrepared
 
 DATABASE = {
     "host": "127.0.0.1",
@@ -447,3 +451,38 @@ def test_the_image_has_the_versions_that_are_tested() -> None:
     ours, tested = pins("services/li_sync/requirements.lock"), pins("requirements/dev.lock")
     assert {name: tested.get(name) for name in ours} == ours
     assert {"celery", "psycopg", "gunicorn", "boto3"} <= {*ours}
+
+
+# --- officers, and a new instance
+
+
+@pytest.mark.parametrize("name", ["anna", "li-", "li-Anna", "li-anna:example.org", "@li-anna", "li-anna\n"])
+def test_an_officers_name_is_one_that_main_cannot_have(name: str) -> None:
+    settings = evolve(settings_with(), li=evolve(settings_with().li, reserved_prefix="li-"))
+    assert user_id(settings, "li-anna") == f"@li-anna:{settings.follow.server_name}"
+    with pytest.raises(Problem, match="an officer's name begins with 'li-'"):
+        user_id(settings, name)
+
+
+def test_a_password_is_no_hash_of_one() -> None:
+    with pytest.raises(Problem, match="no hash of a password") as found:
+        add_officer(settings_with(), "li-anna", "correct horse battery staple")
+    assert "horse" not in str(found.value)
+
+
+def test_a_new_instance_is_prepared_as_soon_as_main_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, sent = make_app(settings_with()), []
+    monkeypatch.setattr(app, "send_task", lambda name, **options: sent.append((name, options["queue"])))
+
+    def unprepared(*_: object) -> Mapping[str, Any]:
+        raise NotPrepared("LI has no subscription")
+
+    monkeypatch.setattr(tasks, "run_task", unprepared)
+    app.tasks["li_sync.watch"]()
+    assert sent == [("li_sync.prepare", "database")]
+
+
+def test_without_a_subscription_there_is_nothing_to_watch_yet(monkeypatch: pytest.MonkeyPatch, enabled: list[str]) -> None:
+    with pytest.raises(NotPrepared):
+        watch(monkeypatch, None, {})
+    assert enabled == []

@@ -21,6 +21,7 @@ SITE = """
 server_name: example.com
 images: {registry: registry.example.com}
 features: {calls: true, li: true}
+li: {country_code: DE, owner: operator, officers: {a@example.net: A (approver)}}
 cluster: {node_cidrs: [10.0.0.0/24]}
 storage_classes: {database: fast}
 """
@@ -58,7 +59,7 @@ def cluster() -> Objects:
     """A cluster that has what the site needs."""
     kinds = [
         ("postgresql.cnpg.io", "Cluster", "v1"),
-        ("postgresql.cnpg.io", "ScheduledBackup", "v1"),
+        *(("postgresql.cnpg.io", kind, "v1") for kind in ("ScheduledBackup", "Database", "DatabaseRole")),
         ("barmancloud.cnpg.io", "ObjectStore", "v1"),
         ("minio.min.io", "Tenant", "v2"),
         ("cert-manager.io", "Issuer", "v1"),

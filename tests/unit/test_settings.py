@@ -101,7 +101,7 @@ def test_an_anchor_may_be_used_again() -> None:
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE"])
 def test_the_booleans_of_yaml_are_true_and_false_in_three_spellings(word: str) -> None:
-    assert parse_site(BASE + f"features: {{li: {word}}}\n").features.li is True
+    assert parse_site(BASE + f"features: {{federation: {word}}}\n").features.federation is True
 
 
 # --- Files that are not settings ----------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_the_shipped_site_is_right_and_says_no_more_than_it_must() -> None:
     on = Features(li=True, calls=True, push=True)
     addresses = Cluster(node_cidrs=site.cluster.node_cidrs, service_cidrs=site.cluster.service_cidrs)
     images = Images(registry=site.images.registry)
-    assert site == Site(server_name=site.server_name, images=images, features=on, cluster=addresses, push=site.push)
+    assert site == Site(server_name=site.server_name, images=images, features=on, cluster=addresses, push=site.push, li=site.li)
 
 
 def test_the_shipped_site_is_right_with_every_option_that_it_shows() -> None:

@@ -12,6 +12,7 @@ from infrastructure.postgresql.component import SQL, Database
 from kit.formats import OldSigningKey
 from kit.network import Endpoint, External, Pods, Port
 from kit.options import OptionError, Settings
+from kit.secrets import Fixed, SecretSpec
 from main_instance.application_services.options import ApplicationServiceOptions
 from main_instance.login.options import LdapOptions, LoginOptions, ProviderOptions
 from main_instance.synapse.configuration import (
@@ -44,13 +45,14 @@ from main_instance.synapse.workers import AUTHENTICATING, MAIN, MEDIA_REPOSITORY
 from overlays import profiles
 from tests.site_documents import OPTIONS
 
+KEYS = Credentials(SecretSpec("media", "matrix", {"access-key": Fixed("media")}))
 POSTGRESQL = Endpoint(Pods("postgresql", "matrix", ()), "main-rw.matrix.svc.cluster.local", 5432, SQL)
 SPEC = HomeserverSpec(
     server_name="example.org",
     host="matrix.example.org",
     database=Database(POSTGRESQL, "main-rw", "synapse", "synapse", "main-app", "main-ca"),
     redis=Endpoint(Pods("redis", "matrix", ()), "redis", 6379, Port("redis", 6379)),
-    bucket=Bucket("media", "https://minio", "us-east-1", Credentials("media"), External("object-storage", (443,))),
+    bucket=Bucket("media", "https://minio", "us-east-1", KEYS, External("object-storage", (443,))),
     size=profiles()[0].synapse,
 )
 FEDERATING = evolve(SPEC, federation=FederationOptions())

@@ -45,6 +45,13 @@ class Middleware(CustomResource):
     resource_kind = "Middleware"
 
 
+class TlsOption(CustomResource):
+    """Traefik's TLSOption: how it speaks TLS with the clients of a host."""
+
+    resource_version = "traefik.io/v1alpha1"
+    resource_kind = "TLSOption"
+
+
 class HttpRoute(CustomResource):
     """The Gateway API's HTTPRoute."""
 
@@ -71,6 +78,8 @@ class Ingress(Component):
             if self._traefik:
                 headers = {"stsSeconds": 31_536_000, "stsIncludeSubdomains": False, "forceSTSHeader": True}
                 self._place("ingress-controller.yaml", Middleware, "hsts", name, spec={"headers": headers})
+        for namespace, authority in dict.fromkeys((e.endpoint.pods.namespace, e.client_authority) for e in exposures if e.client_authority):
+            self._client_certificates(namespace, authority)
         certified = self._certified()
         self._issuers(tuple(dict.fromkeys(namespace for namespace, _ in certified)))
         if tls.source is not TlsSource.EXISTING:
@@ -105,6 +114,9 @@ class Ingress(Component):
             self._place("ingress-controller.yaml", Middleware, allowed, namespace, spec={"ipAllowList": sources})
             middlewares.append(f"{namespace}-{allowed}@kubernetescrd")
         annotations = dict(options.annotations)
+        if exposure.client_authority:
+            middlewares.append(f"{namespace}-client-certificate@kubernetescrd")
+            annotations["traefik.ingress.kubernetes.io/router.tls.options"] = f"{namespace}-client-certificate@kubernetescrd"
         if self._traefik:
             annotations |= {
                 "traefik.ingress.kubernetes.io/router.entrypoints": "websecure",
@@ -126,6 +138,13 @@ class Ingress(Component):
                 tls=[k8s.IngressTls(hosts=[exposure.host.name], secret_name=exposure.host.tls_secret)],
             ),
         )
+
+    def _client_certificates(self, namespace: str, authority: str) -> None:
+        """A client has to show a certificate of the authority, and whoever is behind the ingress is told whose it is."""
+        name, file = "client-certificate", "ingress-controller.yaml"
+        shown = {"clientAuth": {"secretNames": [authority], "clientAuthType": "RequireAndVerifyClientCert"}, "minVersion": "VersionTLS12"}
+        self._place(file, TlsOption, name, namespace, spec=shown)
+        self._place(file, Middleware, name, namespace, spec={"passTLSClientCert": {"info": {"subject": {"commonName": True}}}})
 
     def _route(self, exposure: Exposure, gateway: Gateway) -> None:
         if exposure.allowed_sources:

@@ -53,8 +53,13 @@ class IngressOptions:
     admin_source_ranges: tuple[Cidr, ...] = option(
         (), "Client addresses that reach `hosts.admin`; only the ingress class `traefik` can tell them. Empty: the host is not published."
     )
+    monitoring_source_ranges: tuple[Cidr, ...] = option(
+        (), "Client addresses that reach `hosts.grafana`; only the ingress class `traefik` can tell them. Empty: the host is not published."
+    )
     li_source_ranges: tuple[Cidr, ...] = option(
-        (), "Client addresses that reach the lawful-interception hosts. Empty: they are not published.", reserved=True
+        (),
+        "Client addresses that reach the lawful-interception hosts, with a client certificate besides; only the ingress class `traefik` can "
+        "tell them. Empty: these hosts are not published.",
     )
 
 
@@ -76,10 +81,12 @@ class TlsSecretNames:
     admin: Name = option("admin-tls", "Of `hosts.admin`.")
     rtc: Name = option("rtc-tls", "Of `hosts.rtc`.")
     auth: Name = option("auth-tls", "Of `hosts.auth`.")
+    grafana: Name = option("grafana-tls", "Of `hosts.grafana`.")
     turn: Name = option("turn-tls", "Of `hosts.turn`.")
-    matrix_li: Name = option("matrix-li-tls", "Of `hosts.matrix_li`.", reserved=True)
-    element_li: Name = option("element-li-tls", "Of `hosts.element_li`.", reserved=True)
-    admin_li: Name = option("admin-li-tls", "Of `hosts.admin_li`.", reserved=True)
+    matrix_li: Name = option("matrix-li-tls", "Of `hosts.matrix_li`.")
+    element_li: Name = option("element-li-tls", "Of `hosts.element_li`.")
+    admin_li: Name = option("admin-li-tls", "Of `hosts.admin_li`.")
+    cases_li: Name = option("cases-li-tls", "Of `hosts.cases_li`.")
 
 
 @frozen(kw_only=True)

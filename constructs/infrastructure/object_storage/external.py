@@ -9,7 +9,8 @@ from kit.secrets import Change, Fixed, Form, Given
 
 NEW_KEYS = Change(
     "As your storage has it; let the old pair be valid until the clients have the new one.",
-    "`media`: restart `media-repository`. The others: nothing, the archiver sees it within minutes, and the sweep at night.",
+    "`media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. The others: nothing, they are read for each "
+    "run, or within minutes.",
 )
 
 
@@ -33,5 +34,5 @@ class ExternalStorage(Component):
             Fixed(options.region),
         )
         authority = Authority(options.ca_secret, "ca.crt") if options.ca_secret else None
-        secret = self.secret(keys, dict.fromkeys(keys.kept, NEW_KEYS)).name
+        secret = self.secret(keys, dict.fromkeys(keys.kept, NEW_KEYS))
         return Bucket(name, options.endpoint, options.region, Credentials(secret), outside(options.endpoint), authority)

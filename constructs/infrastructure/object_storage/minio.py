@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attrs import evolve
 from cdk8s_plus_34 import k8s
 
 from infrastructure.object_storage.alerts import ALERTS
@@ -29,7 +30,8 @@ NEW_ROOT_KEY = Change(
 )
 NEW_USER_KEY = Change(
     "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`. The others: nothing, they see it within minutes, or at night.",
+    "Run the bucket Job. `media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. The others: nothing, they "
+    "are read for each run, or within minutes.",
 )
 
 
@@ -80,7 +82,13 @@ class MinioTenant(Component):
     def bucket(self, name: str, user: str) -> Bucket:
         """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
         keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
-        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY}).name), self.api)
+        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY})), self.api)
+
+    def seen_from(self, namespace: str, bucket: Bucket) -> Bucket:
+        """The same bucket for a client in another namespace, where its keys are declared once more."""
+        keys = bucket.credentials.within(namespace)
+        self.secret(keys.spec)
+        return evolve(bucket, credentials=keys)
 
     def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
         facts, image_user, placement = self.installation.facts, image("minio").user, self.placement(self.name)

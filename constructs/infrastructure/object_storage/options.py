@@ -47,7 +47,7 @@ class BucketNames:
 
     media: Bucket = option("matrix-media", "Media of the homeserver.")
     backups: Bucket = option("matrix-backups", "Database backups.")
-    logs: Bucket = option("matrix-logs", "Logs of all pods.", reserved=True)
+    logs: Bucket = option("matrix-logs", "Logs of all pods, with `features.monitoring`.")
     media_li: Bucket = option("matrix-li-media", "Media of the lawful-interception instance.")
     backups_li: Bucket = option("matrix-li-backups", "Database backups of the lawful-interception instance.")
 

@@ -49,6 +49,12 @@ MEDIA_SWEEP = Access(("s3:DeleteObject", "s3:DeleteObjectVersion"), ("s3:ListBuc
 MEDIA_READER = Access(_READ)
 """A Synapse that only fetches another instance's media. MinIO says 404 for a missing object without s3:ListBucket; AWS does not."""
 
+MEDIA_SOURCE = Access(_READ, _LIST)
+"""services/li_sync, of the bucket that it copies from: it lists it and gets what is new."""
+
+MEDIA_COPY = Access(_READ + _WRITE + _DELETE, _LIST)
+"""services/li_sync, of the bucket that it copies to: what is gone at the source goes here too."""
+
 BACKUPS = Access(_READ + _WRITE + _DELETE, _LIST)
 """barman-cloud 3.19.1 (cloud_providers/aws_s3.py): head_bucket, list_objects_v2, head_object, get, put_object with If-None-Match, multipart
 with abort, delete_objects; no versions. With `keep_deleted_days` an intruder who has these keys cannot destroy the backups."""

@@ -3,11 +3,11 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from infrastructure.object_storage.options import OBJECT_STORAGE
 from kit.network import Endpoint, External
-from kit.secrets import Composed, Recipe, SecretSpec
+from kit.secrets import Composed, Recipe, SecretSpec, Shared
 
 
 @frozen
@@ -17,11 +17,23 @@ class Credentials:
     `shared_file` holds both keys as an AWS shared credentials file.
     """
 
-    secret: str
+    spec: SecretSpec
     access_key: str = "access-key"
     secret_key: str = "secret-key"
     region: str = "region"
     shared_file: str = "credentials"
+
+    @property
+    def secret(self) -> str:
+        """The Secret's name."""
+        return self.spec.name
+
+    def within(self, namespace: str) -> "Credentials":
+        """The same keys for a client in another namespace, which mounts a Secret of its own."""
+        if namespace == self.spec.namespace:
+            return self
+        keys = {key: Shared(self.spec.key(key)) if key in self.spec.kept else recipe for key, recipe in self.spec.keys}
+        return evolve(self, spec=SecretSpec(self.spec.name, namespace, keys))
 
 
 @frozen

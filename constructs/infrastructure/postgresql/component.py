@@ -1,9 +1,10 @@
 """PostgreSQL by CloudNativePG: a primary and its standbys, no acknowledged commit lost, archived for recovery to any point in time."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 from cdk8s_plus_34 import k8s
 
 from imports import cnpg
@@ -24,7 +25,7 @@ from kit.place import Place
 from kit.placement import Placement, PodResources
 from kit.pods import PodSpec
 from kit.quantities import Resources, mib, millicores
-from kit.secrets import Change, Fixed, RandomText, Recipe, SecretSpec
+from kit.secrets import Change, Composed, Fixed, RandomText, Recipe, SecretSpec
 
 SQL = Port("postgresql", 5432)
 DATABASE = "synapse"
@@ -56,14 +57,19 @@ class PostgresSpec:
     backups: BackupOptions
     bucket: Bucket
     further_connections: int = 0
+    owner: str = DATABASE
+    """Who owns the first database."""
+    owner_rights: tuple[str, ...] = ()
+    """What a superuser does for the owner when the cluster is made: SQL."""
+    further_parameters: Mapping[str, str] = field(factory=dict, hash=False)
+    """Of `postgresql.conf`, beside those that follow from the size."""
 
 
 @frozen
 class Database:
     """How a client in the cluster's namespace reaches a database. `host` is the name that stands in the password file.
 
-    `password_secret` holds the `password`, and for the database that the cluster is made with also the password file `pgpass`;
-    `authority_secret` is the operator's, with the CA.
+    `password_secret` holds the `password` and the password file `pgpass`; `authority_secret` is the operator's, with the CA.
     """
 
     endpoint: Endpoint
@@ -98,7 +104,8 @@ class PostgresCluster(Component):
         # The operator's password file names the host so, and libpq takes a password only for the host as it is named
         # (cloudnative-pg, pkg/specs/secrets.go and internal/controller/cluster_create.go).
         named = f"{name}-rw"
-        self.database = Database(self.sql, named, DATABASE, DATABASE, f"{name}-app", f"{name}-ca")
+        self._named = named
+        self.database = Database(self.sql, named, DATABASE, spec.owner, f"{name}-app", f"{name}-ca")
         tuning = self.tuned(file, "instances", "postgresql", "resources", "storage", "walStorage")
         self.add(file, cnpg.Cluster, name, tuning=tuning, spec=self._cluster(spec))
         self.add("backup-config.yaml", ObjectStore, name, spec=_object_store(name, spec))
@@ -116,36 +123,60 @@ class PostgresCluster(Component):
             f"Cluster {name}",
             f"Base backups and the archived write-ahead log, in the bucket {spec.bucket.name}: docs/05-BACKUP-RESTORE.md.",
         )
-        self._named = named
 
-    def add_database(self, name: str, file: str) -> Database:
-        """Another database in the same cluster, with an owner of the same name: backed up and restored with the first.
+    def add_database(self, name: str, file: str, owner: str | None = None) -> Database:
+        """Another database in the same cluster, with an owner, who is called like it unless another name is given.
 
-        Taken away again, both stay in the cluster with all they hold. The owner may not create anything in other databases.
+        It is backed up and restored with the first. Taken away again, both stay in the cluster with all they hold. The owner may not create
+        anything in other databases.
         """
-        resource = f"{self.name}-{name.replace('_', '-')}"
-        keys: dict[str, Recipe] = {"username": Fixed(name), "password": RandomText(48)}
+        database = self.add_role(owner or name, file, name)
+        spec = cnpg.DatabaseSpec(
+            cluster=cnpg.DatabaseSpecCluster(name=self.name),
+            name=name,
+            owner=database.user,
+            database_reclaim_policy=cnpg.DatabaseSpecDatabaseReclaimPolicy.RETAIN,
+        )
+        self.add(file, cnpg.Database, self._resource(name), spec=spec)
+        return database
+
+    def add_role(
+        self, name: str, file: str, database: str = DATABASE, *, member_of: tuple[str, ...] = (), replication: bool = False
+    ) -> Database:
+        """Somebody who logs in, and a database as they see it. Their Secret holds a password file, too."""
+        resource = self._resource(name)
+        keys: dict[str, Recipe] = {
+            "username": Fixed(name),
+            "password": RandomText(48),
+            "pgpass": Composed(f"{self._named}:{SQL.number}:{database}:{name}:{{password}}\n"),
+        }
         change = Change(
             "The operator gives the role the new password; open connections stay, new ones with the old password are refused.",
-            f"Restart what uses the database `{name}`.",
+            f"Restart what logs in as `{name}`.",
         )
         self.secret(SecretSpec(resource, self.namespace, keys, type="kubernetes.io/basic-auth"), {"password": change})
         role = cnpg.DatabaseRoleSpec(
             cluster=cnpg.DatabaseRoleSpecCluster(name=self.name),
             name=name,
             login=True,
+            replication=True if replication else None,
+            in_roles=list(member_of) or None,
             password_secret=cnpg.DatabaseRoleSpecPasswordSecret(name=resource),
             database_role_reclaim_policy=cnpg.DatabaseRoleSpecDatabaseRoleReclaimPolicy.RETAIN,
         )
-        database = cnpg.DatabaseSpec(
-            cluster=cnpg.DatabaseSpecCluster(name=self.name),
-            name=name,
-            owner=name,
-            database_reclaim_policy=cnpg.DatabaseSpecDatabaseReclaimPolicy.RETAIN,
-        )
         self.add(file, cnpg.DatabaseRole, resource, spec=role)
-        self.add(file, cnpg.Database, resource, spec=database)
-        return Database(self.sql, self._named, name, name, resource, f"{self.name}-ca")
+        return Database(self.sql, self._named, database, name, resource, f"{self.name}-ca")
+
+    def seen_from_elsewhere(self, database: Database) -> Database:
+        """The same for a client in another namespace, whose certificate authority is not there: it binds the channel to the password.
+
+        SCRAM with channel binding proves that the server at the other end knows the password and that nobody is between; a copy of the
+        authority would be out of date when the operator renews it.
+        """
+        return evolve(database, host=f"{database.host}.{self.namespace}.svc")
+
+    def _resource(self, name: str) -> str:
+        return f"{self.name}-{name.replace('_', '-')}"
 
     def _first_backup(self, generation: int) -> None:
         """A Job that takes the first base backup as soon as the archive works, and may do nothing else."""
@@ -176,7 +207,8 @@ class PostgresCluster(Component):
             image_name=facts.pulls(image("postgresql")),
             image_pull_secrets=[cnpg.ClusterSpecImagePullSecrets(name=name) for name in facts.images.pull_secrets] or None,
             postgresql=cnpg.ClusterSpecPostgresql(
-                parameters=parameters(size.memory, size.cpu, wal, size.max_connections + spec.further_connections),
+                parameters=parameters(size.memory, size.cpu, wal, size.max_connections + spec.further_connections)
+                | dict(spec.further_parameters),
                 # TLS only: CloudNativePG's own last rule would also take a connection in the clear.
                 pg_hba=["hostssl all all all scram-sha-256", "host all all all reject"],
                 synchronous=cnpg.ClusterSpecPostgresqlSynchronous(
@@ -189,7 +221,7 @@ class PostgresCluster(Component):
                     failover_quorum=True,
                 ),
             ),
-            bootstrap=_restored(spec.backups.restore) if spec.backups.restore else _new(),
+            bootstrap=_restored(spec.backups.restore) if spec.backups.restore else _new(spec),
             external_clusters=[self._archived(spec.backups.restore)] if spec.backups.restore else None,
             storage=cnpg.ClusterSpecStorage(size=str(storage), storage_class=volume_class, resize_in_use_volumes=True),
             wal_storage=cnpg.ClusterSpecWalStorage(size=str(wal), storage_class=volume_class, resize_in_use_volumes=True),
@@ -277,11 +309,12 @@ class PostgresCluster(Component):
         return cnpg.ClusterSpecExternalClusters(name=_ARCHIVE, plugin=plugin)
 
 
-def _new() -> cnpg.ClusterSpecBootstrap:
+def _new(spec: PostgresSpec) -> cnpg.ClusterSpecBootstrap:
     return cnpg.ClusterSpecBootstrap(
         initdb=cnpg.ClusterSpecBootstrapInitdb(
             database=DATABASE,
-            owner=DATABASE,
+            owner=spec.owner,
+            post_init_sql=list(spec.owner_rights) or None,
             # Synapse refuses any other collation (synapse/storage/engines/postgres.py).
             encoding="UTF8",
             locale_collate="C",

@@ -37,4 +37,5 @@ class ElementWeb(Component):
         )
         web = self.deployment("deployment.yaml", self.name, PodSpec(containers=(container,)), part=self.name, replicas=REPLICAS)
         self.http = self.service("service.yaml", self.name, web, {"http": PORT}).endpoint("http")
-        self.expose("element", spec.host, self.http)
+        if not spec.interception:
+            self.expose("element", spec.host, self.http)

@@ -16,6 +16,27 @@ from main_instance.synapse.options import RegistrationOptions
 
 Config = dict[str, Any]
 
+INTERCEPTION = "LAWFUL INTERCEPTION"
+# https://github.com/element-hq/element-web/blob/develop/docs/theming.md, Custom Themes
+INTERCEPTION_THEME: Config = {
+    "name": INTERCEPTION,
+    "is_dark": True,
+    "colors": {
+        "accent-color": "#ffd000",
+        "primary-color": "#ffd000",
+        "warning-color": "#ff5b55",
+        "sidebar-color": "#5c0a0a",
+        "roomlist-background-color": "#7a1010",
+        "roomlist-text-color": "#ffffff",
+        "roomlist-text-secondary-color": "#ffd9d9",
+        "roomlist-highlights-color": "#5c0a0a",
+        "roomlist-separator-color": "#a33a3a",
+        "timeline-background-color": "#2b0505",
+        "timeline-text-color": "#ffffff",
+        "timeline-text-secondary-color": "#ffd9d9",
+        "timeline-highlights-color": "#4a0909",
+    },
+}
 _USE = {
     "brand": "element.brand",
     "default_theme": "element.theme",
@@ -47,6 +68,8 @@ class ElementWebSpec:
     federation: bool = False
     calls: bool = False
     login_elsewhere: bool = False
+    interception: bool = False
+    """Whether it is the client of officers, which nobody may take for that of users."""
     mail: bool = False
     """Whether the homeserver sends mail, so that people can have addresses there."""
 
@@ -78,7 +101,9 @@ def client_config(spec: ElementWebSpec) -> Config:
         "features": {"feature_group_calls": spec.calls},
         "setting_defaults": _settings(spec),
     }
-    if options.theme is not Theme.SYSTEM:
+    if spec.interception:
+        config |= {"brand": INTERCEPTION, "default_theme": f"custom-{INTERCEPTION}"}
+    elif options.theme is not Theme.SYSTEM:
         config["default_theme"] = options.theme.value
     if not spec.federation:
         # Links to rooms and people stay here, instead of going by matrix.to.
@@ -101,13 +126,17 @@ def _settings(spec: ElementWebSpec) -> Config:
         "UIFeature.locationSharing": False,
         "UIFeature.shareSocial": False,
         # The theme of the device goes before `default_theme` (ThemeWatcher.ts).
-        **({} if spec.options.theme is Theme.SYSTEM else {"use_system_theme": False}),
+        **({} if spec.options.theme is Theme.SYSTEM and not spec.interception else {"use_system_theme": False}),
+        **({"custom_themes": [INTERCEPTION_THEME]} if spec.interception else {}),
     }
 
 
 def files(spec: ElementWebSpec) -> dict[str, str]:
     """The files in `FOLDER` by name."""
+    theme = {"custom-theme.json": json.dumps(INTERCEPTION_THEME, indent=2) + "\n"} if spec.interception else {}
+    banner = INTERCEPTION if spec.interception else ""
     return {
         "config.json": json.dumps(client_config(spec), indent=2) + "\n",
-        "nginx.conf": rendered(__package__, "nginx.conf", folder=FOLDER, port=PORT),
+        "nginx.conf": rendered(__package__, "nginx.conf", folder=FOLDER, port=PORT, banner=banner),
+        **theme,
     }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from attrs import field, frozen
 
+from infrastructure.object_storage.s3 import Bucket
 from infrastructure.programs import ROOT, program_files
 from kit.component import Component, Priority, Workload
 from kit.images import image
@@ -135,7 +136,7 @@ class Synapse(Component):
         super().__init__(installation, "synapse", place)
         self._spec = spec
         self.topology = spec.workers.topology
-        self.secret(_secret(self.name, self.namespace), CHANGES)
+        self.secret(homeserver_secret(self.name, self.namespace, (*SHARED_SECRETS, *MAIN_SECRETS)), CHANGES)
         if spec.turn_secret:
             self.secret(SecretSpec(TURN, self.namespace, {"shared_secret": Shared(spec.turn_secret)}))
         if spec.homeserver.options.extra_secret:
@@ -177,6 +178,8 @@ class Synapse(Component):
             self.connect(self.pods_of("media-repository"), External(WEB_PAGES, (80, 443), public=True))
         if spec.homeserver.federation:
             self.connect(self.pods_of("federation-sender"), *_other_servers(spec.homeserver.federation))
+        if spec.homeserver.deposit:
+            self.connect(main.pods, spec.homeserver.deposit.intake)
         self.offers_metrics(self.pods_of("main"), METRICS, _METRICS_PATH)
         for worker in self.topology.types:
             self.offers_metrics(self.pods_of(worker.name), METRICS, _METRICS_PATH, job=worker.name)
@@ -310,7 +313,7 @@ class Synapse(Component):
             authorities=bool(authorities),
             extra=options.extra_secret,
         )
-        database, bucket = spec.homeserver.database, spec.homeserver.bucket
+        database = spec.homeserver.database
         secrets = SHARED_SECRETS if worker else (*SHARED_SECRETS, *MAIN_SECRETS)
         mounts = [
             Mount(self._start, f"{ROOT}/services/{process.START_PROGRAM}"),
@@ -324,6 +327,11 @@ class Synapse(Component):
             Mount(Scratch("run", mib(1), in_memory=True), process.RUN_FOLDER),
             Mount(Scratch("tmp", gib(1)), "/tmp"),
         ]
+        if worker is None and (deposit := spec.homeserver.deposit):
+            given = ((deposit.token, process.DEPOSIT_TOKEN), (deposit.fingerprint_key, process.FINGERPRINT_KEY))
+            for ref, path in (*given, (deposit.authority, process.AUTHORITY_KEYS)):
+                folder, _, file = path.rpartition("/")
+                mounts.append(Mount(SecretFiles(ref.secret, items=((ref.key, file),)), folder))
         if options.extra_secret:
             mounts.append(Mount(SecretFiles(EXTRA, items=(("extra.yaml", "extra.yaml"),)), process.EXTRA.rpartition("/")[0]))
         for module, of in options.modules:
@@ -358,16 +366,10 @@ class Synapse(Component):
         if not spec.authentication and name in AUTHENTICATING:
             mounts += _login(spec.homeserver.login)
         if media:
-            keys = bucket.credentials
-            mounts += [
-                Mount(self._media_cache, process.MEDIA_CACHE),
-                Mount(SecretFiles(keys.secret, items=((keys.shared_file, "credentials"),)), "/secrets/media"),
-            ]
-            env["AWS_SHARED_CREDENTIALS_FILE"] = process.MEDIA_CREDENTIALS
-            if bucket.authority:
-                authority = bucket.authority
-                mounts.append(Mount(SecretFiles(authority.secret, items=((authority.key, "ca.crt"),)), "/secrets/media-ca"))
-                env["AWS_CA_BUNDLE"] = "/secrets/media-ca/ca.crt"
+            mounts.append(Mount(self._media_cache, process.MEDIA_CACHE))
+            further, variables = media_mounts(spec.homeserver.bucket)
+            mounts += further
+            env |= variables
         return Container(
             name="synapse",
             image=image("synapse", options.image),
@@ -403,7 +405,17 @@ def _token(secret: str, path: str) -> Mount:
     return Mount(SecretFiles(secret, items=(("token", "token"),)), path.rpartition("/")[0])
 
 
-def _secret(name: str, namespace: str) -> SecretSpec:
-    """Secrets of the homeserver. They must not change: sessions and signatures hang on them."""
-    keys = {key: SynapseSigningKey() if key == "signing_key" else RandomText(64) for key in (*SHARED_SECRETS, *MAIN_SECRETS)}
-    return SecretSpec(name, namespace, keys)
+def media_mounts(bucket: Bucket) -> tuple[list[Mount], dict[str, str | PodField]]:
+    """What a process needs that keeps media in a bucket: the files with its keys, and the variables that name them."""
+    keys, authority = bucket.credentials, bucket.authority
+    mounts = [Mount(SecretFiles(keys.secret, items=((keys.shared_file, "credentials"),)), "/secrets/media")]
+    environment: dict[str, str | PodField] = {"AWS_SHARED_CREDENTIALS_FILE": process.MEDIA_CREDENTIALS}
+    if authority:
+        mounts.append(Mount(SecretFiles(authority.secret, items=((authority.key, "ca.crt"),)), "/secrets/media-ca"))
+        environment["AWS_CA_BUNDLE"] = "/secrets/media-ca/ca.crt"
+    return mounts, environment
+
+
+def homeserver_secret(name: str, namespace: str, names: tuple[str, ...]) -> SecretSpec:
+    """Secrets of a homeserver. They must not change: sessions and signatures hang on them."""
+    return SecretSpec(name, namespace, {key: SynapseSigningKey() if key == "signing_key" else RandomText(64) for key in names})

@@ -24,6 +24,7 @@ from kit.formats import OldSigningKey
 from kit.merging import with_extra
 from kit.network import Endpoint
 from kit.quantities import Resources, mib
+from kit.secrets import KeyRef
 from main_instance.application_services.configuration import REGISTRATION, secret_name
 from main_instance.application_services.options import ApplicationServices
 from main_instance.login.configuration import LDAP_MODULE, ldap_module, synapse_providers
@@ -102,6 +103,17 @@ class Paths:
 
 
 @frozen
+class Deposit:
+    """Where recovery keys go that clients deposit, the page that tells users of it, and the Secrets by which they are sealed and sent."""
+
+    intake: Endpoint
+    notice_url: str
+    token: KeyRef
+    fingerprint_key: KeyRef
+    authority: KeyRef
+
+
+@frozen
 class Module:
     """A module that processes load: its class, its configuration, and the processes by the names of their types, or `main`; none for all."""
 
@@ -157,6 +169,10 @@ class HomeserverSpec:
     """None: it sends no mail."""
     client: str = ""
     """Where a mail leads to: the URL of the client for the browser."""
+    reserved_prefix: str = ""
+    """User names that begin so are nobody's. Empty: there are none."""
+    deposit: Deposit | None = None
+    """None: nobody can deposit recovery keys."""
     paths: Paths = Paths()
 
 
@@ -259,6 +275,16 @@ def main_config(spec: HomeserverSpec) -> Config:
         **_share(spec, spec.size.main, spec.size.connections.main),
         "listeners": [_public_listener(resources), *_internal_listeners(replicates=True)],
         **_own(spec, MAIN),
+    }
+
+
+def monolith_config(spec: HomeserverSpec, resources: Resources, *, stores_media: bool) -> Config:
+    """What a homeserver has beside `homeserver_config` that is one process. Without `stores_media` it only fetches from the bucket."""
+    return {
+        **_share(spec, resources, spec.size.connections.main),
+        "listeners": [_public_listener(["client", "media"]), *_internal_listeners(replicates=False)],
+        "enable_media_repo": True,
+        **_media(spec, stores=stores_media),
     }
 
 
@@ -468,7 +494,7 @@ def _own(spec: HomeserverSpec, name: str) -> Config:
     asks = name in AUTHENTICATING and not spec.authentication
     if asks and spec.login.providers:
         config["oidc_providers"] = synapse_providers(spec.login, spec.paths.login)
-    modules = [{"module": module.path, "config": dict(module.config)} for module in spec.modules if module.loaded_by(name)]
+    modules = [{"module": module.path, "config": dict(module.config)} for module in _modules(spec) if module.loaded_by(name)]
     if asks and spec.login.ldap:
         authority = spec.paths.authorities if spec.login.ca_secret else None
         modules.insert(0, {"module": LDAP_MODULE, "config": ldap_module(spec.login.ldap, spec.paths.login, authority)})
@@ -488,6 +514,24 @@ def _calls(host: str | None) -> Config:
     }
 
 
+def _modules(spec: HomeserverSpec) -> tuple[Module, ...]:
+    """All that its processes load: those of the site and of the antivirus, and what lawful interception needs."""
+    modules = spec.modules
+    if spec.reserved_prefix:
+        # Each process takes registrations.
+        modules += (Module("services.reserved_names.module.ReservedNames", {"prefix": spec.reserved_prefix}),)
+    if deposit := spec.deposit:
+        config = {
+            "vault_url": f"http://{deposit.intake.address}",
+            "notice_url": deposit.notice_url,
+            "token_file": process.DEPOSIT_TOKEN,
+            "fingerprint_key_file": process.FINGERPRINT_KEY,
+            "authority_public_keys_file": process.AUTHORITY_KEYS,
+        }
+        modules += (Module("services.key_deposit.module.KeyDeposit", config, frozenset({MAIN})),)
+    return modules
+
+
 def _experimental_features(spec: HomeserverSpec) -> Config:
     features: Config = {}
     if spec.calls_host:
@@ -499,7 +543,7 @@ def _experimental_features(spec: HomeserverSpec) -> Config:
     return features
 
 
-def _media(spec: HomeserverSpec) -> Config:
+def _media(spec: HomeserverSpec, *, stores: bool = True) -> Config:
     bucket = spec.bucket
     return {
         # Each worker writes here first, then to the bucket before it answers; what another worker has stored is fetched from there.
@@ -507,8 +551,8 @@ def _media(spec: HomeserverSpec) -> Config:
         "media_storage_providers": [
             {
                 "module": "s3_storage_provider.S3StorageProviderBackend",
-                "store_local": True,
-                "store_remote": True,
+                "store_local": stores,
+                "store_remote": stores,
                 # Otherwise an upload is answered before, and whether, it reaches the bucket.
                 "store_synchronous": True,
                 "config": {

@@ -28,6 +28,10 @@ APPLICATION_SERVICES_FOLDER = "/secrets/application-services"
 """A folder for each Secret with a registration."""
 SCAN_WORKER_TOKEN = "/secrets/scan-worker/token"
 ANTIVIRUS_ADMINISTRATOR = "/secrets/antivirus-administrator/token"
+DEPOSIT_TOKEN = "/secrets/key-vault/intake_token"
+FINGERPRINT_KEY = "/secrets/key-deposit/fingerprint_key"
+AUTHORITY_KEYS = "/secrets/key-vault-authority/authority.pem"
+"""What main seals and sends recovery keys with, where a site lets clients deposit them."""
 RUN_FOLDER = "/run/synapse"
 """In memory and writable: what a process makes for itself as it starts."""
 PASSWORD_FILE = f"{RUN_FOLDER}/pgpass"
@@ -50,6 +54,7 @@ ENVIRONMENT = {"LD_PRELOAD": "libjemalloc.so.2"}
 
 TURN_SECRET = "/secrets/turn/shared_secret"
 
+_OWN_PASSWORD_FILE = f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"
 HEALTH_PORT = 8080
 """`/health` and nothing else: a probe never waits behind requests of users."""
 START_PROGRAM = "synapse_start"
@@ -95,6 +100,12 @@ def start(*, worker: bool, listed: bool = False, mail: bool = False, authorities
     strict = () if extra else ("--no-secrets-in-config",)
     named = [word for path in files for word in ("-c", path)]
     return Start(("python", "-m", f"services.{START_PROGRAM}"), (*options, module, *strict, *named))
+
+
+def start_after(program: str, main_process: str) -> Start:
+    """Start a homeserver of one process by a program that prepares its database and then becomes Synapse."""
+    options = f"--no-secrets-in-config -c {HOMESERVER_FOLDER}/homeserver.yaml"
+    return Start(command=("/bin/sh", "-euc"), args=(f"{_OWN_PASSWORD_FILE}\nexec python {program} {main_process} {options}",))
 
 
 CACHE_KEEPER_LIVES = ("/bin/sh", "-c", f"find {MEDIA_CACHE}/.looked -mmin -10 | grep -q .")

@@ -1,6 +1,6 @@
-"""Run what people do from inside a cluster: `python -m tests.live.clients use|administer|traffic`, with JSON on standard input.
+"""Run what people do from inside a cluster: `python -m tests.live.clients use|administer|officers|traffic`, with JSON on standard input.
 
-`administer`: see administration.py.
+`administer`: see administration.py. `officers`: see officers.py.
 `use`: prints one JSON value: for each scenario its facts or the reason of its failure, and every request that was made.
 `traffic`: see traffic.py.
 """
@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.live.clients import administration, scenarios, traffic
+from tests.live.clients import administration, officers, scenarios, traffic
 from tests.live.clients.people import Person, UnmetError, Wire
 from tests.live.clients.scenarios import SCENARIOS, Cast, Place
 
@@ -72,6 +72,8 @@ def main() -> None:
         print(json.dumps(asyncio.run(use(given)), indent=1))
     elif sys.argv[1:] == ["administer"]:
         print(json.dumps(asyncio.run(administration.run(given)), indent=1))
+    elif sys.argv[1:] == ["officers"]:
+        print(json.dumps(asyncio.run(officers.run(given)), indent=1))
     elif sys.argv[1:] == ["traffic"]:
         asyncio.run(traffic.run(given))
     else:

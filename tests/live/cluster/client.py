@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from attrs import asdict, field, frozen
 
+from tests.live.programs import newest_postgresql_programs
+
 ROOT = Path(__file__).parents[3]
 TOOLS = ("unshare", "setpriv", "nsenter", "ip", "nft", "bwrap", "mount")
 _START_SECONDS = 30
@@ -365,6 +367,8 @@ def running_cluster(
     Everything of it ends with the block, or with this process, however that ends. Nothing that runs in it can reach this machine's network.
     """
     command = node_command()
+    if any(o["kind"] == "DatabaseRole" and o["spec"].get("replication") for o in objects):
+        newest_postgresql_programs()  # From inside nothing could be fetched.
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "node.log"
     with tempfile.TemporaryDirectory(prefix="node-") as scratch, socket.socket(socket.AF_UNIX) as listener, log.open("wb") as output:

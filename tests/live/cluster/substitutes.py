@@ -18,7 +18,7 @@ from app.inspection.reach.operators import derived
 from tests.live.certificates import authority
 from tests.live.cluster.sandbox import Image
 from tests.live.cluster.workloads import Workload
-from tests.live.programs import postgresql_programs
+from tests.live.programs import newest_postgresql_programs, postgresql_programs
 
 Manifest = Mapping[str, Any]
 
@@ -59,13 +59,20 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "coturn/coturn:": Image,
     "livekit/livekit-server:": lambda: _program("/livekit-server", "LIVEKIT", str(ROOT / ".tools" / "livekit" / "livekit-server")),
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
+    "etkecc/ketesa:": lambda: _ketesa(),
+    "/key-vault:": lambda: _with_services(_python(".venv")),
+    "/li-sync:": lambda: _with_services(_python(".venv")),
     "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
     "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share"),
     "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter", sees="/sys"),
     "oliver006/redis_exporter:": lambda: _debian("prometheus-redis-exporter", "prometheus-redis-exporter"),
     # It asks the API server for objects, and there are but Secrets in the stand-in of this node.
     "kube-state-metrics/kube-state-metrics:": lambda: None,
-    "substitute/postgresql": lambda: _postgresql_image(),
+    "grafana/grafana:": lambda: _stand_ins(entrypoint=("grafana",), aliases={"grafana": str(STAND_INS / "grafana.py")}),
+    "grafana/loki:": lambda: _stand_ins(entrypoint=("loki",), aliases={"loki": str(STAND_INS / "loki.py")}),
+    "grafana/alloy:": lambda: _stand_ins(entrypoint=("alloy",), aliases={"alloy": str(STAND_INS / "alloy.py")}),
+    "substitute/postgresql-newest": lambda: _postgresql_image(newest_postgresql_programs()),
+    "substitute/postgresql": lambda: _postgresql_image(postgresql_programs()),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
     "substitute/client": lambda: _with_repository(_python(".venv-live")),
@@ -107,6 +114,15 @@ def _stand_ins(**settings: Any) -> Image:
     """Programs of the tests, under the names of modules by which images have them."""
     environment, folder = _python(".venv-live"), str(STAND_INS)
     return Image((*environment.folders, folder), environment.path, {**environment.environment, "PYTHONPATH": folder}, **settings)
+
+
+def _ketesa() -> Image:
+    # $KETESA: the folder that `yarn build` makes of its sources.
+    files = os.environ.get("KETESA", str(STAND_INS / "ketesa"))
+    pages = {f"/var/public/{file.name}": str(file) for file in Path(files).iterdir() if file.name != "config.json"}
+    alone = {"static-web-server": str(STAND_INS / "static_web_server.py")}
+    found = _stand_ins(entrypoint=("static-web-server",), aliases=alone, files=pages)
+    return evolve(found, environment={**found.environment, "SERVER_PORT": "8080"})
 
 
 def _content_scanner() -> Image | None:
@@ -174,7 +190,7 @@ def substitutes(objects: Sequence[Manifest], secrets: Callable[[str, str], Mappi
     found: list[Manifest] = [o for o in operated if o["kind"] == "Service"]
     for o in objects:
         if o["kind"] == "Cluster" and o["apiVersion"].startswith("postgresql.cnpg.io/"):
-            found += _postgresql(o, operated, secrets, _databases(o, objects))
+            found += _postgresql(o, operated, secrets, _added(o, objects), newest=replicates(objects))
         if o["kind"] == "Tenant":
             found += _object_storage(o, operated, objects)
     return found
@@ -193,10 +209,12 @@ if [ ! -f /data/pgdata/PG_VERSION ]; then
     {
         printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$OWNER" "$PASSWORD"
         printf "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\\n\\n" "$DATABASE" "$OWNER"
-        for number in $(seq "$MORE"); do
-            eval "owner=\\$OWNER_$number password=\\$PASSWORD_$number database=\\$DATABASE_$number"
-            printf "CREATE ROLE %s LOGIN PASSWORD '%s';\\n\\n" "$owner" "$password"
-            printf "CREATE DATABASE %s OWNER %s;\\n\\n" "$database" "$owner"
+        for number in $(seq "$ROLES"); do
+            eval "password=\\$PASSWORD_$number role=\\$ROLE_$number"
+            printf "CREATE ROLE %s PASSWORD '%s';\\n\\n" "$role" "$password"
+        done
+        for statement in "$@"; do
+            printf "%s;\\n\\n" "$statement"
         done
     } | postgres --single -j -D /data/pgdata postgres >/dev/null
 fi
@@ -204,19 +222,25 @@ exec postgres -D /data/pgdata -c config_file=/etc/postgresql/postgresql.conf -c 
 """
 
 
-def _databases(cluster: Manifest, objects: Sequence[Manifest]) -> list[tuple[str, str, str]]:
-    """The databases that the cluster is given besides its first: name, owner, and the Secret with the owner's password."""
+def _added(cluster: Manifest, objects: Sequence[Manifest]) -> list[Manifest]:
+    """The roles and databases that the cluster is given besides its first."""
     kinds, where = ("Database", "DatabaseRole"), (cluster["metadata"].get("namespace"), cluster["metadata"]["name"])
-    ours = [o for o in objects if o["kind"] in kinds and (o["metadata"].get("namespace"), o["spec"]["cluster"]["name"]) == where]
-    secrets = {o["spec"]["name"]: o["spec"]["passwordSecret"]["name"] for o in ours if o["kind"] == "DatabaseRole"}
-    return [(o["spec"]["name"], o["spec"]["owner"], secrets[o["spec"]["owner"]]) for o in ours if o["kind"] == "Database"]
+    return [o for o in objects if o["kind"] in kinds and (o["metadata"].get("namespace"), o["spec"]["cluster"]["name"]) == where]
+
+
+def _role(spec: Manifest) -> str:
+    """How a role is created."""
+    members = f" IN ROLE {', '.join(spec['inRoles'])}" if spec.get("inRoles") else ""
+    return f"{spec['name']} LOGIN{' REPLICATION' if spec.get('replication') else ''}{members}"
 
 
 def _postgresql(
     cluster: Manifest,
     operated: Sequence[Manifest],
     secrets: Callable[[str, str], Mapping[str, bytes] | None],
-    databases: Sequence[tuple[str, str, str]],
+    added: Sequence[Manifest],
+    *,
+    newest: bool,
 ) -> Iterator[Manifest]:
     namespace, name, spec = cluster["metadata"].get("namespace", "default"), cluster["metadata"]["name"], cluster["spec"]
     first = next(
@@ -226,11 +250,17 @@ def _postgresql(
     if secrets(namespace, f"{name}-app") is None:
         yield from _postgresql_secrets(namespace, name, bootstrap["database"], bootstrap["owner"])
     printed = subprocess.run(
-        [postgresql_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
+        [(newest_postgresql_programs() if newest else postgresql_programs()) / "postgres", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     ).stdout
     version = int(re.findall(r"\d+", printed)[0])
     parameters = {key: value for key, value in spec["postgresql"]["parameters"].items() if SINCE.get(key, 0) <= version}
     parameters |= {
+        # The operator's own default (pkg/postgres/configuration.go).
+        "wal_level": "logical",
         "listen_addresses": "*",
         "unix_socket_directories": "/run/postgresql",
         "ssl": "on",
@@ -246,16 +276,18 @@ def _postgresql(
         "pg_hba.conf": "\n".join(["local all all trust", *spec["postgresql"].get("pg_hba", ())]) + "\n",
     }
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": f"{name}-configuration"}, "data": files}
+    roles = [o["spec"] for o in added if o["kind"] == "DatabaseRole"]
+    databases = [f"CREATE DATABASE {o['spec']['name']} OWNER {o['spec']['owner']}" for o in added if o["kind"] == "Database"]
     container = {
         "name": "postgres",
-        "image": "substitute/postgresql",
-        "command": ["/bin/sh", "-euc", _START_POSTGRESQL],
+        "image": "substitute/postgresql-newest" if newest else "substitute/postgresql",
+        "command": ["/bin/sh", "-euc", _START_POSTGRESQL, "start", *databases, *bootstrap.get("postInitSQL", ())],
         "env": [
             {"name": "OWNER", "value": bootstrap["owner"]},
             {"name": "DATABASE", "value": bootstrap["database"]},
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": f"{name}-app", "key": "password"}}},
-            {"name": "MORE", "value": str(len(databases))},
-            *(variable for number, of in enumerate(databases, 1) for variable in _database_variables(number, *of)),
+            {"name": "ROLES", "value": str(len(roles))},
+            *(variable for number, role in enumerate(roles, 1) for variable in _role_variables(number, role)),
         ],
         "ports": [{"name": "postgresql", "containerPort": 5432}],
         "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run/postgresql", "-d", bootstrap["database"]]}, "periodSeconds": 1},
@@ -283,13 +315,9 @@ def _postgresql(
     yield _stateful_set(namespace, name, first["metadata"]["labels"], pod, start=1, claims=["data"])
 
 
-def _database_variables(number: int, database: str, owner: str, secret: str) -> list[Manifest]:
-    password = {"secretKeyRef": {"name": secret, "key": "password"}}
-    return [
-        {"name": f"DATABASE_{number}", "value": database},
-        {"name": f"OWNER_{number}", "value": owner},
-        {"name": f"PASSWORD_{number}", "valueFrom": password},
-    ]
+def _role_variables(number: int, role: Manifest) -> list[Manifest]:
+    password = {"secretKeyRef": {"name": role["passwordSecret"]["name"], "key": "password"}}
+    return [{"name": f"ROLE_{number}", "value": _role(role)}, {"name": f"PASSWORD_{number}", "valueFrom": password}]
 
 
 def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) -> Iterator[Manifest]:
@@ -320,8 +348,14 @@ def _postgresql_secrets(namespace: str, name: str, database: str, owner: str) ->
     yield _secret(namespace, f"{name}-server", {"tls.crt": certificate, "tls.key": key})
 
 
-def _postgresql_image() -> Image:
-    return Image(path=(str(postgresql_programs()),))
+def replicates(objects: Sequence[Manifest]) -> bool:
+    """Whether a database follows another: that takes PostgreSQL 17 or newer, which Debian's may not be."""
+    return any(o["kind"] == "DatabaseRole" and o["spec"].get("replication") for o in objects)
+
+
+def _postgresql_image(programs: Path) -> Image:
+    inside = ROOT / ".tools" / "postgresql"
+    return Image((str(inside),) if inside in programs.parents else (), (str(programs),))
 
 
 # The MinIO operator: one server with all the drives of the tenant, or where MinIO has not been built, moto, which takes any key, and has no

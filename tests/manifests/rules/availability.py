@@ -84,6 +84,15 @@ def zone_problems(objects: Objects) -> list[str]:
     return found + [f"{name} does not spread over zones" for name, keys in apart if zone not in keys]
 
 
+ALONE = {
+    "synapse-li": "two would take over positions from each other",
+    "valkey-li": "what is said to one is not heard at another",
+    "li-sync-broker": "what is sent to one is not taken from another",
+    "li-sync-beat": "two would send every task twice",
+}
+"""Deployments without a volume of which there may be but one pod at a time: why."""
+
+
 def rollout_problems(objects: Objects) -> list[str]:
     """Deployments that take a pod away before the new one is ready, though they could do otherwise.
 
@@ -95,6 +104,6 @@ def rollout_problems(objects: Objects) -> list[str]:
         holds_a_volume = any("persistentVolumeClaim" in volume for volume in volumes)
         if holds_a_volume and strategy.get("type") != "Recreate":
             found.append(f"{title(o)} starts a pod that waits for the volume of the one before it")
-        if not holds_a_volume and strategy.get("rollingUpdate", {}).get("maxUnavailable") != 0:
+        if not holds_a_volume and o["metadata"]["name"] not in ALONE and strategy.get("rollingUpdate", {}).get("maxUnavailable") != 0:
             found.append(f"{title(o)} takes pods away before new ones are ready")
     return found

@@ -52,8 +52,9 @@ def _compared(o: Object, chosen: Choices) -> Iterator[tuple[str, object, object]
             yield "the class of its WAL volumes", spec["walStorage"].get("storageClass"), chosen.database_class
             yield "its size", spec["storage"].get("size"), chosen.sizes.get(name)
             yield "the size of its WAL volumes", spec["walStorage"].get("size"), chosen.sizes.get(f"{name}/wal")
+            owner = "li_sync" if name == "postgresql-li" else "synapse"
             (made,) = spec["bootstrap"].values()
-            yield "its database", (made.get("database"), made.get("owner")), ("synapse",) * 2
+            yield "its database", (made.get("database"), made.get("owner")), ("synapse", owner)
             yield "its pull secrets", tuple(secret["name"] for secret in spec.get("imagePullSecrets", [])), chosen.pull_secrets
         case "Tenant":
             yield "its size", [_drives(pool) for pool in spec["pools"]], [chosen.sizes.get(name)]

@@ -12,6 +12,14 @@ _BRACE = '{{ "{" }}'
 """A brace that stands for itself."""
 SHARED = {("redis-exporter", "password"): "redis"}
 """Secret and key to the Secret of the same namespace whose value it is."""
+ELSEWHERE = {
+    ("li-proxy", "access_token"): ("chat/key-vault", "access_token"),
+    ("li-proxy", "proxy_token"): ("chat/key-vault", "proxy_token"),
+    ("li-sync-main", "publisher"): ("chat/postgresql-main-li-publisher", "password"),
+    ("li-sync-main", "replication"): ("chat/postgresql-main-li-replication", "password"),
+    ("key-vault-reader", "password"): ("chat-li/postgresql-li-key-vault-reader", "password"),
+}
+"""The same for values of another namespace: its Secret, and the key there."""
 _PASSWORD = '{{ index . "password" }}'
 _EXPORTERS_FILE = f'{{{{ "{{" }}}}"redis://localhost:6379":"{_PASSWORD}","redis://localhost:26379":"{_PASSWORD}"}}'
 _ACTION = re.compile(r"\{\{.*?\}\}")
@@ -33,7 +41,8 @@ def fetched_secret_problems(objects: Objects, declared: Declared) -> list[str]:
             found.append(f"{title(o)} makes the keys {sorted([*fetched, *composed])}")
         for item in spec.get("data", []):
             key, entry = item["secretKey"], f"{PREFIX}/{namespace}/{SHARED.get((name, item['secretKey']), name)}"
-            if item["remoteRef"] != {"key": entry, "property": key}:
+            other, there = ELSEWHERE.get((name, key), ("", key))
+            if item["remoteRef"] != {"key": f"{PREFIX}/{other}" if other else entry, "property": there}:
                 found.append(f"{title(o)}: {key} is read from {item['remoteRef']}")
         for key, text in composed.items():
             found += [

@@ -37,6 +37,8 @@ _WORKER = Life(
     liveness=Check(_HEALTH, 48),
 )
 
+_CELERY = Check("sh -c find /tmp/li-sync-alive -mmin -2 | grep -q .", 90)
+
 LIVES: Mapping[str, Life] = {
     "synapse/synapse": _WORKER,
     "media-repository/media-cache": Life(
@@ -92,11 +94,32 @@ LIVES: Mapping[str, Life] = {
         before_stop="wait 5",
     ),
     "redis/exporter": Life(60, Check("GET metrics/health", 30), Check("GET metrics/health", 30)),
+    # Not whether Loki or the API server answer: starting anew would mend neither.
+    "alloy/alloy": Life(30, Check("GET http/-/ready", 15), Check("connect to http", 90)),
+    "grafana/grafana": Life(30, Check("GET http/api/health", 15), Check("GET http/api/health", 90), Check("GET http/api/health", 300)),
+    # It reads its write-ahead log before it answers, and puts what it has into the bucket before it ends.
+    "loki/loki": Life(300, Check("GET http/ready", 15), Check("connect to http", 90), Check("GET http/ready", 900)),
     "alertmanager/alertmanager": Life(30, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 30)),
     "kube-state-metrics/kube-state-metrics": Life(30, Check("GET own/readyz", 30), Check("GET http/livez", 30)),
     "node-exporter/node-exporter": Life(30, Check("GET http/", 30), Check("GET http/", 30)),
     # It reads its write-ahead log before it answers, and writes what it has in memory before it ends.
     "prometheus/prometheus": Life(120, Check("GET http/-/ready", 15), Check("GET http/-/healthy", 60), Check("GET http/-/ready", 600)),
+    # It finishes what it is asked when the signal comes, after those in front have looked elsewhere.
+    "key-vault/key-vault": Life(
+        30, Check("GET metrics/health/ready", 30), Check("GET metrics/health/live", 30), Check("GET metrics/health/live", 120), "wait 5"
+    ),
+    # The first time it waits until all of main's database is copied: a day, of which a restart would be no help.
+    "synapse-li/synapse": Life(30, Check(_HEALTH, 16), Check(_HEALTH, 48), Check(_HEALTH, 86_400)),
+    "li-proxy/haproxy": Life(30, Check("GET metrics/live", 15), Check("GET metrics/live", 15), Check("GET metrics/live", 30), "wait 5"),
+    "element-web-li/nginx": Life(30, Check("GET http/health", 15), Check("GET http/health", 30), before_stop="sleep 5"),
+    "synapse-admin-li/ketesa": Life(30, Check("GET http/health", 15), Check("GET http/health", 30)),
+    "valkey-li/valkey": Life(30, Check("connect to redis", 15), Check("connect to redis", 30)),
+    "li-sync-broker/valkey": Life(30, Check("connect to redis", 15), Check("connect to redis", 30)),
+    # A task that is ended finds out in its next run what is missing.
+    "li-sync/worker": Life(60, _CELERY, _CELERY),
+    "li-sync/follow": Life(60, Check("GET follow/metrics", 30), Check("GET follow/metrics", 30)),
+    "li-sync/status": Life(60, Check("GET http/healthz", 30), Check("GET http/healthz", 30)),
+    "li-sync-beat/beat": Life(30, _CELERY, _CELERY),
     "lk-jwt-service/lk-jwt-service": Life(30, Check("GET http/healthz", 30), Check("GET http/healthz", 60)),
 }
 

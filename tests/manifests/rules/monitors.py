@@ -6,10 +6,13 @@ from tests.manifests.rules.objects import Object, Objects, of_kind, operator_pod
 
 SCRAPED = {
     "haproxy": "8405/metrics",
-    # While its CronJob runs.
-    "media-sweep": "8080/metrics",
+    "key-vault": "8003/metrics",
+    "li-proxy": "8405/metrics",
+    "li-sync": "8080/metrics",
+    "li-sync-follow": "9108/metrics",
     "minio-li": "9000/minio/v2/metrics/cluster",
     "minio-main": "9000/minio/v2/metrics/cluster",
+    "postgresql-li": "9187/metrics",
     "postgresql-main": "9187/metrics",
     "redis": "9121/scrape",
     "redis-proxy": "8404/metrics",
@@ -46,11 +49,11 @@ def _problems(o: Object, objects: Objects) -> Iterator[str]:
     chosen = [
         w
         for w in workloads(objects)
-        if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items() and w.kind != "Job"
+        if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items() and w.runs_for_ever
     ]
     made = [pods for pods in operator_pods(objects) if [pods.namespace] == namespaces and pods.labels == labels]
     called = {pods.owner.rpartition("/")[2] for pods in made} | {_job(w.name, w.labels) for w in chosen}
-    if called != {job.removesuffix("-sentinel")}:
+    if called != {job.removesuffix("-sentinel").removesuffix("-follow")}:
         yield f"it chooses the pods of {sorted(called)}"
     where = f"{endpoint.get('portNumber')}{endpoint.get('path')}"
     if where != SCRAPED.get(job, _SYNAPSE):

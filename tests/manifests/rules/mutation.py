@@ -5,6 +5,7 @@ A place in it is a path as in `paths`.
 """
 
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -87,9 +88,10 @@ def named(objects: Objects, target: str) -> Object:
 
 
 def pick(objects: Objects, kind: str, name: str) -> Object:
-    """The object of a kind whose name begins so (generated ConfigMaps end in a hash)."""
-    exact = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
-    return (exact or [o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name)])[0]
+    """The object of a kind that is called so, with a hash of Kustomize's behind it, or else the first whose name begins so."""
+    named = [o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name)]
+    called = [o for o in named if re.fullmatch("(-[a-z0-9]{10})?", o["metadata"]["name"].removeprefix(name))]
+    return (called or named)[0]
 
 
 def container(objects: Objects, kind: str, name: str) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.manifests.rules.availability import ALONE
 from tests.manifests.rules.objects import Objects, Workload, of_kind, title, workloads
 from tests.manifests.rules.security import NODE_NETWORK
 
-DATA = {"redis", "redis-proxy", "postgresql-main", "minio-main", "minio-li"}
+DATA = {"redis", "redis-proxy", "postgresql-main", "postgresql-li", "minio-main", "minio-li"}
 """Workloads and custom resources of data, which are evicted after messaging."""
 
-WATCHING = {"alertmanager", "kube-state-metrics", "node-exporter", "prometheus"}
+WATCHING = {"alertmanager", "alloy", "grafana", "kube-state-metrics", "loki", "node-exporter", "prometheus"}
 """Workloads that watch the others, and go before any of them: they have no class."""
 
 # Programs that only some nodes may run: the label of those nodes.
@@ -106,7 +107,8 @@ def update_problems(objects: Objects) -> list[str]:
         given = {way: o["spec"][way] for way in ways if way in o["spec"]}
         # One pod after the other where they share a volume that one node at a time can have.
         shares = o["kind"] == "Deployment" and any("persistentVolumeClaim" in v for v in o["spec"]["template"]["spec"].get("volumes", []))
-        wanted = {"strategy": {"type": "Recreate"}} if shares else promised[o["kind"]]
+        alone = shares or o["metadata"]["name"] in ALONE
+        wanted = {"strategy": {"type": "Recreate"}} if alone else promised[o["kind"]]
         if given != wanted:
             found.append(f"{title(o)} is updated by {given}, not by {wanted}")
     return found

@@ -35,6 +35,11 @@ class Process:
         return "worker_app" in self.settings
 
     @property
+    def follows(self) -> bool:
+        """Whether it shows what another homeserver's processes write, none of which it could reach."""
+        return not self.is_worker and self.settings.get("instance_map", {}).get("main", {}).get("port") == 1
+
+    @property
     def listeners(self) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = self.settings.get("worker_listeners" if self.is_worker else "listeners", [])
         return found
@@ -71,8 +76,8 @@ def processes(objects: Objects) -> list[Process]:
 
 
 def homeservers(objects: Objects) -> Iterator[tuple[str, list[Process]]]:
-    """The processes of each homeserver: those of one namespace."""
-    everyone = processes(objects)
+    """The processes of each homeserver that writes: those of one namespace. What follows another one has rules of its own."""
+    everyone = [process for process in processes(objects) if not process.follows]
     for namespace in sorted({process.workload.namespace for process in everyone}):
         yield namespace, [process for process in everyone if process.workload.namespace == namespace]
 
@@ -102,7 +107,8 @@ def list_problems(objects: Objects) -> list[str]:
     for workload in workloads(objects):
         for container in workload.containers:
             files = mounted_texts(workload, container, objects)
-            if not any(path.endswith("/homeserver.yaml") for path in files):
+            homeserver = next((structured(path, text) for path, text in files.items() if path.endswith("/homeserver.yaml")), None)
+            if homeserver is None or Process(workload, homeserver).follows:
                 continue
             publishes = any(word.startswith("--publish=") for word in container.get("args", []))
             lists = [path for path, text in files.items() if path.endswith(".yaml") and "stream_writers" in (structured(path, text) or {})]
@@ -181,6 +187,6 @@ def listener_problems(objects: Objects) -> list[str]:
         listening = {listener["port"] for listener in process.listeners}
         if listening != process.workload.numbers:
             found.append(f"{process.workload} declares {sorted(process.workload.numbers)} and listens on {sorted(listening)}")
-        if process.workload.kind != "StatefulSet":
+        if process.workload.kind != "StatefulSet" and not process.follows:
             found.append(f"{process.workload} has no stable names")
     return found

@@ -40,12 +40,17 @@ def config_map_problems(objects: Objects) -> list[str]:
 
 
 def unused_config_maps(objects: Objects) -> list[str]:
-    """ConfigMaps that nobody mounts; one that only tells people something says so with a chart's name."""
+    """ConfigMaps that nobody mounts; one that only tells people something says so with a chart's name, one for another's Grafana with a label."""
+    shown = {
+        (namespace_of(o), o["metadata"]["name"])
+        for o in of_kind(objects, "ConfigMap")
+        if "grafana_dashboard" in o["metadata"].get("labels", {})
+    }
     used = {(w.namespace, v["configMap"]["name"]) for w in workloads(objects) for v in w.pod.get("volumes", []) if "configMap" in v}
     return [
         f"ConfigMap {name}"
         for (namespace, name), data in config_maps(objects).items()
-        if (namespace, name) not in used and "chart" not in data
+        if (namespace, name) not in used | shown and "chart" not in data
     ]
 
 
@@ -141,7 +146,13 @@ def password_file_problems(objects: Objects) -> list[str]:
     as text, so that another name of the same host finds no password.
     """
     found = []
-    clusters = {(namespace_of(c), f"{c['metadata']['name']}-app"): c for c in of_kind(objects, "Cluster")}
+    clusters = {(namespace_of(c), f"{c['metadata']['name']}-app"): _password_file_line(c) for c in of_kind(objects, "Cluster")}
+    # Those of further roles are composed as the operator composes its own.
+    owners = {(namespace_of(c), c["metadata"]["name"]): c for c in of_kind(objects, "Cluster")}
+    for role in of_kind(objects, "DatabaseRole"):
+        cluster = owners[namespace_of(role), role["spec"]["cluster"]["name"]]
+        line = (*_password_file_line(cluster)[:3], role["spec"]["name"])
+        clusters[namespace_of(role), role["spec"]["passwordSecret"]["name"]] = line
     for workload in workloads(objects):
         sources = [v["secret"]["secretName"] for v in workload.pod.get("volumes", []) if "secret" in v]
         mounted = [clusters[key] for key in ((workload.namespace, name) for name in sources) if key in clusters]
@@ -152,9 +163,8 @@ def password_file_problems(objects: Objects) -> list[str]:
                 if not arguments:
                     continue
                 actual = (arguments["host"], arguments["port"], arguments["dbname"], arguments["user"])
-                wanted = [_password_file_line(cluster) for cluster in mounted]
-                if actual not in wanted:
-                    found.append(f"{workload}: {path} has {actual}, and the password file {wanted}")
+                if actual not in mounted:
+                    found.append(f"{workload}: {path} has {actual}, and the password file {mounted}")
     return found
 
 
@@ -172,6 +182,10 @@ _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 IN_IMAGES = ("/etc/ssl/certs", "/etc/resolv.conf", "/etc/passwd", "/etc/hosts", "/etc/nginx/mime.types")
 
 
+IDLE = {"beat": "it reads the broker's password alone, of the settings of all of li_sync's programs"}
+"""Containers that are told more than they use: why."""
+
+
 def named_paths(texts: Iterable[str]) -> set[str]:
     """Absolute paths under the folders of mounts in texts, without comments."""
     return {path.rstrip(".") for text in texts for path in _PATH.findall(_COMMENT.sub("", text))}
@@ -182,6 +196,8 @@ def path_problems(objects: Objects) -> list[str]:
     found = []
     for workload in workloads(objects):
         for container in workload.containers:
+            if container["name"] in IDLE:
+                continue
             configuration = mounted_texts(workload, container, objects)
             own = {key: value for key, value in container.items() if key not in ("volumeMounts", "image")}
             # Programs compute their paths; what configuration and scripts name stands there literally.

@@ -11,6 +11,7 @@ BACKUPS = "-first-backup"
 
 _LOOK = {"list", "watch"}
 READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
+    "alloy-reads-logs": ("alloy", {"": {"pods"}}, _READ),
     "prometheus-finds-pods": ("prometheus", {"": {"pods"}}, _READ),
     "kube-state-metrics-sees": (
         "kube-state-metrics",
@@ -24,6 +25,11 @@ READERS: Mapping[str, tuple[str, dict[str, set[str]], set[str]]] = {
     ),
 }
 """Roles that let a program look at what a namespace has: whose they are, at what by API group, and how. One in each namespace of the platform."""
+
+LOG_READER, LOGS = "alloy-reads-logs", "pods/log"
+"""One of them, which may also get what pods say."""
+RESTARTERS = {"li-sync-restart"}
+"""Roles of those that restart one workload: tests/manifests/test_li_instance.py says which."""
 
 NODE_READERS = {"matrix-monitoring-prometheus": ("prometheus", [("nodes", _READ), ("nodes/metrics", {"get"})])}
 """The same for nodes, of the whole cluster: how full volumes are only kubelets know."""
@@ -42,7 +48,8 @@ def reader_right_problems(objects: Objects) -> list[str]:
             f"{title(role)} may {sorted(rule['verbs'])} {rule['resources']} of {rule.get('apiGroups')}"
             for role in roles
             for rule in role["rules"]
-            if set(rule["resources"]) != resources.get("".join(rule["apiGroups"]), set()) or set(rule["verbs"]) != verbs
+            if (set(rule["resources"]), set(rule["verbs"])) != ({LOGS}, {"get"} if name == LOG_READER else set())
+            and (set(rule["resources"]), set(rule["verbs"])) != (resources.get("".join(rule["apiGroups"]), set()), verbs)
         ]
         found += _others(bindings, account, "Role")
     for name, (account, wanted) in NODE_READERS.items():
@@ -71,7 +78,11 @@ def backup_right_problems(objects: Objects) -> list[str]:
 
 
 def _makers(objects: Objects, kind: str) -> Objects:
-    return [o for o in of_kind(objects, kind) if o["metadata"]["name"] not in READERS and not o["metadata"]["name"].endswith(BACKUPS)]
+    return [
+        o
+        for o in of_kind(objects, kind)
+        if o["metadata"]["name"] not in {*READERS, *RESTARTERS} and not o["metadata"]["name"].endswith(BACKUPS)
+    ]
 
 
 def _others(bindings: Objects, account: str, kind: str) -> list[str]:

@@ -8,10 +8,12 @@ from tests.manifests.rules.objects import Objects, Workload, namespace_of, of_ki
 
 # Pods that talk to the Kubernetes API: why they have a token.
 TOKEN_HOLDERS = {
+    "alloy": "it reads what pods say",
     "kube-state-metrics": "it measures what is in the API",
     "prometheus": "it finds the pods that it measures",
     "secret-generator": "it creates the Secrets that are missing",
     "first-backup": "it asks the operator for a backup, one for each database",
+    "li-sync": "it restarts the lawful-intercept instance's Synapse",
 }
 
 # Workloads that are in the network of their nodes: why.

@@ -15,9 +15,13 @@ ANYWHERE = {
     "postgresql-main-first-backup": "the API server, of which the site has said no address",
     "secret-generator": "the API server, of which the site has said no address",
     "minio-main": "the API server, of which the site has said no address",
+    "alloy": "the API server, of which the site has said no address",
     "kube-state-metrics": "the API server, of which the site has said no address",
     "prometheus": "the API server, of which the site has said no address",
     "minio-li": "the API server, of which the site has said no address",
+    "postgresql-li": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
+    "synapse-li": "object storage of the site, wherever it is",
+    "li-sync-worker": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
 }
 """NetworkPolicies that let pods out to private addresses of no known place: why."""
 

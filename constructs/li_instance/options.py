@@ -1,0 +1,32 @@
+"""Who may ask for what of the lawful-interception instance, and on whose behalf."""
+# ruff: noqa: RUF009 - what option, required and section return are attrs fields
+
+from attrs import frozen
+
+from kit.formats import CountryCode, HttpsUrl, Line, Officers
+from kit.options import When, option
+
+_ON = When("features.li", True)
+_DEPOSITED = When("li.key_deposit", True)
+
+
+@frozen(kw_only=True)
+class LiOptions:
+    """Lawful interception: nothing is read but under a case that one officer requests and another approves. docs/07-LI-OPERATIONS.md."""
+
+    officers: Officers = option(
+        (),
+        "Each officer by the common name of their client certificate: their name and what they may do. Somebody must be able to approve what "
+        "another has requested.",
+        otherwise="`{}`",
+        needed_with=_ON,
+    )
+    country_code: CountryCode | None = option(None, "Country of the operator, in exported cases.", needed_with=_ON)
+    owner: Line | None = option(None, "What the authorities call the operator, in exported cases.", needed_with=_ON)
+    keep_deleted_media: bool = option(False, "Whether media that is deleted on the main instance stays on this one.")
+    key_deposit: bool = option(
+        False, "Whether clients can deposit recovery keys, sealed for the authority. Users must be told; `notice_url` is where."
+    )
+    notice_url: HttpsUrl | None = option(
+        None, "The page that tells users who can read what, and on what grounds.", only_with=_DEPOSITED, needed_with=_DEPOSITED
+    )
