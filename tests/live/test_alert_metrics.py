@@ -61,10 +61,7 @@ def _told(folder: Path) -> Iterator[str]:
     yield from (path.read_text() for path in sorted(EXPOSITIONS.glob("*.txt")))
     script = ROOT / "tests" / "live" / "synapse_metrics.py"
     yield subprocess.run([synapse_python(), str(script), "example.com"], capture_output=True, text=True, check=True, timeout=120).stdout
-    engine = SimpleNamespace(name="clamav", addresses={"10.0.0.1:3310": True}, state="signatures", published=1.0)
-    worker = Metrics([cast("Engine", engine)], Admission(1, 1, 1))
-    worker.engine_errors.labels("clamav", "silent")
-    yield generate_latest(worker.registry).decode()
+    yield scan_worker()
     proxy, prometheus, alertmanager, node = free_ports(4)
     (folder / "haproxy.cfg").write_text(PROXY.format(port=proxy))
     yield from _asked([haproxy_program(), "-db", "-f", str(folder / "haproxy.cfg")], proxy)
@@ -87,6 +84,14 @@ def _told(folder: Path) -> Iterator[str]:
     )
     command = [debian("prometheus-node-exporter", "prometheus-node-exporter"), f"--web.listen-address={LOOPBACK}:{node}"]
     yield from _asked(command, node)
+
+
+def scan_worker() -> str:
+    """What a scan worker tells whose engine has dated signatures, and has once said nothing."""
+    engine = SimpleNamespace(name="clamav", addresses={"10.0.0.1:3310": True}, state="signatures", published=1.0)
+    worker = Metrics([cast("Engine", engine)], Admission(1, 1, 1))
+    worker.engine_errors.labels("clamav", "silent")
+    return generate_latest(worker.registry).decode()
 
 
 def _asked(command: list[str], port: int, ready: str = "/metrics") -> Iterable[str]:
