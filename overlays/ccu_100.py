@@ -24,7 +24,7 @@ PROFILE = Profile(
     postgresql=PostgresSize(instances=2, cpu=millicores(500), memory=mib(1360), storage=gib(20), wal=gib(8), max_connections=168),
     postgresql_li=PostgresSize(instances=2, cpu=millicores(100), memory=mib(384), storage=gib(20), wal=gib(4), max_connections=30),
     redis=RedisSize(servers=3, memory=mib(64)),
-    minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(320)),
+    minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(288)),
     minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(144)),
     synapse=SynapseSize(
         workers=Workers(
@@ -46,7 +46,7 @@ PROFILE = Profile(
     ),
     synapse_li=SynapseLiSize(Resources(millicores(50), mib(160), gib(1))),
     haproxy=HAProxySize(replicas=2, resources=Resources(millicores(50), mib(64), mib(256))),
-    livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(256), gib(1))),
+    livekit=LiveKitSize(replicas=1, resources=Resources(millicores(250), mib(192), gib(1))),
     coturn=CoturnSize(resources=Resources(millicores(50), mib(48), mib(256)), relayed=60),
     antivirus=AntivirusSize(
         scans=4,
@@ -57,9 +57,9 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(320), gib(1)), metrics=gib(20), alertmanagers=1),
+    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(256), gib(1)), metrics=gib(20), alertmanagers=1),
     logs=LogsSize(
-        servers=1, loki=Resources(millicores(50), mib(256), gib(1)), buffer=gib(5), reader=Resources(millicores(50), mib(128), mib(512))
+        servers=1, loki=Resources(millicores(50), mib(192), gib(1)), buffer=gib(5), reader=Resources(millicores(50), mib(96), mib(512))
     ),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

@@ -325,7 +325,11 @@ def tokens_of_problem(document: Document, key: str, message: str) -> Iterator[st
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]
             above = part
-        except (KeyError, TypeError):
+        except KeyError:
+            # What contradicts an option that is left out is reported at its section.
+            yield yaml_flow(value).splitlines()[0]
+            value = None
+        except TypeError:
             value = None
     if message.startswith("is missing"):
         yield f"{json.dumps(above)}:" if above else "{"

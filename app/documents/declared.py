@@ -39,6 +39,8 @@ _OTHERWISE = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
 object_storage: {backend: external, external: {endpoint: https://s3.example.com}}
+features: {li: true, monitoring: true}
+li: {country_code: DE, owner: operator, officers: {anna@example.com: Anna Adler (investigator)}}
 login:
   ldap: {servers: ["ldaps://ldap.example.com"], cidrs: [192.0.2.7/32], base: "dc=example,dc=com", bind_dn: "cn=matrix,dc=example,dc=com"}
 """

@@ -15,7 +15,7 @@ from tests.cluster.operators import tenants
 from tests.cluster.sandbox import NODES, name
 from tests.kustomize import ROOT, build
 
-SITE = ROOT / "tests" / "site.yaml"
+SITE = ROOT / "tests" / "cluster" / "site.yaml"
 NAMESPACES = ("matrix", "matrix-li", "matrix-rtc")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Manifest = Mapping[str, Any]

@@ -71,7 +71,7 @@ COMPONENTS = {
         calls="minio-li postgresql-main",
         metrics=("9187 /metrics",),
         keeps=("Cluster postgresql-li",),
-        stand_in=("substitute/postgresql",),
+        stand_in=("substitute/postgresql", "/synapse:"),
     ),
     "valkey-li": row(
         metrics=Nothing("Valkey has none without an exporter; what it tells is counted where it is heard"),

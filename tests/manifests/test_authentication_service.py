@@ -70,7 +70,7 @@ def test_every_size_holds_together_with_the_service(rule: Rule, sizes: dict[str,
 @pytest.mark.parametrize("profile", [profile.name for profile in profiles()])
 def test_it_has_two_pods_or_more_in_every_size(profile: str, sizes: dict[str, Objects]) -> None:
     assert pick(sizes[profile], "Deployment", NAME)["spec"]["replicas"] >= 2
-    assert len([process for process in processes.processes(sizes[profile]) if not process.follows]) == 1 + 19
+    assert len([process for process in processes.processes(sizes[profile]) if not process.follows]) == 1 + 18
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
@@ -178,7 +178,7 @@ def test_synapse_and_the_service_share_one_secret_and_no_other_key_of_it(small: 
             if volume.get("secret", {}).get("secretName") == NAME:
                 mounted[workload.name] = {item["key"] for item in volume["secret"]["items"]}
     assert mounted.pop(NAME) == {"encryption", "rsa.pem", "homeserver"}
-    assert len(mounted) == 1 + 19
+    assert len(mounted) == 1 + 18
     assert set(map(frozenset, mounted.values())) == {frozenset({"homeserver"})}
 
 

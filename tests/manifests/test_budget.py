@@ -87,8 +87,8 @@ def test_every_number_fits(rule: Rule, trees: dict[str, Objects]) -> None:
 
 def test_there_is_something_to_count(built: dict[str, Objects]) -> None:
     for objects in built.values():
-        # Main, and the workers of a site that has push and no federation.
-        assert len([process for process in processes.processes(objects) if not process.follows]) == 1 + 19
+        # Main, and the workers of a site that has push, and neither federation, bridges nor single sign-on.
+        assert len([process for process in processes.processes(objects) if not process.follows]) == 1 + 17
         assert all(of_kind(objects, kind) for kind in ("Cluster", "Tenant", "ScheduledBackup", "ObjectStore"))
 
 

@@ -87,7 +87,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     (
         consistency.selector_problems,
         setting("StatefulSet/pusher", "spec.selector.matchLabels", {"app.kubernetes.io/name": "synapse"}),
-        "selects the pods of StatefulSet matrix/appservice",
+        "selects the pods of StatefulSet matrix/account-data",
     ),
     (
         consistency.selector_problems,

@@ -42,5 +42,5 @@ def test_a_site_fits_the_envelope_of_every_size(name: str, profile: Profile, req
 def test_a_component_that_is_too_large_with_everything_on_is_noticed(everything: Objects) -> None:
     smallest, broken = profiles()[0], deepcopy(everything)
     spare = smallest.envelope.memory.count - requested(everything).memory
-    container(broken, "Deployment", "element-web")["resources"]["requests"]["memory"] = str(int(spare))
+    container(broken, "Deployment", "element-web")["resources"]["requests"]["memory"] = str(int(spare) + 2**26)
     assert [problem.split(": ")[:2] for problem in beyond(smallest, broken)] == [["100-ccu", "memory"]]

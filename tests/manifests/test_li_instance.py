@@ -125,8 +125,9 @@ def test_its_synapse_shows_what_mains_writers_write_and_has_no_duty_of_its_own(o
 
 
 def test_main_keeps_the_names_of_officers_accounts_free(objects: list[Object]) -> None:
-    modules = config(objects, "synapse-homeserver", "homeserver.yaml")["modules"]
-    assert modules == [{"module": "services.reserved_names.module.ReservedNames", "config": {"prefix": "li-"}}]
+    reserved = {"module": "services.reserved_names.module.ReservedNames", "config": {"prefix": "li-"}}
+    for process in ("main", "client-reader", "account-data"):
+        assert reserved in config(objects, f"synapse-{process}", "kind.yaml")["modules"], process
     assert config(objects, "li-sync", "settings.yaml")["li"]["reserved_prefix"] == "li-"
 
 
@@ -166,7 +167,8 @@ def test_its_users_of_object_storage_may_read_main_and_write_their_own(objects: 
 
 
 def _asks(o: Object, tenant: str) -> bool:
-    return tenant in json.loads(o["data"].get("request.json", "{}")).get("endpoint", "")
+    request = json.loads(o["data"].get("request.json", "{}"))
+    return "users" in request and tenant in request["endpoint"]
 
 
 def test_li_sync_may_restart_one_deployment_and_nothing_else(objects: list[Object]) -> None:

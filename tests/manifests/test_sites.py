@@ -39,7 +39,7 @@ SITES = {
     "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",
     "mail of the organisation": (
         "mail:\n  server: smtp.example.com:2465\n  tls: tls\n  sender: Matrix <matrix@example.com>\n  user: matrix\n  networks: [10.20.0.0/16]\n"
-        "  ca_secret: organisation\n  notify_after: 30m\nfeatures: {authentication_service: true}\n"
+        "  ca_secret: organisation\n  notify_after: 30m\n  notifications: false\nfeatures: {authentication_service: true}\n"
     ),
     "previews of links": "homeserver: {url_previews: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",

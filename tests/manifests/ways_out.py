@@ -173,6 +173,8 @@ WAYS: dict[str, tuple[Way, ...]] = {
 """By the name of the `External`, which the options that open it name."""
 
 NO_WAY_OUT = {
+    "ingress.monitoring_source_ranges": "who comes in",
+    "li.owner": "a name",
     "login.ldap.start_tls": "login.ldap opens it",
     "homeserver.encryption": "what clients ask of the homeserver",
     "homeserver.server_notices.display_name": "a name",

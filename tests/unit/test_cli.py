@@ -101,9 +101,9 @@ def test_a_number_that_the_software_would_refuse_is_refused(change: dict[str, An
 
 
 def test_pools_that_exceed_the_databases_connections_are_refused() -> None:
-    with pytest.raises(ProfileError, match=r"85% of max_connections=180 is 153: raise postgresql.max_connections or lower"):
-        SMALLEST.check_connections(30, 154)
-    SMALLEST.check_connections(30, 153)
+    with pytest.raises(ProfileError, match=r"85% of max_connections=168 is 142: raise postgresql.max_connections or lower"):
+        SMALLEST.check_connections(30, 143)
+    SMALLEST.check_connections(30, 142)
 
 
 def test_several_broken_rules_are_reported_together() -> None:
@@ -205,7 +205,7 @@ def test_given_values_are_taken_from_their_folder_and_a_wrong_one_is_refused(sit
     lacking = run(*arguments)
     assert (lacking.exit_code, "still to be given: " in lacking.output) == (3, True)
     given = tmp_path / "given"
-    for user in ("media", "backups"):
+    for user in ("media", "backups", "media-sweep"):
         folder = given / "matrix" / f"object-storage-user-{user}"
         folder.mkdir(parents=True)
         (folder / "access-key").write_text("a")
@@ -223,7 +223,7 @@ def test_reach_knows_who_stands_at_the_edges_of_the_platform(site: Path) -> None
     assert verdict("ingress-controller", "haproxy:8008") == 0
     assert verdict("ingress-controller", "haproxy:8009") == 1
     assert verdict("world", "haproxy:8008") == 1
-    assert verdict("pusher", "dns") == 0
+    assert verdict("client-reader", "dns") == 0
 
 
 def test_reach_without_names_says_who_reaches_whom(site: Path) -> None:

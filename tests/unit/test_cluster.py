@@ -15,7 +15,7 @@ from overlays import profiles
 from tests.cluster import images, operators, platform
 from tests.cluster.sandbox import SERVICES, address
 from tests.cluster.volumes import volume
-from tests.kustomize import ROOT, build
+from tests.kustomize import build
 from tools.build_go import PROGRAMS, GoProgram
 
 PROFILES = [profile.name for profile in profiles()]
@@ -131,7 +131,7 @@ def test_an_archive_of_images_has_all_that_its_index_names(tmp_path: Path, monke
 
 
 def test_nodes_and_their_pods_have_addresses_that_the_site_says_they_have() -> None:
-    site = yaml.safe_load((ROOT / "tests" / "site.yaml").read_text())["cluster"]
+    site = yaml.safe_load(platform.SITE.read_text())["cluster"]
     assert site["node_cidrs"] == [f"{address(1).rpartition('.')[0]}.0/24"]
     assert site["service_cidrs"] == [SERVICES]
 

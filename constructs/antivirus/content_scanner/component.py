@@ -72,7 +72,7 @@ class ContentScanner(Component):
             readiness=Probe.http(ALIVE, "http", period_seconds=5),
             liveness=Probe.http(ALIVE, "http", timeout_seconds=5),
             linger_seconds=5,
-            resources=Resources(spec.size.worker.cpu, mib(192), mib(256) + largest * _COPIES),
+            resources=Resources(spec.size.worker.cpu, mib(128), mib(256) + largest * _COPIES),
         )
         pod = PodSpec(containers=(container,), grace_seconds=90)
         self.most = spec.size.most_workers

@@ -10,6 +10,7 @@ SCRAPED = {
     "li-proxy": "8405/metrics",
     "li-sync": "8080/metrics",
     "li-sync-follow": "9108/metrics",
+    "media-sweep": "8080/metrics",
     "minio-li": "9000/minio/v2/metrics/cluster",
     "minio-main": "9000/minio/v2/metrics/cluster",
     "postgresql-li": "9187/metrics",
@@ -49,7 +50,7 @@ def _problems(o: Object, objects: Objects) -> Iterator[str]:
     chosen = [
         w
         for w in workloads(objects)
-        if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items() and w.runs_for_ever
+        if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items() and w.kind != "Job"
     ]
     made = [pods for pods in operator_pods(objects) if [pods.namespace] == namespaces and pods.labels == labels]
     called = {pods.owner.rpartition("/")[2] for pods in made} | {_job(w.name, w.labels) for w in chosen}

@@ -12,6 +12,8 @@ ANYWHERE = {
     "lk-jwt-service": "the site's own hosts, which in an intranet have private addresses",
     "postgresql-access": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
     "synapse-media-repository": "object storage of the site, wherever it is",
+    "postgresql-li-first-backup": "the API server, of which the site has said no address",
+    "media-sweep": "object storage of the site, wherever it is",
     "postgresql-main-first-backup": "the API server, of which the site has said no address",
     "secret-generator": "the API server, of which the site has said no address",
     "minio-main": "the API server, of which the site has said no address",
