@@ -44,7 +44,8 @@ CHOSEN = {
             "matrix.example.com": MATRIX,
             "element.example.com": ELEMENT,
             # What tools of administrators ask of the client API, and the administration itself by another port.
-            "admin.example.com": {"/_synapse/admin": "haproxy:8009", "/_matrix/client": HAPROXY, "/_matrix/media": HAPROXY},
+            "admin.example.com": {"/_synapse/admin": "haproxy:8009", "/_matrix/client": HAPROXY, "/_matrix/media": HAPROXY}
+            | {"/api/admin": "matrix-authentication-service:8082"},
             "auth.example.com": {"/": "matrix-authentication-service:8080"},
             "matrix-li.example.com": dict.fromkeys(("/_matrix", "/_synapse/admin"), LI_PROXY),
             "element-li.example.com": {"/": "element-web-li:8080", "/_matrix": LI_PROXY},
@@ -97,7 +98,14 @@ TASTE = "a matter of tuning: it promises nothing, and may follow what is measure
 RULE = "a rule of Prometheus: tests/live/test_alert_rules.py asks promtool of the same ones (tests/manifests/test_monitoring.py)"
 SIZE = "a size of the profile: the envelope, the quota and the limit bound it"
 LI = "tests/manifests/test_li_instance.py says what it is"
+COMPOSED = "it is composed of keys that a rule compares, and a wrong one keeps its program from logging in"
+
 FREE = {
+    "Cluster spec.resources.requests.cpu": SIZE,
+    "ExternalSecret spec.target.template.data.pgpass": COMPOSED,
+    "ExternalSecret spec.target.template.data.username": COMPOSED,
+    "ExternalSecret spec.target.template.data.valkey.conf": COMPOSED,
+    "PodMonitor spec.selector.matchLabels.app.kubernetes.io/component": "of a component with one kind of pods that run",
     "Cluster spec.postgresql.parameters.log_error_verbosity": LI,
     "Cluster spec.bootstrap.initdb.postInitSQL[]": LI,
     "DatabaseRole spec.replication": LI,
