@@ -18,18 +18,20 @@ _PAUSE_SECONDS = 2.0
 _NOT_OF_LIBPQ = ("cp_min", "cp_max", "cp_reconnect", "cp_noisy", "cp_openfun", "cp_good_sql")
 
 
-def take_over_positions(arguments: dict[str, object], main_process: str) -> int:
-    """How many positions were taken over: none while tables are still being copied. Raises psycopg2.Error."""
+def take_over_positions(arguments: dict[str, object], main_process: str) -> int | None:
+    """How many positions were taken over, of which a new main has none; None while tables are still to be copied. Raises psycopg2.Error."""
     connection = psycopg2.connect(**{name: value for name, value in arguments.items() if name not in _NOT_OF_LIBPQ}, connect_timeout=5)
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '60s'")
-            cursor.execute("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
-            if cursor.fetchone()[0]:
-                return 0
+            cursor.execute("SELECT count(*), count(*) FILTER (WHERE srsubstate <> 'r') FROM pg_subscription_rel")
+            tables, copying = cursor.fetchone()
+            if copying:
+                return None
             cursor.execute("SELECT local.take_over_positions(%s)", (main_process,))
             taken: int = cursor.fetchone()[0]
-            return taken
+            # Without a subscription it is a new database, or one that is to be rebuilt and shows what it has until then.
+            return taken if tables or taken else None
     finally:
         connection.close()
 
@@ -45,8 +47,8 @@ def main() -> None:
             taken, why = take_over_positions(arguments, main_process), "main's tables are being copied"
         except psycopg2.Error as error:
             # Not its text, which may hold the connection's parameters.
-            taken, why = 0, type(error).__name__
-        if taken:
+            taken, why = None, type(error).__name__
+        if taken is not None:
             break
         print(f"LI's database is not prepared yet: {why}", file=sys.stderr, flush=True)
         if time.monotonic() > deadline:

@@ -44,7 +44,7 @@ MAIN = {
     *("haproxy", "redis", "redis-proxy"),
 }
 LI = {"synapse-li", "valkey-li", "li-sync", "li-sync-beat", "li-sync-broker", "li-proxy", "element-web-li", "synapse-admin-li", "key-vault"}
-SETTINGS = "/etc/li-sync/settings.yaml"
+SETTINGS, HOMESERVER_FILE = "/etc/li-sync/settings.yaml", "/etc/synapse/homeserver/homeserver.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def li_sync(cluster: Cluster, *words: str, given: str = "") -> str:
 def officer(site: Cluster) -> tuple[str, str]:
     """An account on LI alone, made as docs/07-LI-OPERATIONS.md says."""
     password = secrets.token_hex(12)
-    hashed = site.exec(pod(site, "synapse-li"), ["hash_password", "-p", password]).check().output.strip()
+    hashed = site.exec(pod(site, "synapse-li"), ["hash_password", "-c", HOMESERVER_FILE, "-p", password]).check().output.strip()
     assert f"@{OFFICER}:{SERVER_NAME}" in li_sync(site, "add-officer", OFFICER, given=hashed)
     return OFFICER, password
 

@@ -61,7 +61,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "element-hq/lk-jwt-service:": lambda: _program("/lk-jwt-service", "LK_JWT_SERVICE", "lk-jwt-service"),
     "etkecc/ketesa:": lambda: _ketesa(),
     "/key-vault:": lambda: _with_services(_python(".venv")),
-    "/li-sync:": lambda: _with_services(_python(".venv")),
+    "/li-sync:": lambda: _li_sync(),
     "prometheus/prometheus:": lambda: _debian("prometheus", "prometheus"),
     "prometheus/alertmanager:": lambda: _debian("prometheus-alertmanager", "prometheus-alertmanager", shares="/usr/share"),
     "prometheus/node-exporter:": lambda: _debian("prometheus-node-exporter", "prometheus-node-exporter", sees="/sys"),
@@ -133,6 +133,12 @@ def _content_scanner() -> Image | None:
     start = (str(folder / "bin" / "python"), "-m", "matrix_content_scanner.mcs", "-c", "/etc/content-scanner/config.yaml")
     scan = {"/usr/local/bin/scan": str(ROOT / "services" / "content_scanner" / "scan.py")}
     return evolve(_python(".tools/content-scanner"), entrypoint=start, files=scan)
+
+
+def _li_sync() -> Image:
+    # Its image has pg_dump of main's version.
+    own, postgresql = _with_services(_python(".venv")), _postgresql_image(newest_postgresql_programs())
+    return evolve(own, folders=(*own.folders, *postgresql.folders), path=(*own.path, *postgresql.path))
 
 
 def _with_services(environment: Image) -> Image:
