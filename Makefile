@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax
 
-.PHONY: help setup synth check docs test test-fast test-live test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax content-scanner bench imports lock clean
+.PHONY: help setup synth check docs test test-fast test-live test-thorough test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax content-scanner bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that st
 test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
 	for package in $(WATCHING); do tools/debian-program forky $$package .tools/debian/$$package; done
-	$(PY) -m pytest -m "live and not cluster"
+	$(PY) -m pytest -m "live and not thorough and not cluster"
+
+test-thorough: test-live ## Run the live tests too that take minutes each
+	$(PY) -m pytest -m "live and thorough and not cluster"
 
 lint: setup ## Check style and types
 	.venv/bin/ruff check .

@@ -9,6 +9,11 @@ import pytest
 
 from app.__main__ import select_node
 
+THOROUGH = {
+    *("test_antivirus_platform", "test_dashboards", "test_li_platform", "test_li_sync", "test_li_sync_upgrade", "test_login_platform"),
+    *("test_media_sweep", "test_monitoring_platform", "test_outside", "test_synapse_start"),
+}
+"""Live tests that take minutes each, and so have a command of their own."""
 LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))
 
 select_node()
@@ -18,11 +23,13 @@ hypothesis.settings.load_profile("platform")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in `live/` and `cluster/` carry the marker of that name, so that they can be chosen or left out."""
+    """Tests in `live/` and `cluster/` carry the marker of that name, and long ones another, so that they can be chosen or left out."""
     for item in items:
         for folder in (LIVE, CLUSTER):
             if folder in item.path.parents:
                 item.add_marker(folder.name)
+        if item.path.stem in THOROUGH:
+            item.add_marker("thorough")
 
 
 @pytest.hookimpl(wrapper=True)
