@@ -81,17 +81,20 @@ def _secret(key: str) -> str:
 
 def test_synapse_reads_the_files_of_every_process(objects: list[dict[str, Any]], tmp_path: Path) -> None:
     commands: dict[str, list[str]] = {}
+    shards = next(o["data"]["shards.yaml"] for o in objects if "shards.yaml" in (o.get("data") or {}))
     for name, pod in pods(objects, "synapse").items():
         root = tmp_path / name
         mounts = lay_out(objects, pod, root)
-        (script,) = pod["containers"][0]["args"]
+        # What the start writes: the process's name, and the list of writers that is in force.
         (root / "run/synapse").mkdir(parents=True, exist_ok=True)
         (root / "run/synapse/name.yaml").write_text(f"worker_name: {name}-0\n")
-        words = moved(script, mounts, root).splitlines()[-1].split()
+        (root / "run/synapse/shards.yaml").write_text(shards)
+        words = [moved(word, mounts, root) for word in pod["containers"][0]["args"]]
         commands[name] = words[words.index("--no-secrets-in-config") :]
-    assert len(commands) == 23
+    assert len(commands) == 1 + 17
     reader = [synapse_python(), str(Path(__file__).with_name("synapse_config_reader.py"))]
-    run = subprocess.run(reader, input=json.dumps(commands) + "\n", capture_output=True, text=True, timeout=240, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(reader, input=json.dumps(commands) + "\n", env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     answers: dict[str, dict[str, Any]] = json.loads(run.stdout)
     assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
