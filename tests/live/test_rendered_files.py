@@ -94,7 +94,9 @@ def test_synapse_reads_the_files_of_every_process(objects: list[dict[str, Any]],
     assert len(commands) == 1 + 17
     reader = [synapse_python(), str(Path(__file__).with_name("synapse_config_reader.py"))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(reader, input=json.dumps(commands) + "\n", env=environment, capture_output=True, text=True, timeout=240, check=False)
+    run = subprocess.run(
+        reader, input=json.dumps(commands) + "\n", env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     answers: dict[str, dict[str, Any]] = json.loads(run.stdout)
     assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
