@@ -21,7 +21,7 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
     installation = Installation(app, profile.name, site.facts)
     foundation = infrastructure(installation, site, profile)
     scanners = antivirus(installation, site, profile, foundation) if site.features.antivirus else None
-    between = interception(installation, site, profile, foundation, foundation.li_storage) if foundation.li_storage else None
+    between = interception(installation, site, profile, foundation, foundation.storage.li) if foundation.storage.li else None
     main_instance(installation, site, profile, foundation, scanners, between)
     if between:
         li_instance(installation, site, profile, foundation, between, fleet_of(site, profile).topology)

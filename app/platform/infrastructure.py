@@ -42,17 +42,26 @@ class LiStorage:
 
 
 @frozen
+class Storage:
+    """The buckets, each as its user sees it."""
+
+    media: Bucket
+    backups: Bucket
+    media_sweep: Bucket | None
+    """That of media, as the user sees it who removes what was deleted; None where nobody does."""
+    logs: Bucket | None
+    """None: nobody keeps logs."""
+    li: LiStorage | None
+    """None: there is no lawful-intercept instance."""
+
+
+@frozen
 class Infrastructure:
-    """What the main instance stands on, and where the lawful-intercept instance keeps objects, if there is one."""
+    """What the instances stand on."""
 
     postgresql: PostgresCluster
     redis: RedisSentinel
-    media: Bucket
-    media_sweep: Bucket | None
-    """The same, as the user sees it who removes what was deleted; None where nobody does."""
-    logs: Bucket | None
-    """None: nobody keeps logs."""
-    li_storage: LiStorage | None
+    storage: Storage
 
 
 def infrastructure(installation: Installation, site: Site, profile: Profile) -> Infrastructure:
@@ -63,14 +72,15 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     OperatorAccess(installation, root)
 
     if external := site.object_storage.external:
-        media, backups, sweep, logs, li_storage = _external(installation, main, lawful, site, external)
+        storage = _external(installation, main, lawful, site, external)
     else:
-        media, backups, sweep, logs, li_storage = _minio(installation, main, lawful, site, profile)
+        storage = _minio(installation, main, lawful, site, profile)
     # All replicas of the authentication service, and one more that comes as another goes.
     others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
-    postgresql = PostgresCluster(installation, main, PostgresSpec(profile.postgresql, site.backups, backups, further_connections=others))
+    spec = PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others)
+    postgresql = PostgresCluster(installation, main, spec)
     redis = RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring)
-    return Infrastructure(postgresql, redis, media, sweep, logs, li_storage)
+    return Infrastructure(postgresql, redis, storage)
 
 
 def place(site: Site) -> Place:
@@ -94,10 +104,7 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
     )
 
 
-_Storage = tuple[Bucket, Bucket, Bucket | None, Bucket | None, LiStorage | None]
-
-
-def _external(installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions) -> _Storage:
+def _external(installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions) -> Storage:
     """Object storage that others run: media, backups and logs of the main instance, and what the other one has."""
     names = site.object_storage.buckets
     storage = ExternalStorage(installation, main, options)
@@ -105,14 +112,14 @@ def _external(installation: Installation, main: Place, lawful: Place, site: Site
     sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
     logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
     if not site.features.li:
-        return media, backups, sweep, logs, None
+        return Storage(media, backups, sweep, logs, None)
     own = ExternalStorage(installation, lawful, options)
     source, reader = own.bucket(names.media, "source", "read and list"), own.bucket(names.media_li, "reader", "read")
     theirs = LiStorage(source, own.bucket(names.media_li, "mirror"), reader, own.bucket(names.backups_li, "backups"))
-    return media, backups, sweep, logs, theirs
+    return Storage(media, backups, sweep, logs, theirs)
 
 
-def _minio(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> _Storage:
+def _minio(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> Storage:
     """The same in MinIO: a tenant for each instance, whose users may do what they must and no more."""
     MinioOperatorRelease(installation, main)
     names, options = site.object_storage.buckets, site.object_storage.minio
@@ -145,7 +152,7 @@ def _minio(installation: Installation, main: Place, lawful: Place, site: Site, p
         )
         Buckets(installation, own, BucketsSpec(_made(names.media_li, names.backups_li), theirs))
     Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
-    return media, backups, sweep, logs, li_storage
+    return Storage(media, backups, sweep, logs, li_storage)
 
 
 def _made(media: str, backups: str) -> tuple[ProvisionedBucket, ProvisionedBucket]:

@@ -106,8 +106,8 @@ def main_instance(
             mail=site.mail is not None,
         ),
     )
-    if foundation.media_sweep:
-        spec = SweepSpec(foundation.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
+    if foundation.storage.media_sweep:
+        spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
         MediaSweep(installation, place, spec)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
@@ -141,7 +141,7 @@ def _homeserver(
         host=site.hosts.matrix,
         database=foundation.postgresql.database,
         redis=foundation.redis.primary,
-        bucket=foundation.media,
+        bucket=foundation.storage.media,
         size=profile.synapse,
         media=site.media,
         registration=site.registration,

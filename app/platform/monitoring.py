@@ -30,8 +30,8 @@ def monitoring(installation: Installation, site: Site, profile: Profile, foundat
         Dashboards(installation, place)
         return
     own = tuple(namespace.name for namespace in namespaces(site))
-    if foundation.logs:
-        _logs(installation, place, site, profile, foundation.logs, own)
+    if foundation.storage.logs:
+        _logs(installation, place, site, profile, foundation.storage.logs, own)
     KubeStateMetrics(installation, place, own)
     NodeExporter(installation, place)
     alerts = (*(alert for _, alert in installation.declared.alerts), *PLATFORM, *ALERTS)
