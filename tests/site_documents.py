@@ -112,7 +112,7 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return st.text()
         case Text():
             known = st.sampled_from([text for text in GOOD_TEXTS if readable(kind, text)])
-            return known | WORDS if readable(kind, "word") else known
+            return known | WORDS.filter(lambda text: readable(kind, text)) if readable(kind, "word") else known
         case Number():
             least, most = kind.least, min(kind.most, 10**9)
             return st.integers(least, most) | (

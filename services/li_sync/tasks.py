@@ -80,7 +80,8 @@ def make_app(settings: Settings) -> Celery:
         beat_schedule_filename=str(settings.state / "beat"),
     )
     for task in TASKS:
-        app.task(name=name(task))(_body(app, settings, task))
+        # Celery would give it to every other application of this process too, with these settings.
+        app.task(name=name(task), shared=False)(_body(app, settings, task))
     return app
 
 

@@ -471,7 +471,10 @@ def test_a_password_is_no_hash_of_one() -> None:
 
 
 def test_a_new_instance_is_prepared_as_soon_as_main_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other applications in this process have nothing to do with it.
+    others = [make_app(settings_with()) for _ in range(20)]
     app, sent = make_app(settings_with()), []
+    assert app not in others
     monkeypatch.setattr(app, "send_task", lambda name, **options: sent.append((name, options["queue"])))
 
     def unprepared(*_: object) -> Mapping[str, Any]:
