@@ -1,8 +1,6 @@
 """Every object passes its published schema: Kubernetes' own kinds always, custom resources where their definitions are at hand."""
 
-import os
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +9,10 @@ from jsonschema import Draft202012Validator
 from tests.manifests.rules.objects import Objects, assert_kept, of_kind
 from tests.manifests.rules.schemas import Definitions, built_in_problems, strict
 
-FOLDER = os.environ.get("MATRIX_PLATFORM_CRDS")
-
 
 @pytest.fixture(scope="module")
 def definitions() -> Definitions:
-    if not FOLDER:
-        pytest.skip("MATRIX_PLATFORM_CRDS names no folder with the CustomResourceDefinitions of the operators")
-    return Definitions.read(Path(FOLDER))
+    return Definitions.at_hand()
 
 
 def test_kubernetes_accepts_every_object(trees: dict[str, Objects]) -> None:

@@ -1,7 +1,6 @@
 """Every choice of a site compiles to a tree that Kustomize builds, with what the choice promises."""
 
 import json
-import os
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -173,11 +172,7 @@ def test_every_site_keeps_the_rules(rule: Rule, built: dict[str, dict[ObjectId, 
 
 
 def test_the_custom_resources_of_every_site_follow_their_definitions(built: dict[str, dict[ObjectId, Any]]) -> None:
-    folder = os.environ.get("MATRIX_PLATFORM_CRDS")
-    if not folder:
-        pytest.skip("MATRIX_PLATFORM_CRDS names no folder with the CustomResourceDefinitions of the operators")
-    definitions = schemas.Definitions.read(Path(folder))
-    assert_kept(definitions.problems, {site: list(objects.values()) for site, objects in built.items()})
+    assert_kept(schemas.Definitions.at_hand().problems, {site: list(objects.values()) for site, objects in built.items()})
 
 
 def test_servers_of_a_tenant_are_apart_as_the_site_wants_it(built: dict[str, dict[ObjectId, Any]]) -> None:

@@ -1,12 +1,14 @@
 """Every object against its published schema, with unknown fields failing."""
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
 import yaml
 from attrs import frozen
 from jsonschema import Draft202012Validator
@@ -26,6 +28,7 @@ BUILT_IN = {
     "storage.k8s.io",
 }
 VERSION = kubernetes_validate.latest_version()
+OWN_DEFINITIONS = Path(__file__).parent.parent / "definitions"
 
 # It reads a file of megabytes for each object; the content is the same each time.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
@@ -63,10 +66,18 @@ class Definitions:
     validators: Mapping[tuple[str, str], Draft202012Validator]
 
     @classmethod
-    def read(cls, folder: Path) -> "Definitions":
-        """From every YAML file of a folder."""
+    def at_hand(cls) -> "Definitions":
+        """Those in the folder that MATRIX_PLATFORM_CRDS names, and the ones kept here. Without the folder, the test is skipped."""
+        folder = os.environ.get("MATRIX_PLATFORM_CRDS")
+        if not folder:
+            pytest.skip("MATRIX_PLATFORM_CRDS names no folder with the CustomResourceDefinitions of the operators")
+        return cls.read(OWN_DEFINITIONS, Path(folder))
+
+    @classmethod
+    def read(cls, *folders: Path) -> "Definitions":
+        """From every YAML file of the folders."""
         found = {}
-        for file in sorted(folder.glob("*.yaml")):
+        for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
             for crd in yaml.load_all(file.read_text(), yaml.CSafeLoader):
                 if not crd or crd["kind"] != "CustomResourceDefinition":
                     continue
