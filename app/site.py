@@ -26,6 +26,7 @@ from main_instance.element_web.options import ElementOptions
 from main_instance.haproxy.options import WellKnownOptions
 from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
+from main_instance.state_compressor.options import StateCompressorOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
 from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
 from monitoring.options import KUBELETS, Mode, MonitoringOptions
@@ -133,6 +134,7 @@ class Site:
     monitoring: MonitoringOptions = section(MonitoringOptions, only_with=When("features.monitoring", True))
     registration: RegistrationOptions = section(RegistrationOptions)
     homeserver: HomeserverOptions = section(HomeserverOptions)
+    state_compressor: StateCompressorOptions | None = option(None, otherwise="the state of rooms stays as Synapse writes it")
     authentication_service: AuthenticationServiceOptions = section(
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from main_instance.synapse.fleet import fleet
-from main_instance.synapse.worker_type import Route, Work, WorkerType
+from main_instance.synapse.worker_type import Load, Route, Work, WorkerType
 from main_instance.synapse.workers import EVERY_TYPE, worker_types
 from overlays import Profile
 from overlays.profile import POOL_SHARE
@@ -44,6 +44,13 @@ def workers_page(profiles: Sequence[Profile]) -> str:
         "Main included, autoscaled workers at their least and at their most. A process opens at most its pool (`synapse.connections` of the\n"
         f"profile) and one by which it is seen to live; together they may have {POOL_SHARE:.0%} of what PostgreSQL accepts.\n\n"
         + tabulate(_processes(profiles), ["Profile", "", "Processes", "at most", "Connections", "of"], tablefmt="pipe")
+        + "\n\n### What each feature adds\n\n"
+        "Processes, and in brackets the connections that they may open, autoscaled workers at their most. A site without the feature\n"
+        "has none of them.\n\n"
+        + tabulate(_added(profiles), ["Only with", "Types", *(profile.name for profile in profiles)], tablefmt="pipe")
+        + "\n\n### Pools\n\n"
+        "Connections of one process (`cp_max`), by its load class.\n\n"
+        + tabulate(_pools(profiles), ["Class", "Types", *(profile.name for profile in profiles)], tablefmt="pipe")
         + "\n\n## Routes\n\nSearched in this order; the first match decides, and what matches none goes to the main process.\n\n"
         + routes
     )
@@ -63,6 +70,31 @@ def _processes(profiles: Sequence[Profile]) -> list[tuple[object, ...]]:
             most = int(POOL_SHARE * profile.postgresql.max_connections)
             rows.append((profile.name, name, 1 + sum(of.counts.values()), of.processes, of.connections(profile.synapse.connections), most))
     return rows
+
+
+def _added(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
+    rows = []
+    for work in Work:
+        types = [worker for worker in EVERY_TYPE if worker.only_for == work]
+        cells = []
+        for profile in profiles:
+            of = fleet(profile.synapse.workers, worker_types(frozenset({work})))
+            opened = sum(of.most[worker.name] * (profile.synapse.connections.of(worker.load) + 1) for worker in types)
+            cells.append(f"{sum(of.counts[worker.name] for worker in types)} ({opened})")
+        rows.append((work.value, _names(types), *cells))
+    return rows
+
+
+def _pools(profiles: Sequence[Profile]) -> list[tuple[object, ...]]:
+    pools = [profile.synapse.connections for profile in profiles]
+    classes: list[tuple[object, ...]] = [
+        (load.value, _names([worker for worker in EVERY_TYPE if worker.load == load]), *(pool.of(load) for pool in pools)) for load in Load
+    ]
+    return [("main", "the main process", *(pool.main for pool in pools)), *classes]
+
+
+def _names(types: Sequence[WorkerType]) -> str:
+    return ", ".join(f"`{worker.name}`" for worker in types)
 
 
 def _takes(worker: WorkerType) -> list[str]:

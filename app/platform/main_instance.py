@@ -23,6 +23,7 @@ from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
 from main_instance.lk_jwt_service.component import API_KEY, API_SECRET, AuthorisationSpec, LkJwtService
 from main_instance.media_sweep.component import MediaSweep, SweepSpec
+from main_instance.state_compressor.component import StateCompressor
 from main_instance.sygnal.component import Sygnal
 from main_instance.sygnal.options import Gateways
 from main_instance.synapse.component import Authentication, Synapse, SynapseSpec
@@ -109,6 +110,8 @@ def main_instance(
     if foundation.storage.media_sweep:
         spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
         MediaSweep(installation, place, spec)
+    if site.state_compressor:
+        StateCompressor(installation, place, site.state_compressor, foundation.postgresql.database)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 

@@ -13,17 +13,25 @@ from tests.live.programs import postgresql_programs
 
 
 @contextmanager
-def running_postgresql(port: int, superuser: str, password: str | None = None, **settings: object) -> Iterator[None]:
-    """It takes every user, or with a password (of `superuser`, in the beginning) those who know theirs."""
+def running_postgresql(
+    port: int, superuser: str, password: str | None = None, *, tls: tuple[str, str] | None = None, **settings: object
+) -> Iterator[None]:
+    """It takes every user, or with a password (of `superuser`, in the beginning) those who know theirs. `tls`: its certificate and key."""
     programs = postgresql_programs()
     with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
         secret, authentication, other = Path(name, "password"), "trust", []
         if password is not None:
             secret.write_text(password)
             authentication = "scram-sha-256"
+        certificate, key = Path(name, "tls.crt"), Path(name, "tls.key")
+        if tls:
+            certificate.write_text(tls[0])
+            key.write_text(tls[1])
+            key.chmod(0o600)
+            settings |= {"ssl": "on", "ssl_cert_file": certificate, "ssl_key_file": key}
         # It refuses to be root.
         if os.getuid() == 0:
-            for path in (Path(name), *([secret] if password is not None else [])):
+            for path in (Path(name), *Path(name).iterdir()):
                 shutil.chown(path, "postgres", "postgres")
             other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         data, words = f"{name}/data", ["--encoding=UTF8", "--locale=C", "--no-sync", f"--auth={authentication}"]

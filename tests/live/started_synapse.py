@@ -28,7 +28,9 @@ from tests.live.synapse_site import synapse_python
 
 MAIN, CREATOR = "main", "event-creator-0"
 PERSISTERS = ("event-persister-0", "event-persister-1")
-EVERYBODY = (MAIN, CREATOR, *PERSISTERS)
+SYNCHROTRONS = ("synchrotron-0", "synchrotron-1")
+EVERYBODY = (MAIN, CREATOR, *PERSISTERS, *SYNCHROTRONS)
+FOR_CLIENTS = (MAIN, CREATOR, *SYNCHROTRONS)
 _SECRETS = ("macaroon_secret_key", "form_secret", "worker_replication_secret", "registration_shared_secret")
 
 
@@ -39,7 +41,7 @@ def persister_of(room: str, persisters: Sequence[str]) -> str:
 
 @define
 class StartedSynapse:
-    """Main, a worker that takes requests, and up to two event persisters. Each is a process that a kubelet would not see end."""
+    """Main, workers that take requests, and up to two event persisters. Each is a process that a kubelet would not see end."""
 
     folder: Path
     exits: ExitStack
@@ -117,7 +119,9 @@ class StartedSynapse:
             "suppress_key_server_warning": True,
             "presence": {"enabled": False},
             "rc_message": {"per_second": 1000, "burst_count": 1000},
-            "rc_login": {"address": {"per_second": 1000, "burst_count": 1000}},
+            "rc_login": {kind: {"per_second": 1000, "burst_count": 1000} for kind in ("address", "account")},
+            "rc_room_creation": {"per_second": 1000, "burst_count": 1000},
+            "rc_joins": {"local": {"per_second": 1000, "burst_count": 1000}},
         }
         shards = {
             "instance_map": {name: {"host": LOOPBACK, "port": self.ports[f"{name} replication"]} for name in (MAIN, *persisters)},
@@ -136,9 +140,9 @@ class StartedSynapse:
             return {"type": "http", "port": port, "bind_addresses": [LOOPBACK], "resources": [{"names": [resource]}]}
 
         listeners = [http(self.ports[f"{name} health"], "health")]
-        if name in (MAIN, CREATOR):
+        if name in FOR_CLIENTS:
             listeners.append(http(self.ports[name], "client"))
-        if name != CREATOR:
+        if name in (MAIN, *PERSISTERS):
             listeners.append(http(self.ports[f"{name} replication"], "replication"))
         if name == MAIN:
             return {"listeners": listeners}
@@ -265,7 +269,7 @@ def sending(synapse: StartedSynapse, rooms: int = 8) -> Iterator[Sender]:
 @contextmanager
 def started_synapse(folder: Path) -> Iterator[StartedSynapse]:
     """Nothing of it runs yet."""
-    names = ["database", "redis", MAIN, CREATOR]
+    names = ["database", "redis", *FOR_CLIENTS]
     names += [f"{name} {kind}" for name in EVERYBODY for kind in ("health", "replication")]
     with ExitStack() as exits:
         synapse = StartedSynapse(folder, exits, dict(zip(names, free_ports(len(names)), strict=True)))

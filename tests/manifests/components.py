@@ -120,6 +120,12 @@ COMPONENTS = {
         keeps=Nothing("what it removes is gone, and it has nothing else"),
         stand_in=("/synapse:",),
     ),
+    "state-compressor": row(
+        calls="postgresql-main",
+        metrics=ENDS,
+        keeps=Nothing("how far it is stands in the database, with what it has compressed"),
+        stand_in=("/state-compressor:",),
+    ),
     "haproxy": row(
         calls="content-scanner matrix-authentication-service synapse",
         publishes="matrix admin well_known",

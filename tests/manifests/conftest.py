@@ -14,6 +14,7 @@ from kit.installation import Installation
 from kit.rendering import Rendering
 from main_instance.application_services.options import ApplicationServiceOptions, BridgePods
 from main_instance.login.options import LoginOptions, ProviderOptions
+from main_instance.state_compressor.options import StateCompressorOptions
 from main_instance.sygnal.options import Apns, PushOptions
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
@@ -71,6 +72,7 @@ def full_site(site: Site) -> Site:
         li=li,
         login=login,
         push=push,
+        state_compressor=StateCompressorOptions(),
     )
 
 

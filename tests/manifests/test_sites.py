@@ -88,6 +88,7 @@ SITES = {
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "media that stay in the bucket": "media: {remove_deleted: false}\n",
     "media that are only said to go": "media: {removal_dry_run: true}\n",
+    "state that is compressed": "state_compressor: {chunks: 300, chunk_size: 1000}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
     "contacts": "well_known: {support: {page: https://example.com/help, security: {matrix_id: '@security:example.com'}}}\n",
     "one host": "hosts: {matrix: example.com}\n",

@@ -8,6 +8,7 @@ import yaml
 from attrs import evolve
 
 from app.compiler import render
+from app.documents.workers import workers_page
 from app.site import Site
 from kit.rendering import Rendering
 from overlays import Profile, profiles
@@ -66,6 +67,30 @@ def test_a_site_without_federation_has_18_pods_less_at_the_largest_size(site: Si
         return sum(least[name] if count is None else count for name, count in sets.items())
 
     assert pods(render(federating, LARGEST)) - pods(render(site, LARGEST)) == 18
+
+
+TITLES = {
+    "federation": "federation",
+    "push": "push notifications and e-mails",
+    "authentication_service": "the Matrix Authentication Service",
+}
+
+
+@pytest.mark.parametrize("profile", [SMALLEST, LARGEST], ids=lambda profile: profile.name)
+@pytest.mark.parametrize("feature", ONLY_WITH)
+def test_what_a_feature_adds_is_what_the_reference_says(feature: str, profile: Profile, full_site: Site) -> None:
+    """In processes, and in connections to the database as the files of their pods and their autoscalers have them."""
+    rendering = render(full_site, profile)
+    scalers = {o["spec"]["scaleTargetRef"]["name"]: o["spec"] for o in rendering.manifests() if o["kind"] == "HorizontalPodAutoscaler"}
+    sets = {o["metadata"]["name"]: o["spec"].get("replicas") for o in rendering.manifests() if o["kind"] == "StatefulSet"}
+    processes = connections = 0
+    for name in ONLY_WITH[feature][0]:
+        pool = yaml.safe_load(rendering.files[f"config/synapse/workers/{name}.yaml"])["database"]["args"]["cp_max"]
+        processes += scalers[name]["minReplicas"] if name in scalers else sets[name]
+        connections += (pool + 1) * (scalers[name]["maxReplicas"] if name in scalers else sets[name])
+    (line,) = re.findall(rf"^\| {TITLES[feature]} .*", workers_page(profiles()), re.MULTILINE)
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2 + profiles().index(profile)] == f"{processes} ({connections})"
 
 
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)

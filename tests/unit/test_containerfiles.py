@@ -27,7 +27,7 @@ def test_its_bases_are_versions_that_a_mirror_can_stand_in_for(text: str) -> Non
     bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
     given = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, flags=re.MULTILINE))
     assert all(re.search(r":v?\d", given[base.strip("${}")]) for base in bases)
-    assert "PIP_INDEX_URL" in given
+    assert given.keys() & {"PIP_INDEX_URL", "SOURCE"}
 
 
 def test_it_runs_as_a_user_with_a_number(text: str) -> None:

@@ -65,6 +65,11 @@ def test_the_content_scanner_is_seen() -> None:
     assert image_lock()["content-scanner"].tag.startswith("v1.4.1-")
 
 
+def test_the_state_compressor_is_seen() -> None:
+    assert [match["currentValue"] for match in seen("services/state_compressor/build")] == ["0.1.4"]
+    assert image_lock()["state-compressor"].tag.startswith("v0.1.4-")
+
+
 def test_a_minio_that_is_newer_compares_as_newer() -> None:
     (rule,) = [rule for rule in CONFIG["packageRules"] if "versioning" in rule]
     pattern = rule["versioning"].removeprefix("regex:").replace("(?<", "(?P<")

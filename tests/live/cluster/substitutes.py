@@ -48,6 +48,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "/synapse:": lambda: _with_services(_python(".venv-live", heavy=True)),
     "/scan-worker:": lambda: _with_services(_python(".venv-scan-worker")),
     "/content-scanner:": lambda: _content_scanner(),
+    "/state-compressor:": lambda: _state_compressor(),
     "clamav/clamav:": lambda: Image(path=("/usr/sbin",)),
     "library/haproxy:": lambda: Image((str(ROOT / ".tools" / "haproxy"),), (str(ROOT / ".tools" / "haproxy"),), stop_signal="SIGUSR1"),
     "valkey/valkey:": _valkey,
@@ -133,6 +134,14 @@ def _content_scanner() -> Image | None:
     start = (str(folder / "bin" / "python"), "-m", "matrix_content_scanner.mcs", "-c", "/etc/content-scanner/config.yaml")
     scan = {"/usr/local/bin/scan": str(ROOT / "services" / "content_scanner" / "scan.py")}
     return evolve(_python(".tools/content-scanner"), entrypoint=start, files=scan)
+
+
+def _state_compressor() -> Image | None:
+    """What its Containerfile makes, where `make state-compressor` has been called."""
+    folder, environment = ROOT / ".tools" / "state-compressor", _with_services(_python(".venv-live"))
+    if not (folder / ".done").exists():
+        return None
+    return evolve(environment, folders=(*environment.folders, str(folder)), path=(*environment.path, str(folder)))
 
 
 def _li_sync() -> Image:

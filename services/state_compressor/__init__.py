@@ -1,0 +1,1 @@
+"""Makes the state tables of the homeserver smaller: see README.md."""
