@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from attrs import asdict, evolve, frozen
 
-from services.state_compressor.compress import PROGRAM, SCHEMA, Request, command, environment
+from services.state_compressor.compressor import PROGRAM, SCHEMA, Request, command, environment
 from tests.kustomize import ROOT
 from tests.live.certificates import authority
 from tests.live.homeservers import Homeserver, running_homeserver
@@ -21,10 +21,10 @@ from tests.live.programs import chosen
 from tests.live.report import Report
 from tests.live.synapse_site import synapse_python
 
-pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(600)]
 
 PASSWORD = "password-of-the-test"
-KEYS, CHANGES = 150, 450
+KEYS, CHANGES = 40, 180
 Resolved = dict[int, frozenset[tuple[str, str, str]]]
 
 
