@@ -26,8 +26,8 @@ from tests.live.antivirus import EICAR, OWN, hdb, ndb
 from tests.live.cluster import NODE, Cluster, PodStatus, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.expressions import exposition, needs
+from tests.live.own_metrics import scan_worker
 from tests.live.processes import wait_for
-from tests.live.test_alert_metrics import scan_worker
 from tests.live.test_antivirus_platform import put_signatures, with_own_signatures
 from tests.live.traffic import traffic
 from tests.manifests.components import COMPONENTS, Nothing
