@@ -20,7 +20,7 @@ from kit.place import Place
 from kit.placement import Placement, PodResources
 from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import Bytes, millicores
-from kit.rendering import Tuning
+from kit.rendering import ObjectId, Tuning
 from kit.secrets import Change, DeclaredSecret, SecretSpec
 from kit.state import State
 
@@ -362,8 +362,11 @@ class Component(Construct):
         self.installation.declared.alerts.extend((self.name, alert) for alert in alerts if alert not in known)
 
     def keeps(self, what: str, where: str, restored: str) -> None:
-        """The component keeps something, as `State` says."""
-        self.installation.declared.state.append((self.name, State(what, where, restored)))
+        """The component keeps something, as `State` says. `where`: the kind and name of the object, which only a person deletes."""
+        kind, name = where.split()
+        held_by = ObjectId(kind, self.namespace, name)
+        self.installation.declared.state.append((self.name, State(what, held_by, restored)))
+        self.installation.keep(held_by)
 
     # -- what the kit does for every workload
 

@@ -113,6 +113,8 @@ class Claim:
             metadata=k8s.ObjectMeta(name=self.name),
             spec=k8s.PersistentVolumeClaimSpec(
                 access_modes=["ReadWriteOnce"],
+                # Said, though the API server would add it: these templates are compared whole.
+                volume_mode="Filesystem",
                 storage_class_name=self.storage_class,
                 resources=k8s.VolumeResourceRequirements(requests={"storage": quantity(self.size)}),
             ),

@@ -27,7 +27,7 @@ CAPABILITIES = {"coturn": ["NET_BIND_SERVICE"]}
 def priority_problems(objects: Objects) -> list[str]:
     """Pods in another order of eviction than: first what has no class, then messaging, then data."""
     values = {o["metadata"]["name"]: o.get("value", 0) for o in of_kind(objects, "PriorityClass")}
-    found = [f"{title(o)} is for pods of others too" for o in of_kind(objects, "PriorityClass") if o.get("globalDefault") is not False]
+    found = [f"{title(o)} is for pods of others too" for o in of_kind(objects, "PriorityClass") if o.get("globalDefault")]
     if not 0 < values.get("matrix-messaging", 0) < values.get("matrix-data", 0) <= 1_000_000_000:
         found.append(f"the priorities are {values}: data must be above messaging, and messaging above the rest")
     given = [(str(w), w.name, w.pod.get("priorityClassName")) for w in workloads(objects) if w.runs_for_ever]
