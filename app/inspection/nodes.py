@@ -58,9 +58,9 @@ def one_per_node(objects: Iterable[Manifest]) -> Iterator[tuple[str, str, int]]:
         required = "requiredDuringSchedulingIgnoredDuringExecution"
         if o["kind"] == "Cluster" and spec.get("affinity", {}).get("podAntiAffinityType") == "required":
             yield *where, spec["instances"]
-        if o["kind"] in ("StatefulSet", "Deployment"):
-            if spec["template"]["spec"].get("affinity", {}).get("podAntiAffinity", {}).get(required):
-                yield *where, spec.get("replicas", 1)
+        pod = spec["template"]["spec"] if o["kind"] in ("StatefulSet", "Deployment") else {}
+        if pod.get("affinity", {}).get("podAntiAffinity", {}).get(required):
+            yield *where, spec.get("replicas", 1)
         if o["kind"] == "Tenant":
             yield from ((*where, pool["servers"]) for pool in spec["pools"] if pool["affinity"]["podAntiAffinity"].get(required))
 

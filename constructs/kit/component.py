@@ -387,7 +387,7 @@ class Component(Construct):
         chosen = dict(self.installation.facts.placement)
         return chosen.get(workload) or chosen.get(self.name) or Placement()
 
-    def _template(self, pod: PodSpec, part: str, *, workload: str, **context: Any) -> k8s.PodTemplateSpec:
+    def _template(self, pod: PodSpec, part: str, *, workload: str, **standing: Any) -> k8s.PodTemplateSpec:
         facts, placement = self.installation.facts, self.placement(workload)
         pod = self._as_wanted(pod, workload, placement)
         if self.host_network:
@@ -403,7 +403,7 @@ class Component(Construct):
             zones=facts.cluster.multi_zone,
             host_network=self.host_network,
             placement=placement,
-            **context,
+            **standing,
         )
         annotations = dict(placement.annotations) or None
         return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part), annotations=annotations), spec=pod.render(context))
