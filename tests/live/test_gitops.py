@@ -21,7 +21,7 @@ def test_the_list_comes_first_and_then_all_who_read_it_with_none_waiting_for_ano
     now = [
         o
         for o in objects(live_dist, "1000-ccu")
-        if o["kind"] in ("ConfigMap", "StatefulSet") and o["metadata"]["labels"]["app.kubernetes.io/name"] == "synapse"
+        if o["kind"] in ("ConfigMap", "StatefulSet") and o["metadata"].get("labels", {}).get("app.kubernetes.io/name") == "synapse"
     ]
     with control_plane(tmp_path) as plane:
         plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, *now], tmp_path)
