@@ -93,7 +93,6 @@ PROGRAMS: Mapping[str, GoProgram] = {
         ),
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("alloy-syntax"),
-        GoProgram("gitops-engine", "github.com/argoproj/gitops-engine/agent"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }

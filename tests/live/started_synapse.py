@@ -28,9 +28,7 @@ from tests.live.synapse_site import synapse_python
 
 MAIN, CREATOR = "main", "event-creator-0"
 PERSISTERS = ("event-persister-0", "event-persister-1")
-SYNCHROTRONS = ("synchrotron-0", "synchrotron-1")
-EVERYBODY = (MAIN, CREATOR, *PERSISTERS, *SYNCHROTRONS)
-FOR_CLIENTS = (MAIN, CREATOR, *SYNCHROTRONS)
+EVERYBODY = (MAIN, CREATOR, *PERSISTERS)
 _SECRETS = ("macaroon_secret_key", "form_secret", "worker_replication_secret", "registration_shared_secret")
 
 
@@ -41,7 +39,7 @@ def persister_of(room: str, persisters: Sequence[str]) -> str:
 
 @define
 class StartedSynapse:
-    """Main, workers that take requests, and up to two event persisters. Each is a process that a kubelet would not see end."""
+    """Main, a worker that takes requests, and up to two event persisters. Each is a process that a kubelet would not see end."""
 
     folder: Path
     exits: ExitStack
@@ -119,9 +117,7 @@ class StartedSynapse:
             "suppress_key_server_warning": True,
             "presence": {"enabled": False},
             "rc_message": {"per_second": 1000, "burst_count": 1000},
-            "rc_login": {kind: {"per_second": 1000, "burst_count": 1000} for kind in ("address", "account")},
-            "rc_room_creation": {"per_second": 1000, "burst_count": 1000},
-            "rc_joins": {"local": {"per_second": 1000, "burst_count": 1000}},
+            "rc_login": {"address": {"per_second": 1000, "burst_count": 1000}},
         }
         shards = {
             "instance_map": {name: {"host": LOOPBACK, "port": self.ports[f"{name} replication"]} for name in (MAIN, *persisters)},
@@ -140,9 +136,9 @@ class StartedSynapse:
             return {"type": "http", "port": port, "bind_addresses": [LOOPBACK], "resources": [{"names": [resource]}]}
 
         listeners = [http(self.ports[f"{name} health"], "health")]
-        if name in FOR_CLIENTS:
+        if name in (MAIN, CREATOR):
             listeners.append(http(self.ports[name], "client"))
-        if name in (MAIN, *PERSISTERS):
+        if name != CREATOR:
             listeners.append(http(self.ports[f"{name} replication"], "replication"))
         if name == MAIN:
             return {"listeners": listeners}
@@ -269,7 +265,7 @@ def sending(synapse: StartedSynapse, rooms: int = 8) -> Iterator[Sender]:
 @contextmanager
 def started_synapse(folder: Path) -> Iterator[StartedSynapse]:
     """Nothing of it runs yet."""
-    names = ["database", "redis", *FOR_CLIENTS]
+    names = ["database", "redis", MAIN, CREATOR]
     names += [f"{name} {kind}" for name in EVERYBODY for kind in ("health", "replication")]
     with ExitStack() as exits:
         synapse = StartedSynapse(folder, exits, dict(zip(names, free_ports(len(names)), strict=True)))

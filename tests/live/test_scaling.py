@@ -1,10 +1,13 @@
 """Another size, and another list of writers, while people are logged in: what they wrote before and after is there."""
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from attrs import frozen
 
 from tests.live.access_log import compare, read
@@ -12,7 +15,6 @@ from tests.live.cluster import Cluster
 from tests.live.installation import PUBLIC, SERVER_NAME, haproxy_logs, launch, messaging, objects, register
 from tests.live.processes import wait_for
 from tests.live.report import Report
-from tests.live.shard_lists import with_persisters
 from tests.live.started_synapse import persister_of
 from tests.live.traffic import finish, traffic
 from tests.live.traffic_log import Line, gap, lost, twice
@@ -85,7 +87,7 @@ def larger(cluster: Cluster, live_dist: Path, report: Report) -> Scaled:
 
 @pytest.fixture(scope="module")
 def synced(larger: Scaled, cluster: Cluster, live_dist: Path, report: Report) -> Scaled:
-    """Another list of writers by automatic sync: nobody does anything, and the objects come as Argo CD's engine writes them (test_gitops.py)."""
+    """Another list of writers by automatic sync: nobody does anything, and the objects come one kind after the other."""
     assert len(larger.after) > 1
     now = objects(live_dist, "1000-ccu")
     wanted = with_persisters(now, len(larger.after) - 1)
@@ -108,6 +110,27 @@ def synced(larger: Scaled, cluster: Cluster, live_dist: Path, report: Report) ->
 def scaled(request: pytest.FixtureRequest) -> Scaled:
     found: Scaled = request.getfixturevalue(request.param)
     return found
+
+
+def with_persisters(objects: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The same objects with so many event persisters, as they would be compiled."""
+    names, changed = [f"event-persister-{ordinal}" for ordinal in range(count)], copy.deepcopy(list(objects))
+    config_map = next(o for o in changed if "shards.yaml" in (o.get("data") or {}))
+    shards = yaml.safe_load(config_map["data"]["shards.yaml"])
+    gone = set(shards["stream_writers"]["events"]) - set(names)
+    shards["stream_writers"]["events"] = names
+    shards["instance_map"] = {name: place for name, place in shards["instance_map"].items() if name not in gone}
+    config_map["data"]["shards.yaml"] = yaml.safe_dump(shards)
+    # Kustomize names it by its content.
+    old, config_map["metadata"]["name"] = config_map["metadata"]["name"], "synapse-shards-of-another-list"
+    for o in changed:
+        if o["kind"] == "StatefulSet" and o["metadata"]["name"] == "event-persister":
+            o["spec"]["replicas"] = count
+        if o["kind"] == "StatefulSet" and o["metadata"]["name"] == "synapse":
+            for volume in o["spec"]["template"]["spec"]["volumes"]:
+                if volume.get("configMap", {}).get("name") == old:
+                    volume["configMap"]["name"] = config_map["metadata"]["name"]
+    return changed
 
 
 def _accepted(lines: list[Line], applied: float, ready: float) -> tuple[int, int]:
