@@ -221,6 +221,39 @@ def _other_servers(site: Site) -> Iterator[OptionError]:
             )
 
 
+def _infrastructure_of_others(site: Site) -> Iterator[OptionError]:
+    """What exists already is somewhere, and everything that the site wants can be had from it."""
+    postgresql, redis = site.postgresql.external, site.redis.external
+    if postgresql and site.features.li:
+        yield OptionError("postgresql.backend", "external, and features.li follows the platform's own PostgreSQL; remove one of both")
+    for key, external in (("postgresql.external", postgresql), ("redis.external", redis)):
+        if external:
+            if not external.cidrs:
+                yield OptionError(f"{key}.cidrs", "is empty; list them")
+            yield from _outside_networks(site, f"{key}.cidrs", external.cidrs)
+    if not redis:
+        return
+    if not redis.servers:
+        yield OptionError("redis.external.servers", "is empty; list them")
+    if len(redis.servers) > 1 and not redis.sentinels:
+        yield OptionError(
+            "redis.external.servers",
+            "are several, of which none but Sentinels tell which is the primary; list redis.external.sentinels, or give the one address that "
+            "always leads to it",
+        )
+    if redis.sentinels and len(redis.sentinels) < 3:
+        yield OptionError("redis.external.sentinels", f"{len(redis.sentinels)} have no majority that survives a loss; list all, 3 or more")
+    addresses = [server for server in (*redis.servers, *redis.sentinels) if _is_address(server.rpartition(":")[0])]
+    if addresses and not redis.certificate_name:
+        yield OptionError(
+            "redis.external.certificate_name", f"is needed: {addresses[0]} is an address, and a certificate has names; give that one"
+        )
+
+
+def _is_address(host: str) -> bool:
+    return host.replace(".", "").isdigit()
+
+
 def _others_outside(site: Site) -> Iterator[OptionError]:
     yield from _outside_networks(site, "push.gateway_networks", site.push.gateway_networks)
     if site.mail:
@@ -251,4 +284,5 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _application_services,
     _other_servers,
     _others_outside,
+    _infrastructure_of_others,
 )

@@ -43,7 +43,7 @@ class Interception:
 
 def interception(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, storage: LiStorage) -> Interception:
     """Create what stands before both: the database, and the key vault. Main's Synapse seals recovery keys for it."""
-    place, main = _infrastructure(site), foundation.postgresql
+    place, main = _infrastructure(site), _followed(foundation)
     spec = PostgresSpec(
         profile.postgresql_li, site.backups.of_a_copy, storage.backups, owner=SYNC, owner_rights=_SYNC_RIGHTS, further_parameters=_TERSE
     )
@@ -87,7 +87,7 @@ def li_instance(
     )
     synapse = SynapseLi(installation, place, SynapseLiSpec(homeserver, writers, profile.synapse_li, redis.secret))
     own = Place(place.layer, place.namespace)
-    sync = SyncSystem(installation, own, _synchronisation(site, foundation.postgresql, between, database, redis, synapse))
+    sync = SyncSystem(installation, own, _synchronisation(site, _followed(foundation), between, database, redis, synapse))
     vault = between.vault
     doors = AccessProxySpec(synapse.http, synapse.health, vault.officers, vault.access, sync.status)
     proxy = AccessProxy(installation, own, doors, vault.own)
@@ -102,6 +102,12 @@ def li_instance(
         proxy.expose("element-li-client", site.host("element_li"), proxy.homeserver, ("/_matrix",), sources, authority)
         proxy.expose("admin-li-client", site.host("admin_li"), proxy.homeserver, api, sources, authority)
         proxy.expose("cases-li", site.host("cases_li"), proxy.cases, ("/",), sources, authority)
+
+
+def _followed(foundation: Infrastructure) -> PostgresCluster:
+    """Main's database, which is the platform's own: a site with another one cannot mean this instance (app/contradictions.py)."""
+    assert isinstance(foundation.postgresql, PostgresCluster)  # noqa: S101
+    return foundation.postgresql
 
 
 def _infrastructure(site: Site) -> Place:

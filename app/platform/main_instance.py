@@ -2,10 +2,12 @@
 
 from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentScanner
 from app.platform.antivirus import Antivirus
-from app.platform.infrastructure import Infrastructure
+from app.platform.infrastructure import Infrastructure, further_connections
 from app.platform.li_instance import Interception
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
+from infrastructure.postgresql.component import Database, PostgresCluster
+from infrastructure.postgresql.external import ExternalPostgresql
 from kit.installation import Installation
 from kit.place import Place
 from li_instance.synapse.configuration import RESERVED_PREFIX
@@ -53,7 +55,10 @@ def main_instance(
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
     workers = fleet_of(site, profile)
-    profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
+    connections = workers.connections(profile.synapse.connections)
+    profile.check_connections(workers.processes, connections)
+    if isinstance(foundation.postgresql, ExternalPostgresql):
+        foundation.postgresql.check(connections + further_connections(site, profile))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
@@ -215,7 +220,7 @@ def _authentication_service(
         server_name=site.server_name,
         host=host.name,
         homeserver_url=f"http://{doors.internal.address}/",
-        database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
+        database=_authentication_database(foundation.postgresql),
         database_connections=profile.synapse.connections.light,
         registration=site.registration,
         login=site.login,
@@ -229,6 +234,12 @@ def _authentication_service(
         configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas, _administration(site)
     )
     return AuthenticationService(installation, place, spec)
+
+
+def _authentication_database(postgresql: PostgresCluster | ExternalPostgresql) -> Database:
+    if isinstance(postgresql, ExternalPostgresql):
+        return postgresql.authentication_service()
+    return postgresql.add_database("authentication_service", "authentication-service.yaml")
 
 
 def _login(authentication: AuthenticationService) -> Upstream:

@@ -161,6 +161,17 @@ Server = Annotated[
         read=_port_in_range,
     ),
 ]
+ServerAddress = Annotated[
+    str,
+    Text(
+        "the host name of a server, or its IPv4 address, with its port",
+        rf"{_SERVER}:{_PORT}",
+        "redis.example.com:6380",
+        max_length=260,
+        mistakes={"[a-zA-Z][a-zA-Z0-9+.-]*://.*": "is a URL", "[^:]*": "has no port", ".*[A-Z].*": "has upper-case letters"},
+        read=_port_in_range,
+    ),
+]
 Label = Annotated[str, Text("a name of lower-case letters, digits and hyphens, at most 63", _LABEL, "matrix", mend=_lower)]
 Name = Annotated[
     str,

@@ -223,3 +223,11 @@ COMPONENTS = {
     "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
     "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
 }
+
+IN_PLACE = {
+    "external-postgresql": row(metrics=ENDS, keeps=Nothing("who runs the server keeps it"), stand_in=("/synapse:",)),
+    "external-redis": row(
+        metrics=("8404 /metrics",), keeps=Nothing("who runs the servers keeps what there is"), stand_in=("library/haproxy:",)
+    ),
+}
+"""What stands in place of a component where a site has it already: of a site with all of these, and the others as above."""

@@ -42,6 +42,25 @@ SITES = {
     ),
     "previews of links": "homeserver: {url_previews: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
+    "a database of others": (
+        "postgresql: {backend: external, external: {host: db.example.com, port: 6432, database: matrix, user: matrix, cidrs: [192.0.2.0/28],\n"
+        "  ca_secret: db-ca, authentication_database: login, authentication_user: login}}\nfeatures: {authentication_service: true}\n"
+    ),
+    "Redis of others": (
+        "redis: {backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/28], ca_secret: redis-ca}}\n"
+    ),
+    "Redis of others, by Sentinels": (
+        "redis:\n  backend: external\n  external:\n    servers: ['192.0.2.1:6380', '192.0.2.2:6380']\n"
+        "    sentinels: ['192.0.2.1:26380', '192.0.2.2:26380', '192.0.2.3:26380']\n    sentinel_group: chat\n    sentinel_password: false\n"
+        "    certificate_name: redis.example.com\n    cidrs: [192.0.2.0/28]\n    ca_secret: redis-ca\n"
+        "features: {calls: true, antivirus: true, monitoring: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
+    ),
+    "everything of others": (
+        "postgresql: {backend: external, external: {host: db.example.com, cidrs: [192.0.2.0/28], ca_secret: db-ca}}\n"
+        "redis: {backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/28], ca_secret: redis-ca}}\n"
+        "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n"
+        "secrets: {provider: external, store: {name: vault}}\n"
+    ),
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
     "internal authority": "tls: {source: internal-ca}\n",
