@@ -38,7 +38,10 @@ class Hosts:
 
     matrix: HostName = option("matrix.<server_name>", "Client and federation API of the homeserver.")
     element: HostName = option("element.<server_name>", "Element Web.")
-    admin: HostName = option("admin.<server_name>", "The homeserver's admin API, for the tools of administrators.")
+    admin: HostName = option(
+        "admin.<server_name>",
+        "Administration of the homeserver, for who may come (`ingress.admin_source_ranges`): Ketesa, and the API for other tools.",
+    )
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
     grafana: HostName = option("grafana.<server_name>", "Grafana, for who runs the platform.")

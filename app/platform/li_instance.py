@@ -11,7 +11,7 @@ from li_instance.access_proxy.component import AccessProxy
 from li_instance.access_proxy.configuration import AccessProxySpec
 from li_instance.redis.component import Redis, Server
 from li_instance.synapse.component import SynapseLi, SynapseLiSpec
-from li_instance.synapse_admin.component import SynapseAdmin
+from li_instance.synapse_admin.component import SynapseAdminLi
 from li_instance.sync_system.component import SyncSystem
 from li_instance.sync_system.configuration import SyncSpec
 from main_instance.element_web.component import ElementWeb
@@ -21,6 +21,7 @@ from main_instance.key_vault.configuration import APPLICATION, OWNER, READER, Ke
 from main_instance.synapse.configuration import Deposit, HomeserverSpec
 from main_instance.synapse.options import MediaOptions, RegistrationOptions
 from main_instance.synapse.topology import Topology
+from main_instance.synapse_admin.configuration import SynapseAdminSpec
 from overlays.profile import Profile
 
 SYNC = "li_sync"
@@ -92,7 +93,7 @@ def li_instance(
     doors = AccessProxySpec(synapse.http, synapse.health, vault.officers, vault.access, sync.status)
     proxy = AccessProxy(installation, own, doors, vault.own)
     element = ElementWeb(installation, place, _element(site))
-    admin = SynapseAdmin(installation, place, site.host("admin_li"))
+    admin = SynapseAdminLi(installation, place, SynapseAdminSpec(site.host("admin_li"), site.server_name))
     if sources := site.ingress.li_source_ranges:
         authority, api = proxy.client_authority(), ("/_matrix", "/_synapse/admin")
         synapse.expose("matrix", site.host("matrix_li"), proxy.homeserver, api, sources, authority)

@@ -32,6 +32,8 @@ from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
+from main_instance.synapse_admin.component import SynapseAdmin
+from main_instance.synapse_admin.configuration import SynapseAdminSpec
 from overlays.profile import Profile
 
 
@@ -114,6 +116,11 @@ def main_instance(
     if foundation.storage.media_sweep:
         spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
         MediaSweep(installation, place, spec)
+    if administration := _administration(site):
+        page = SynapseAdmin(
+            installation, place, SynapseAdminSpec(administration.host, site.server_name, site.login, site.application_services)
+        )
+        page.expose("admin-page", administration.host, page.http, ("/",), administration.allowed_sources)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 

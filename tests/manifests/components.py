@@ -133,6 +133,12 @@ COMPONENTS = {
         keeps=Nothing("static files"),
         stand_in=("vectorim/element-web:",),
     ),
+    "synapse-admin": row(
+        publishes="admin",
+        metrics=Nothing("static-web-server has none without an option that its image leaves out"),
+        keeps=Nothing("static files"),
+        stand_in=("etkecc/ketesa:",),
+    ),
     "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
     "matrix-authentication-service": row(
         calls="haproxy postgresql-main",

@@ -127,7 +127,11 @@ SITES = {
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
-    "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
+    "administration": (
+        "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n"
+        "login: {ldap: {servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"
+        "application_services: {far: {url: 'https://far.example.com', bot: far.bot, users: ['far_.*']}}\n"
+    ),
 }
 RULES = [
     availability.probe_problems,
