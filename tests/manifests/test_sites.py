@@ -186,7 +186,9 @@ def test_every_choice_is_made_by_one_of_the_sites(site: Site, full_site: Site, o
 
 @pytest.mark.parametrize("site_name", SITES)
 def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site_name: str) -> None:
-    assert {"Namespace", "Cluster", "StatefulSet"} <= _kinds(built[site_name])
+    kinds = _kinds(built[site_name])
+    assert {"Namespace", "StatefulSet"} <= kinds
+    assert ("Cluster" in kinds) == ("postgresql: {backend: external" not in SITES[site_name])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
