@@ -1,5 +1,6 @@
 """What a site cannot mean, though each of its options is well formed: found as the site is read, and reported like every other mistake."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
@@ -11,6 +12,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
+from main_instance.calls.options import CallsOptions, ServiceType
 from main_instance.synapse.workers import EVERY_TYPE, MAIN
 from monitoring.options import Mode
 
@@ -92,6 +94,21 @@ def _public_addresses(site: Site) -> Iterator[OptionError]:
             yield OptionError(
                 "calls.public_addresses", f"{own} is no address of a node: cluster.node_cidrs are {', '.join(site.cluster.node_cidrs)}"
             )
+
+
+def _load_balancers(site: Site) -> Iterator[OptionError]:
+    balancer = site.calls.load_balancer
+    if balancer is None:
+        return
+    if site.calls.media_ports != CallsOptions().media_ports:
+        yield OptionError("calls.media_ports", "has no effect with calls.load_balancer, behind which one port has all media; remove it")
+    if balancer.service is ServiceType.NODE_PORT and balancer.balancer_class:
+        yield OptionError(
+            "calls.load_balancer.balancer_class", "is of load balancers that the cluster makes, and these are yours; remove it"
+        )
+    for pod, _ in balancer.livekit:
+        if not re.fullmatch("livekit-[0-9]+", pod):
+            yield OptionError("calls.load_balancer.livekit", f"{pod} is no pod of LiveKit; they are livekit-0, livekit-1 and so on")
 
 
 def _sizes(site: Site) -> Iterator[OptionError]:
@@ -277,6 +294,7 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _generations,
     _networks,
     _public_addresses,
+    _load_balancers,
     _sizes,
     _scanned_files,
     _logins,

@@ -197,6 +197,22 @@ AddressMap = Annotated[
         value=Text("an IP address", "[0-9a-fA-F.:]+", "192.0.2.5", max_length=39, read=_address),
     ),
 ]
+BalancerClass = Annotated[
+    str,
+    Text(
+        "the class of a load balancer",
+        rf"({_HOST}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        "service.k8s.aws/nlb",
+        max_length=317,
+    ),
+]
+PodAddresses = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("the name of a pod", _LABEL, "livekit-0", mend=_lower),
+        value=Text("an IP address", "[0-9a-fA-F.:]+", "192.0.2.5", max_length=39, read=_address),
+    ),
+]
 UdpPorts = Annotated[PortRange, Text("a range of ports", "[1-9][0-9]{0,4}-[1-9][0-9]{0,4}", "50000-54999", read=_udp_ports)]
 Repository = Annotated[
     str,

@@ -70,6 +70,13 @@ SITES = {
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
     "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
+    "calls behind load balancers": (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n"
+        "calls: {load_balancer: {livekit: {livekit-0: 203.0.113.10}, balancer_class: example.com/udp, annotations: {example.com/a: b}}}\n"
+    ),
+    "calls behind load balancers of its own": (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {service: node-port}}\n"
+    ),
     "TURN with a certificate of the site": "features: {calls: true}\ncalls: {turn_tls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
     "TURN in the clear": "features: {calls: true}\ncalls: {turn_tls: false}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n",
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",

@@ -52,6 +52,18 @@ CONTRADICTIONS = [
         "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {media_ports: 40000-41000, load_balancer: {}}",
+        "5:22: calls.media_ports: has no effect with calls.load_balancer",
+    ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {livekit: {coturn-0: 192.0.2.1}}}",
+        "5:34: calls.load_balancer.livekit: coturn-0 is no pod of LiveKit",
+    ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {service: node-port, balancer_class: a}}",
+        "5:61: calls.load_balancer.balancer_class: is of load balancers that the cluster makes",
+    ),
     ("federation: {internet: false}\nfeatures: {federation: true}", "3:24: federation.internet: no other server can be called then"),
     (
         "federation: {networks: [0.0.0.0/0]}\nfeatures: {federation: true}",

@@ -91,6 +91,10 @@ def governing_service_problems(objects: Objects) -> list[str]:
     return found
 
 
+_CALLS = ("livekit", "coturn")
+"""Whose Services load balancers may lead to."""
+
+
 def resolution_problems(objects: Objects) -> list[str]:
     """Services by which a pod that is not ready has no name, those that lead to such pods, and those that are open to the outside.
 
@@ -106,7 +110,10 @@ def resolution_problems(objects: Objects) -> list[str]:
         if single and "clusterIP" in spec:
             found.append(f"{title(service)}: its address does not stay")
         if spec.get("type", "ClusterIP") != "ClusterIP":
-            found.append(f"{title(service)} is open outside the cluster")
+            if service["metadata"]["labels"]["app.kubernetes.io/name"] not in _CALLS:
+                found.append(f"{title(service)} is open outside the cluster")
+            if spec.get("externalTrafficPolicy") != "Local":
+                found.append(f"{title(service)} hides where packets come from")
     return found
 
 
