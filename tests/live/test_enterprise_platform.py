@@ -97,7 +97,7 @@ def started(cluster: Cluster, host: str, counterpart: str, by: Authority, **give
     )
     said = "ready" if counterpart == "postgresql" else "Ready to accept connections"
     wait_for(lambda: said in server.output() or not server.running(), 60, f"{host} to listen")
-    assert server.running(), server.output()
+    assert server.running(), server.wait(10).errors
     return server
 
 
