@@ -229,10 +229,10 @@ def test_the_administration_is_published_to_named_addresses_only(built: dict[str
         found = [path for rule in hosts if rule["host"] == "admin.example.com" for path in rule["http"]["paths"]]
         return {path["path"]: path["backend"]["service"]["port"]["number"] for path in found}
 
-    assert paths("administration") == {"/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
+    assert paths("administration") == {"/": 8080, "/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
     assert paths("administration of the service") == paths("administration") | {"/api/admin": 8082}
     assert paths("minimal") == {}
-    for name in ("admin-sources", "admin-client-sources"):
+    for name in ("admin-sources", "admin-client-sources", "admin-page-sources"):
         sources = built["administration"][ObjectId("Middleware", "matrix", name)]["spec"]["ipAllowList"]
         # The client is the last address that is not a load balancer's.
         assert sources == {"sourceRange": ["192.0.2.0/24"], "ipStrategy": {"excludedIPs": ["198.51.100.0/28"]}}
