@@ -20,7 +20,7 @@ from kit.place import Place
 from kit.placement import Placement, PodResources
 from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import Bytes, millicores
-from kit.rendering import Tuning
+from kit.rendering import ObjectId, Tuning
 from kit.secrets import Change, DeclaredSecret, SecretSpec
 from kit.state import State
 
@@ -173,7 +173,8 @@ class Component(Construct):
             replicas=replicas,
             pod_management_policy="Parallel",
             selector=k8s.LabelSelector(match_labels=self._selector(part)),
-            template=self._template(pod, part, workload=name),
+            # Of autoscaled ones more are wanted at once than nodes may have room for.
+            template=self._template(pod, part, workload=name, on_two_nodes=1 if autoscaled else replicas or 1),
             volume_claim_templates=[claim.template() for claim in claims] or None,
         )
         self.add(file, k8s.KubeStatefulSet, name, part=part, tuning=tuning, spec=spec)
@@ -193,7 +194,14 @@ class Component(Construct):
             strategy=k8s.DeploymentStrategy(type="Recreate")
             if one_at_a_time
             else k8s.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling),
-            template=self._template(pod, part, workload=name),
+            # A pod with a volume waits for it to come free; and of one that must be alone, the old one may still run on a silent node.
+            template=self._template(
+                pod,
+                part,
+                workload=name,
+                on_two_nodes=replicas,
+                leaves_lost_nodes=not one_at_a_time and not any(isinstance(volume, KeptVolume) for volume in pod.volumes()),
+            ),
         )
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
         return self._deployed("Deployment", name, pod, part, None if most else replicas, (replicas, most) if most else None)
@@ -367,8 +375,11 @@ class Component(Construct):
         self.installation.declared.alerts.extend((self.name, alert) for alert in alerts if alert not in known)
 
     def keeps(self, what: str, where: str, restored: str) -> None:
-        """The component keeps something, as `State` says."""
-        self.installation.declared.state.append((self.name, State(what, where, restored)))
+        """The component keeps something, as `State` says. `where`: the kind and name of the object, which only a person deletes."""
+        kind, name = where.split()
+        held_by = ObjectId(kind, self.namespace, name)
+        self.installation.declared.state.append((self.name, State(what, held_by, restored)))
+        self.installation.keep(held_by)
 
     # -- what the kit does for every workload
 
@@ -381,7 +392,7 @@ class Component(Construct):
         chosen = dict(self.installation.facts.placement)
         return chosen.get(workload) or chosen.get(self.name) or Placement()
 
-    def _template(self, pod: PodSpec, part: str, *, workload: str, spread: bool = True) -> k8s.PodTemplateSpec:
+    def _template(self, pod: PodSpec, part: str, *, workload: str, **standing: Any) -> k8s.PodTemplateSpec:
         facts, placement = self.installation.facts, self.placement(workload)
         pod = self._as_wanted(pod, workload, placement)
         if self.host_network:
@@ -396,8 +407,8 @@ class Component(Construct):
             pull_secrets=facts.images.pull_secrets,
             zones=facts.cluster.multi_zone,
             host_network=self.host_network,
-            spread=spread,
             placement=placement,
+            **standing,
         )
         annotations = dict(placement.annotations) or None
         return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part), annotations=annotations), spec=pod.render(context))

@@ -139,17 +139,23 @@ def budget_problems(objects: Objects) -> list[str]:
     found = []
     everyone = workloads(objects)
     covered: list[Workload] = []
+    # CloudNativePG makes budgets of its own (enablePDB), MinIO's operator none.
+    tenants = {(namespace_of(o), o["metadata"]["name"]) for o in of_kind(objects, "Tenant")}
     for budget in of_kind(objects, "PodDisruptionBudget"):
         spec = budget["spec"]
         selected = [w for w in everyone if w.selected_by(spec["selector"]["matchLabels"], namespace_of(budget))]
         covered += selected
-        if len(selected) != 1:
+        tenant = (namespace_of(budget), spec["selector"]["matchLabels"].get("v1.min.io/tenant", ""))
+        if tenant in tenants and not selected:
+            tenants.remove(tenant)
+        elif len(selected) != 1:
             found.append(f"{title(budget)} covers {[str(w) for w in selected]}")
         elif selected[0].most < 2:
             found.append(f"{title(budget)} covers a single pod, which may go anyway")
         if spec.get("maxUnavailable") != 1 or "minAvailable" in spec:
             found.append(f"{title(budget)} must let one pod go at a time")
     bare = [w for w in everyone if w.kind in ("Deployment", "StatefulSet") and w.most >= 2 and w not in covered]
+    found += [f"Tenant {namespace}/{name} has no disruption budget" for namespace, name in sorted(tenants)]
     return found + [f"{w} has no disruption budget" for w in bare]
 
 
