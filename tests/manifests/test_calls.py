@@ -19,6 +19,8 @@ from kit.rendering import Rendering
 from kit.secrets import Shared
 from overlays import profiles
 from tests.manifests.reaching import closed_connections, every_pod_reaches, open_ports, some_pod_reaches, stranger
+from tests.manifests.rules.consistency import resolution_problems
+from tests.manifests.rules.mutation import assert_noticed, setting
 from tests.manifests.rules.objects import Objects, workloads
 from tests.manifests.rules.publication import published
 
@@ -167,6 +169,15 @@ def test_each_livekit_has_a_load_balancer_of_its_own_and_coturn_one_for_all(bala
         assert (spec["externalTrafficPolicy"], spec["loadBalancerClass"]) == ("Local", "example.com/udp")
         assert service["metadata"]["annotations"] == {"example.com/reserved": "true"}
         assert spec["selector"].get("statefulset.kubernetes.io/pod-name", "turn") == name
+
+
+def test_calls_go_on_over_a_livekit_that_is_not_ready_and_nothing_else_is_open(balanced: Rendering) -> None:
+    objects = [dict(o) for o in balanced.manifests()]
+    assert resolution_problems(objects) == []
+    assert_noticed(
+        resolution_problems, objects, setting("Service/livekit-0", "spec.externalTrafficPolicy", "Cluster"), "where packets come"
+    )
+    assert_noticed(resolution_problems, objects, setting("Service/livekit", "spec.type", "LoadBalancer"), "open outside")
 
 
 def test_clients_are_told_what_the_load_balancers_have(balanced: Rendering) -> None:
