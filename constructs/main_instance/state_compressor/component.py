@@ -25,12 +25,12 @@ _PASSWORD, _AUTHORITY = "/secrets/database", "/secrets/database-ca"
 class StateCompressor(Component):
     """Synapse writes the state of a room anew for every hundredth change of it; this one keeps the differences, once a night."""
 
-    directory = "12-state-compressor"
+    directory = "13-state-compressor"
 
     def __init__(self, installation: Installation, place: Place, options: StateCompressorOptions, database: Database) -> None:
         super().__init__(installation, "state-compressor", place)
         request = {
-            "database": {"host": database.host, "port": database.endpoint.port, "dbname": database.name, "user": database.user},
+            "database": {"host": database.host, "port": database.port, "dbname": database.name, "user": database.user},
             "password_file": f"{_PASSWORD}/password",
             "authority_file": f"{_AUTHORITY}/ca.crt",
             "chunk_size": options.chunk_size,
