@@ -1,10 +1,7 @@
 """What the check of a PostgreSQL that others run says of a real one: each lack, with what to do, and nothing where all is there."""
 
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,22 +37,11 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     by, (port,) = authority("enterprise"), free_ports(1)
-    certificate, key = by.issue("localhost")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # Its user must reach the folder.
-        folder.chmod(0o755)
-        for file, text in (("tls.crt", certificate), ("tls.key", key)):
-            (folder / file).write_text(text)
-            (folder / file).chmod(0o600)
-            if os.getuid() == 0:
-                shutil.chown(folder / file, "postgres", "postgres")
-        tls = {"ssl": "on", "ssl_cert_file": f"{folder}/tls.crt", "ssl_key_file": f"{folder}/tls.key"}
-        with running_postgresql(port, "administrator", "of-all", max_connections=50, **tls):
-            found = Server(port, by)
-            found.sql(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'")
-            found.sql(f"CREATE DATABASE synapse OWNER {OWNER} ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0")
-            yield found
+    with running_postgresql(port, "administrator", "of-all", tls=by.issue("localhost"), max_connections=50):
+        found = Server(port, by)
+        found.sql(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'")
+        found.sql(f"CREATE DATABASE synapse OWNER {OWNER} ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0")
+        yield found
 
 
 Said = Callable[..., tuple[int, str]]
