@@ -1,6 +1,6 @@
 """What a series costs Prometheus in memory: a real one scrapes many made-up series, few and then many.
 
-Usage: python -m bench.metrics. It takes five minutes, and prints what one more series takes in memory, and what Prometheus takes without any. A series
+Usage: python -m bench.metrics. It takes five minutes, and prints what one more series takes in memory, and Prometheus without any. A series
 costs most as it comes; what its samples add until Prometheus writes them to its disk, every two hours, is a byte or two each.
 """
 
