@@ -42,7 +42,7 @@ class StateCompressor(Component):
             Mount(SecretFiles(database.password_secret, items=(("password", "password"),)), _PASSWORD),
             Mount(SecretFiles(database.authority_secret, items=(("ca.crt", "ca.crt"),)), _AUTHORITY),
         )
-        resources = Resources(millicores(50), mib(128), mib(512))
+        resources = Resources(millicores(50), mib(64), mib(512))
         container = program(self, "state_compressor", "compress", json.dumps(request, indent=2) + "\n", resources, mounts)
         pod = PodSpec(containers=(evolve(container, image=image("state-compressor")),), restart_policy="Never")
         self.cron_job("cronjob.yaml", self.name, pod, part=self.name, schedule=_NIGHTLY)
