@@ -86,6 +86,8 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     state = state_of(_kubectl(context, "version"), _kubectl(context, "get", ",".join(RESOURCES), "--namespace", "default"))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
+    if site.features.monitoring and site.monitoring.keda:
+        namespaces[site.monitoring.keda.namespace] = "monitoring.keda.namespace"
     api_servers = site.cluster.api_servers if site.network_policies else ()
     wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs, api_servers)
     found = findings(render(site, profile).manifests(), wanted, state)

@@ -75,7 +75,7 @@ def findings(manifests: Iterable[Manifest], wanted: Wanted, state: ClusterState)
         *_definitions(objects, state),
         *_storage_classes(objects, state),
         *_nodes(objects, wanted, state),
-        _metrics(state),
+        *_metrics(objects, state),
         *_api_server(wanted, state),
         *_entrance(wanted, state),
     ]
@@ -179,11 +179,14 @@ def _labelled(objects: Sequence[Manifest]) -> Iterator[tuple[dict[str, str], int
                 yield labels, o["spec"].get("replicas", 1), o["metadata"]["name"]
 
 
-def _metrics(state: ClusterState) -> Finding:
+def _metrics(objects: Sequence[Manifest], state: ClusterState) -> Iterator[Finding]:
+    """What autoscalers by processor time ask."""
+    if not any(o["kind"] == "HorizontalPodAutoscaler" for o in objects):
+        return
     service = state.named("APIService").get(_METRICS, {})
     available = any(c["type"] == "Available" and c["status"] == "True" for c in service.get("status", {}).get("conditions", []))
     seen = "available" if available else "not available" if service else "not there"
-    return Finding(available, f"{_METRICS}, by which autoscalers see the use of CPU", seen, "install metrics-server")
+    yield Finding(available, f"{_METRICS}, by which autoscalers see the use of CPU", seen, "install metrics-server")
 
 
 def _api_server(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:

@@ -10,6 +10,8 @@ from tests.manifests.rules.objects import (
     Object,
     Objects,
     Workload,
+    autoscalers,
+    limits,
     mounted_texts,
     namespace_of,
     of_kind,
@@ -114,7 +116,7 @@ def autoscaler_problems(objects: Objects) -> list[str]:
     """Autoscalers without target, with a fixed number of pods beside them, or with a metric that cannot be computed."""
     found = []
     targets = {(namespace_of(o), o["kind"], o["metadata"]["name"]): o for o in objects}
-    for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+    for scaler in autoscalers(objects):
         spec = scaler["spec"]
         target = targets.get((namespace_of(scaler), spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]))
         if target is None:
@@ -122,8 +124,9 @@ def autoscaler_problems(objects: Objects) -> list[str]:
             continue
         if "replicas" in target["spec"]:
             found.append(f"{title(scaler)}: {title(target)} sets replicas, so each apply would undo the scaling")
-        if spec.get("minReplicas", 1) >= spec["maxReplicas"]:
-            found.append(f"{title(scaler)} cannot scale from {spec.get('minReplicas', 1)} to {spec['maxReplicas']}")
+        least, most = limits(scaler)
+        if not 0 < least < most:
+            found.append(f"{title(scaler)} cannot scale from {least} to {most}")
     return found
 
 
