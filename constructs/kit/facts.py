@@ -70,6 +70,7 @@ class Cluster:
         return self.api_server_cidrs or PRIVATE_NETWORKS
 
 
+_OWN_DATABASE = When("postgresql.backend", "cloudnative-pg")
 _BY_DEFAULT: Final[Any] = Factory(lambda classes: classes.default, takes_self=True)
 
 
@@ -95,8 +96,12 @@ class StorageClasses:
 class StorageSizes:
     """Sizes of volumes where this site differs from its profile."""
 
-    database: VolumeSize | None = option(None, "Data volume of each PostgreSQL instance.", otherwise="the profile's")
-    write_ahead_log: VolumeSize | None = option(None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's")
+    database: VolumeSize | None = option(
+        None, "Data volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
+    write_ahead_log: VolumeSize | None = option(
+        None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
     object_storage_drive: VolumeSize | None = option(
         None, "Each drive of MinIO.", otherwise="the profile's", only_with=When("object_storage.backend", "minio")
     )
