@@ -152,6 +152,11 @@ CONTRADICTIONS = {
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
     "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
+    "names a day that never comes": "backups: {schedule: 0 0 2 31 11 *}",
+    "whose fate backups are not to share": (
+        "object_storage: {backend: external, external: {endpoint: 'https://a.b'}}\n"
+        "backups: {object_storage: {backend: external, external: {endpoint: 'https://a.b'}}}"
+    ),
     "leaves nothing to log in with": "login: {passwords: false}",
     "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
     "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",

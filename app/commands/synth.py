@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from app.commands.common import with_site
+from app.commands.common import caution, with_site
 from app.site import Site
 
 
@@ -27,3 +27,4 @@ def synth(site: Site, out: Path) -> None:
     files = compile_site(site, profiles())
     write_tree(out, files)
     click.echo(f"{out}: {len(files)} files")
+    caution(site)

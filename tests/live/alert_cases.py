@@ -57,6 +57,7 @@ def _synced(good: str, failed: str) -> dict[str, str]:
 
 
 _PG = {"job": "postgresql-main"}
+_BACKUPS = "barman_cloud_cloudnative_pg_io_"
 _VOLUME = {"persistentvolumeclaim": "data-postgresql-main-1"}
 _DISK = {"node": "a", "mountpoint": "/node-disk"}
 _CERTIFICATE = {"name": "matrix-tls"}
@@ -268,14 +269,36 @@ CASES = (
     ),
     case(
         "BackupStale",
-        {_of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="a"): "60"},
+        {_of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "60"},
         # Each instance says what it knows: the newest counts.
         {
-            _of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="a"): "60",
-            _of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="b"): "600000",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "60",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "600000",
         },
         minutes=8 * 24 * 60,
         step=30,
+    ),
+    case(
+        "BackupFailed",
+        {
+            _of(f"{_BACKUPS}last_failed_backup_timestamp", **_PG, pod="a"): "900",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "0",
+        },
+        # It has been made up for, as another instance knows already.
+        {
+            _of(f"{_BACKUPS}last_failed_backup_timestamp", **_PG, pod="a"): "900",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "0",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "1000",
+        },
+    ),
+    case(
+        "BackupUnknown",
+        {_of("cnpg_pg_replication_in_recovery", **_PG, pod="a"): "0"},
+        {
+            _of("cnpg_pg_replication_in_recovery", **_PG, pod="a"): "0",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "60",
+        },
+        minutes=120,
     ),
     case(
         "SlotLag",

@@ -108,6 +108,14 @@ SITES = {
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
+    "backups in another S3": (
+        "backups:\n  object_storage: {backend: external, external: {endpoint: https://backups.example.com, region: eu-1, ca_secret: backups-ca}}\n"
+        + LI
+    ),
+    "backups in a second MinIO": "backups: {object_storage: {backend: minio}}\n" + LI,
+    "media elsewhere, backups in a MinIO": (
+        "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\nbackups: {object_storage: {backend: minio}}\n"
+    ),
     "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
 }
 RULES = [
