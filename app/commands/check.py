@@ -1,6 +1,7 @@
 """`check`: whether a site is sound, on one screen."""
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -40,6 +41,7 @@ def _check_site(site: Site) -> NoReturn:
     from app.inspection.budget import budget
     from app.inspection.images import used_images
     from app.inspection.secret_scan import find_secrets
+    from kit.images import without_release
     from overlays import profiles
 
     renderings: Mapping[Profile, Rendering] = {profile: render(site, profile) for profile in profiles()}
@@ -64,6 +66,8 @@ def _check_site(site: Site) -> NoReturn:
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")
     caution(site)
+    for line in without_release(datetime.now(UTC).date()):
+        click.echo(f"caution: {line}", err=True)
     for problem in problems:
         click.echo(problem, err=True)
     click.echo("sound" if not problems else f"{len(problems)} problems")

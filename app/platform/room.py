@@ -6,7 +6,7 @@ from app.site import Site
 from infrastructure.object_storage.options import ObjectStorageBackend
 from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.options import BackupOptions, BackupStore
-from infrastructure.postgresql.retention import kept, room
+from infrastructure.postgresql.retention import Kept, kept, room
 from infrastructure.postgresql.size import PostgresSize
 from kit.options import OptionError
 from kit.quantities import Bytes, gib
@@ -53,8 +53,9 @@ def sized(site: Site, size: ErasureSize) -> ErasureSize:
 def rooms(site: Site, profile: Profile) -> Rooms:
     """The stores of a site. OptionError, with the numbers, says which is too small."""
     own, where = site.object_storage.backend is ObjectStorageBackend.MINIO, site.backups.object_storage.backend
-    backups = _Archive(site, profile, profile.postgresql, site.backups, UNDELETED_DAYS)
-    copy = _Archive(site, profile, profile.postgresql_li, site.backups.of_a_copy, UNDELETED_DAYS_OF_A_COPY)
+    backups = _Archive(site, profile, profile.postgresql, site.backups, kept(site.backups, UNDELETED_DAYS))
+    theirs = site.backups.of_a_copy
+    copy = _Archive(site, profile, profile.postgresql_li, theirs, kept(theirs, UNDELETED_DAYS_OF_A_COPY, besides=0))
     with_media = where is BackupStore.WITH_MEDIA
     apart: Room | None = None
     if chosen := site.backups.object_storage.external:
@@ -78,7 +79,7 @@ class _Archive:
     profile: Profile
     database: PostgresSize
     backups: BackupOptions
-    undeleted_days: int
+    most: Kept
 
     @property
     def volume(self) -> Bytes:
@@ -88,7 +89,7 @@ class _Archive:
     @property
     def room(self) -> Bytes:
         """What it takes."""
-        return room(self.volume, self.profile.concurrent_users, self.backups, self.undeleted_days)
+        return room(self.volume, self.profile.concurrent_users, self.backups, self.most)
 
     def alone(self, store: str, size: ErasureSize) -> Room:
         """In a store that keeps nothing else."""
@@ -104,13 +105,12 @@ class _Archive:
         needed = self.room
         if needed.count * 100 <= size.usable.count * percent:
             return
-        most = kept(self.backups, self.undeleted_days)
         drive = next(gib(count) for count in range(1, 2**20) if needed.count * 100 <= evolve(size, drive=gib(count)).usable.count * percent)
         limit = "" if percent == 100 else f", of which backups may take {percent} %, since media are there too"
         raise OptionError(
             "backups.retention",
-            f"profile {self.profile.name}: backups come to {_gib(needed)}: {most.full_backups} base backups of a database of {self.volume}, and "
-            f"{most.log_days} days of its write-ahead log. {store} has {_gib(size.usable)}{limit}; write a shorter retention, "
+            f"profile {self.profile.name}: backups come to {_gib(needed)}: {self.most.full_backups} base backups of a database of {self.volume}, and "
+            f"{self.most.log_days} days of its write-ahead log. {store} has {_gib(size.usable)}{limit}; write a shorter retention, "
             f"storage_sizes: {{object_storage_drive: {drive}}}, or an S3 for backups alone (backups.object_storage); a size that you never use, "
             f"remove: overlays/ccu_{self.profile.concurrent_users}.py",
         )

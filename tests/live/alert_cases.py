@@ -343,6 +343,16 @@ CASES = (
     ),
     # -- the antivirus
     case(
+        "ObjectStorageRefuses",
+        # Every server tells of all.
+        {_of("minio_s3_requests_4xx_errors_total", job="minio-main", pod=pod, server="a", api="putobject"): "0+3x30" for pod in ("a", "b")},
+        # A file that is not there is none of it, and now and then somebody writes what is there already.
+        {
+            _of("minio_s3_requests_4xx_errors_total", job="minio-main", pod="a", server="a", api="getobject"): "0+60x30",
+            _of("minio_s3_requests_4xx_errors_total", job="minio-main", pod="a", server="a", api="putobject"): "0+1x30",
+        },
+    ),
+    case(
         "ScanEngineDown",
         {_of("scan_worker_engine_up", engine="clamav", address=f"10.0.0.{n}", pod="a"): "0" for n in (1, 2)},
         {

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,7 +231,7 @@ def test_a_second_run_changes_nothing(installation: Installation) -> None:
 
 def test_media_end_at_their_quota_and_the_archive_goes_on(program: Path, tmp_path: Path) -> None:
     """MinIO counts what a bucket holds as its scanner goes round."""
-    with running_minio(program, tmp_path, environment={"MINIO_SCANNER_SPEED": "fastest"}) as minio:
+    with running_minio(program, tmp_path, environment={"MINIO_SCANNER_SPEED": "fastest", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}) as minio:
         installation = Installation(minio, tmp_path, buckets=(evolve(BUCKETS[0], quota=mib(20)), *BUCKETS[1:]))
         code, printed = installation.run()
         assert (code, "bucket media: quota of 20971520 bytes" in printed) == (0, True), printed
@@ -246,6 +247,10 @@ def test_media_end_at_their_quota_and_the_archive_goes_on(program: Path, tmp_pat
 
         assert wait_for(refused, 300, "the quota to be noticed") == "XMinioAdminBucketQuotaExceeded"
         archive.put_object(Bucket="backups", Key="wal", Body=LARGE)
+        with urllib.request.urlopen(f"{minio.endpoint}/minio/v2/metrics/cluster", timeout=20) as told:
+            assert 'minio_s3_requests_4xx_errors_total{api="putobject"' in told.read().decode(), (
+                "what the alert ObjectStorageRefuses looks at"
+            )
         assert "nothing to change" in installation.run()[1]
 
 

@@ -94,7 +94,8 @@ def test_what_is_counted_does_happen() -> None:
 @given(st.integers(1, 4000), st.integers(1, 20_000), st.integers(1, 400), st.integers(1, 30))
 def test_the_room_grows_with_each_of_what_it_is_made_of(volume: int, users: int, retention: int, undeleted: int) -> None:
     def of(volume: int = volume, users: int = users, retention: int = retention, undeleted: int = undeleted) -> int:
-        return room(gib(volume), users, BackupOptions(retention=f"{retention}d"), undeleted).count
+        backups = BackupOptions(retention=f"{retention}d")
+        return room(gib(volume), users, backups, kept(backups, undeleted)).count
 
     assert of() < of(volume=volume + 1)
     assert of() < of(users=users + 1)
@@ -108,6 +109,6 @@ def test_the_room_is_its_base_backups_and_its_log() -> None:
     most = kept(backups, 7)
     assert (most.full_backups, most.log_days) == (6, 29)
     log = most.log_days * (IDLE.count + 1000 * MESSAGES * PER_MESSAGE.count)
-    assert abs(room(gib(60), 1000, backups, 7).count - (6 * gib(60).count * BASE_PERCENT / 100 * 0.9 + log)) < 100
+    assert abs(room(gib(60), 1000, backups, most).count - (6 * gib(60).count * BASE_PERCENT / 100 * 0.9 + log)) < 100
     said = BackupOptions(retention="14d", write_ahead_log_per_day=Bytes(10**9))
-    assert room(gib(60), 1000, backups, 7).count - room(gib(60), 1000, said, 7).count == log - 29 * 10**9
+    assert room(gib(60), 1000, backups, most).count - room(gib(60), 1000, said, most).count == log - 29 * 10**9

@@ -33,19 +33,18 @@ class Kept:
     log_days: int
 
 
-def kept(backups: BackupOptions, undeleted_days: int) -> Kept:
+def kept(backups: BackupOptions, undeleted_days: int, besides: int = 1) -> Kept:
     """What a schedule and a retention come to, in a bucket where what is deleted stays for some days.
 
     A base backup goes when the next one is older than the retention (barman's recovery window), and with it the log before the next one. The
-    bucket has it for `undeleted_days` more, and one for its daily round. One base backup is taken besides: the first, or one by hand.
+    bucket has it for `undeleted_days` more, and one for its daily round. `besides`: base backups off the schedule, the first or one by hand.
     """
     times = firings(backups.schedule)
     window = int(backups.retention[:-1]) * _DAYS[backups.retention[-1]] + undeleted_days + 1
-    return Kept(times.most_within(window) + 2, window + ceil(times.longest_pause / 24))
+    return Kept(times.most_within(window) + 1 + besides, window + ceil(times.longest_pause / 24))
 
 
-def room(volume: Bytes, users: int, backups: BackupOptions, undeleted_days: int) -> Bytes:
+def room(volume: Bytes, users: int, backups: BackupOptions, most: Kept) -> Bytes:
     """What the archive of a database takes when its volume is full. `users`: concurrent ones."""
-    most = kept(backups, undeleted_days)
     a_day = backups.write_ahead_log_per_day or IDLE + PER_MESSAGE * (MESSAGES * users)
     return Bytes(volume.count * _FULL_PERCENT * BASE_PERCENT // 10_000 * most.full_backups) + a_day * most.log_days
