@@ -293,12 +293,10 @@ CASES = (
     ),
     case(
         "BackupUnknown",
-        {_of("cnpg_pg_replication_in_recovery", **_PG, pod="a"): "0"},
-        {
-            _of("cnpg_pg_replication_in_recovery", **_PG, pod="a"): "0",
-            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "60",
-        },
-        minutes=120,
+        _healthy_database(),
+        _healthy_database() | {_of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "60"},
+        minutes=240,
+        step=30,
     ),
     case(
         "SlotLag",
