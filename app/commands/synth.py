@@ -19,12 +19,19 @@ from app.site import Site
     help="The folder to write; it is replaced only by a complete result.",
 )
 def synth(site: Site, out: Path) -> None:
-    """Write dist/: the base and one overlay per profile."""
+    """Write dist/: the base and one overlay per profile.
+
+    It says what the folder declared before and no longer does, where only a person can delete it.
+    """
     from app.compiler import compile_site
     from app.dist import write_tree
+    from app.inspection.kept import kept_in, left_behind
     from overlays import profiles
 
     files = compile_site(site, profiles())
+    before = kept_in(out)
     write_tree(out, files)
+    for left in left_behind(before, kept_in(out)):
+        click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")
     caution(site)

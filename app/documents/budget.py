@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from app.inspection.budget import Budget, Line, budget
+from app.inspection.nodes import need, one_per_node
 from app.platform.room import rooms
 from app.site import Site
 from kit.quantities import Bytes
@@ -23,6 +24,15 @@ def budget_page(site: Site, profiles: Sequence[Profile], renderings: Mapping[str
         "What backups come to when the database's volume is as full as it may be, and what they leave, in GiB. Media and logs have quotas of that "
         "size: what may grow without bounds must not take the room of the archive, without which PostgreSQL stops.\n\n"
         + tabulate(room_rows(site, profiles), ["Profile", "Store", "Has", "Backups", "Media", "Logs"], tablefmt="pipe")
+        + "\n\n## Nodes\n\n"
+        "As many as there are pods that must not share one, and three at least. Of like nodes each needs so much for these pods alone that all have "
+        "a place while any one node is lost; but who must not share a node waits for another one then, and its quorum has a majority without it. "
+        "`object_storage.minio.one_server_per_node` needs a node for each server of a tenant.\n\n"
+        + tabulate(
+            [_nodes(profile, renderings[profile.name]) for profile in profiles],
+            ["Profile", "Nodes", "Apart", "CPU of each", "Memory of each"],
+            tablefmt="pipe",
+        )
         + "".join(
             f"\n\n## {name}\n\n"
             + tabulate([_cells(line) for line in of.by_component()], ["Component", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
@@ -47,6 +57,13 @@ def room_rows(site: Site, profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
 
 def _gibibytes(amount: Bytes | None) -> str:
     return f"{amount.count / 2**30:.0f}" if amount else "-"
+
+
+def _nodes(profile: Profile, rendering: Rendering) -> tuple[object, ...]:
+    manifests = rendering.manifests()
+    wanted = need(manifests)
+    apart = sorted({f"{name} ({count})" for _, name, count in one_per_node(manifests) if count == wanted.nodes})
+    return (profile.name, wanted.nodes, ", ".join(apart), f"{wanted.cpu.millicores / 1000:.1f}", _rounded(wanted.memory))
 
 
 def _totals(profiles: Sequence[Profile], budgets: Mapping[str, Budget]) -> list[tuple[object, ...]]:

@@ -104,8 +104,16 @@ TRAEFIK = Operator(
     chart=Chart("https://traefik.github.io/charts", "traefik", "41.3.0"),
     values="traefik-values.yaml",
 )
+KEDA = Operator(
+    name="keda",
+    version="2.21.0",
+    namespace="keda",
+    licence="Apache-2.0",
+    purpose="numbers of workers by what Prometheus measures, if you choose `monitoring.keda`",
+    manifest="https://github.com/kedacore/keda/releases/download/v2.21.0/keda-2.21.0.yaml",
+)
 
-OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK)
+OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK, KEDA)
 """In the order of installation."""
 
 INSTANCE_STATUS = Port("status", 8000)
