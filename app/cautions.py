@@ -8,6 +8,8 @@ from infrastructure.postgresql.options import BackupStore
 
 def cautions(site: Site) -> Iterator[str]:
     """What the choices of a site cannot survive: one line each."""
+    if site.postgresql.external:
+        return
     media = site.object_storage.external
     store = f"the S3 at {media.endpoint}" if media else "the MinIO"
     match site.backups.object_storage.backend:

@@ -23,8 +23,10 @@ from infrastructure.object_storage.policies import (
 )
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import PostgresCluster, PostgresSpec
+from infrastructure.postgresql.external import ExternalPostgresql
 from infrastructure.postgresql.options import BackupStore
 from infrastructure.redis.component import RedisSentinel
+from infrastructure.redis.external import ExternalRedis
 from kit.installation import Installation
 from kit.place import Place
 from overlays.profile import Profile
@@ -49,7 +51,8 @@ class Storage:
     """The buckets, each as its user sees it."""
 
     media: Bucket
-    backups: Bucket
+    backups: Bucket | None
+    """None: the platform has no database of its own."""
     media_sweep: Bucket | None
     """That of media, as the user sees it who removes what was deleted; None where nobody does."""
     logs: Bucket | None
@@ -70,8 +73,8 @@ class BackupStorage:
 class Infrastructure:
     """What the instances stand on."""
 
-    postgresql: PostgresCluster
-    redis: RedisSentinel
+    postgresql: PostgresCluster | ExternalPostgresql
+    redis: RedisSentinel | ExternalRedis
     storage: Storage
 
 
@@ -89,12 +92,28 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
         storage = _external(installation, main, lawful, site, external, apart)
     else:
         storage = _minio(installation, main, lawful, site, profile, shares, apart)
-    # All replicas of the authentication service, and one more that comes as another goes.
-    others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
-    spec = PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others)
-    postgresql = PostgresCluster(installation, main, spec)
-    redis = RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring)
-    return Infrastructure(postgresql, redis, storage)
+    return Infrastructure(_postgresql(installation, main, site, profile, storage), _redis(installation, main, site, profile), storage)
+
+
+def further_connections(site: Site, profile: Profile) -> int:
+    """Of the database, beside those of Synapse: all replicas of the authentication service, and one more that comes as another goes."""
+    return profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
+
+
+def _postgresql(
+    installation: Installation, place: Place, site: Site, profile: Profile, storage: Storage
+) -> PostgresCluster | ExternalPostgresql:
+    if storage.backups is None:
+        assert site.postgresql.external  # noqa: S101 - it must be given with its backend
+        return ExternalPostgresql(installation, place, site.postgresql.external)
+    others = further_connections(site, profile)
+    return PostgresCluster(installation, place, PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others))
+
+
+def _redis(installation: Installation, place: Place, site: Site, profile: Profile) -> RedisSentinel | ExternalRedis:
+    if external := site.redis.external:
+        return ExternalRedis(installation, place, external)
+    return RedisSentinel(installation, place, profile.redis, measured=site.features.monitoring)
 
 
 def place(site: Site) -> Place:
@@ -121,6 +140,8 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
 
 def _backups_apart(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> BackupStorage | None:
     """Storage that backups have for themselves. A second MinIO is for the main instance alone: the other one has its own already."""
+    if site.postgresql.external:
+        return None
     names, chosen = site.object_storage.buckets, site.backups.object_storage
     if chosen.external:
         outside = ExternalStorage(installation, main, chosen.external, BACKUP_STORAGE)
@@ -142,7 +163,9 @@ def _external(
     """Object storage that others run: media, backups and logs of the main instance, and what the other one has."""
     names = site.object_storage.buckets
     storage = ExternalStorage(installation, main, options)
-    media, backups = storage.bucket(names.media, "media"), apart.main if apart else storage.bucket(names.backups, "backups")
+    media, backups = storage.bucket(names.media, "media"), apart.main if apart else None
+    if not apart and not site.postgresql.external:
+        backups = storage.bucket(names.backups, "backups")
     sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
     logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
     if not site.features.li:
@@ -161,11 +184,13 @@ def _minio(
     What may grow without bounds has a quota. Backups have none: PostgreSQL stops when its archive takes nothing more, and their room is kept free.
     """
     names, options = site.object_storage.buckets, site.object_storage.minio
-    tenant = MinioTenant(installation, main, sized(site, profile.minio), options, "media" if apart else _MEDIA_AND_BACKUPS)
-    media, backups = tenant.bucket(names.media, "media"), apart.main if apart else tenant.bucket(names.backups, "backups")
+    keeps_backups = not apart and not site.postgresql.external
+    tenant = MinioTenant(installation, main, sized(site, profile.minio), options, _MEDIA_AND_BACKUPS if keeps_backups else "media")
+    media, backups = tenant.bucket(names.media, "media"), apart.main if apart else None
     made, users = [_with_quota(names.media, shares.main)], [(BucketUser("media", media.name, MEDIA), media)]
-    if not apart:
-        made.append(ProvisionedBucket(names.backups, keep_deleted_days=UNDELETED_DAYS))
+    if keeps_backups:
+        backups = tenant.bucket(names.backups, "backups")
+        made.append(ProvisionedBucket(backups.name, keep_deleted_days=UNDELETED_DAYS))
         users.append((BucketUser("backups", backups.name, BACKUPS), backups))
     sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
     if sweep:

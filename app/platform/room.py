@@ -56,13 +56,14 @@ def rooms(site: Site, profile: Profile) -> Rooms:
     backups = _Archive(site, profile, profile.postgresql, site.backups, kept(site.backups, UNDELETED_DAYS))
     theirs = site.backups.of_a_copy
     copy = _Archive(site, profile, profile.postgresql_li, theirs, kept(theirs, UNDELETED_DAYS_OF_A_COPY, besides=0))
-    with_media = where is BackupStore.WITH_MEDIA
+    kept_here = not site.postgresql.external
+    with_media = kept_here and where is BackupStore.WITH_MEDIA
     apart: Room | None = None
     if chosen := site.backups.object_storage.external:
         apart = Room(chosen.endpoint, None, backups.room)
     elif where is BackupStore.MINIO:
         apart = backups.alone("minio-backups", sized(site, profile.minio_backups))
-    elif site.object_storage.external:
+    elif with_media and site.object_storage.external:
         apart = Room(site.object_storage.external.endpoint, None, backups.room)
     keeps = backups if with_media else None
     main = _shared("minio-main", sized(site, profile.minio), keeps, _MOST_PERCENT, logs=site.keeps_logs) if own else None
