@@ -88,13 +88,8 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     from app.kubectl import Kubectl
     from overlays import profiles
 
-<<<<<<< HEAD
-    profile = profile_named(name) if name else profiles()[0]
-    state = state_of(_kubectl(context, "version"), _kubectl(context, "get", ",".join(RESOURCES), "--namespace", "default"))
-=======
     profile, cluster = profile_named(name) if name else profiles()[0], Kubectl(context)
-    state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES)))
->>>>>>> main
+    state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES), "--namespace", "default"))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
     if site.features.monitoring and site.monitoring.keda:
