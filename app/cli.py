@@ -13,6 +13,7 @@ from app.commands.common import fail
 from app.commands.docs import docs
 from app.commands.images import images
 from app.commands.reach import reach
+from app.commands.secret_copies import export_secrets, import_secrets
 from app.commands.secrets import secrets
 from app.commands.synth import synth
 from app.errors import UserError
@@ -46,5 +47,5 @@ def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, docs, budget, images, reach, secrets):
+for command in (synth, check, docs, budget, images, reach, secrets, export_secrets, import_secrets):
     main.add_command(command)

@@ -43,6 +43,8 @@ _ALERTS = "to: [ops@example.com], sender: matrix@example.com, server: smtp.examp
 _HOOK = f"{{server: hooks.example.com, cidrs: {NETWORKS}}}"
 _SIGNATURES = "features: {antivirus: true}\nantivirus: {signatures: bundle"
 
+_BACKUPS = "backups: {object_storage: {backend: external, external: {endpoint: 'https://backups.example.com:8443'}}}\n"
+_S3 = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com'}}\n"
 _POSTGRESQL = "host: db.example.com, ca_secret: db-ca"
 _SYNAPSE = (
     *("synapse", "account-data", "background", "client-reader", "device-lists", "encryption", "event-creator", "event-persister"),
@@ -207,11 +209,24 @@ WAYS: dict[str, tuple[Way, ...]] = {
             (8443,),
         ),
     ),
+    "backup-storage": (
+        Way(_BACKUPS, ("postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"), ANYWHERE, (8443,)),
+        Way(
+            f"{_S3}{_BACKUPS}",
+            ("postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"),
+            ANYWHERE,
+            (8443,),
+            _S3,
+        ),
+    ),
 }
 """By the name of the `External`, which the options that open it name."""
 
 NO_WAY_OUT = {
     "ingress.monitoring_source_ranges": "who comes in",
+    "monitoring.keda": "who comes in",
+    "monitoring.keda.namespace": "who comes in",
+    "monitoring.operator.url": "KEDA asks it, and no pod of the platform",
     "li.owner": "a name",
     "login.ldap.start_tls": "login.ldap opens it",
     "homeserver.encryption": "what clients ask of the homeserver",

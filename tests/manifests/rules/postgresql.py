@@ -47,6 +47,35 @@ def durability_problems(objects: Objects) -> list[str]:
     return found
 
 
+def promoted(instances: int, acknowledging: int, away: int) -> bool:
+    """Whether the operator promotes a standby when the primary is lost and so many standbys are away.
+
+    R + W > N: cloudnative-pg 1.30, internal/controller/replicas_quorum.go, evaluateQuorumCheckWithStatus. N: the standbys; W: how many
+    acknowledge a commit, none of which is refused; R: standbys within reach.
+    """
+    standbys = instances - 1
+    return acknowledging > 0 and (standbys - away) + acknowledging > standbys
+
+
+def written(instances: int, acknowledging: int, away: int) -> bool:
+    """Whether commits are acknowledged with so many standbys away, where as many must have them as are said."""
+    return instances - 1 - away >= acknowledging
+
+
+def failover_problems(objects: Objects) -> list[str]:
+    """Clusters in which one loss more than must be stops writes, or a failover: with one of three away, with one of four and then the primary."""
+    found = []
+    for cluster in of_kind(objects, "Cluster"):
+        instances, number = cluster["spec"]["instances"], cluster["spec"]["postgresql"]["synchronous"]["number"]
+        if not promoted(instances, number, away=0):
+            found.append(f"{title(cluster)}: no standby is promoted when the primary alone is lost")
+        if instances > 3 and not promoted(instances, number, away=1):
+            found.append(f"{title(cluster)}: no standby is promoted while one of {instances - 1} is away: {number} acknowledge a commit")
+        if instances > 2 and not written(instances, number, away=1):
+            found.append(f"{title(cluster)}: with one standby away nothing is written: {number} of {instances - 1} must acknowledge")
+    return found
+
+
 def tuning_problems(objects: Objects) -> list[str]:
     """Clusters whose memory, processors or WAL volume are shared out otherwise than it is promised."""
     return [f"{title(cluster)}: {problem}" for cluster in of_kind(objects, "Cluster") for problem in _tuning(cluster["spec"])]
@@ -179,22 +208,27 @@ def _generation_problems(cluster: Object, objects: Objects) -> Iterator[str]:
 def _bucket_problems(store: Object, bucket: str, objects: Objects) -> Iterator[str]:
     """Why a store could not use a bucket: nobody makes it, or not for its user, or its clients know another address."""
     configuration, namespace = store["spec"]["configuration"], namespace_of(store)
-    provisioned = [job for job in _bucket_jobs(objects, namespace) if job["endpoint"] == configuration["endpointURL"]]
+    provisioned = [job for job in _bucket_jobs(objects) if job["endpoint"] == configuration["endpointURL"]]
+    secret = configuration["s3Credentials"]["accessKeyId"]["name"]
     for job in provisioned:
         if bucket not in [made["name"] for made in job["buckets"]]:
             yield f"the Job of the buckets makes no {bucket}"
-        user = configuration["s3Credentials"]["accessKeyId"]["name"].partition("-user-")[2]
+        user = secret.partition("-user-")[2]
         allowed = {one["name"]: str(one["policy"]["document"]) for one in job["users"]}
         if f"arn:aws:s3:::{bucket}/*" not in allowed.get(user, ""):
             yield f"the user {user!r} may not write to {bucket}"
     if not provisioned:
-        # Storage of others: then all that is known of its address is that Synapse keeps its media there.
+        # Storage of others: then all that is known of its address is that Synapse keeps its media there, or that it must not.
         known = [text for o in of_kind(objects, "ConfigMap") if namespace_of(o) == namespace for _, text in strings(o.get("data", {}))]
-        if not any(f"endpoint_url: {configuration['endpointURL']}\n" in text for text in known):
+        shared = any(f"endpoint_url: {configuration['endpointURL']}\n" in text for text in known)
+        apart = secret.startswith("backup-storage-")
+        if apart and shared:
+            yield f"it is to be apart from media, which are at {configuration['endpointURL']} too"
+        elif not apart and not shared:
             yield f"nobody else in {namespace} knows {configuration['endpointURL']}"
 
 
-def _bucket_jobs(objects: Objects, namespace: str) -> list[dict[str, Any]]:
-    """What the Jobs of a namespace's buckets are asked for."""
-    maps = [o for o in of_kind(objects, "ConfigMap") if namespace_of(o) == namespace and "-buckets-request" in o["metadata"]["name"]]
+def _bucket_jobs(objects: Objects) -> list[dict[str, Any]]:
+    """What the Jobs of buckets are asked for."""
+    maps = [o for o in of_kind(objects, "ConfigMap") if "-buckets-request" in o["metadata"]["name"]]
     return [json.loads(text) for o in maps for text in o["data"].values()]
