@@ -216,4 +216,4 @@ def test_the_command_only_reads_and_says_what_kubectl_says(tmp_path: Path, clust
     kubectl.write_text("#!/bin/sh\necho 'error: you must be logged in' >&2; exit 1\n")
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
-    assert "kubectl version: error: you must be logged in\n" in done.stderr
+    assert f"kubectl version {asked}: error: you must be logged in\n" in done.stderr
