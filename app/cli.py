@@ -10,8 +10,11 @@ import click
 from app.commands.budget import budget
 from app.commands.check import check
 from app.commands.common import fail
+from app.commands.diff import diff
 from app.commands.docs import docs
+from app.commands.explain import explain
 from app.commands.images import images
+from app.commands.plan import plan
 from app.commands.reach import reach
 from app.commands.secrets import secrets
 from app.commands.synth import synth
@@ -42,9 +45,10 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="matrix-platform", message="%(package)s %(version)s")
 def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, docs, budget, images, reach, secrets):
+for command in (synth, check, diff, plan, explain, budget, images, reach, secrets, docs):
     main.add_command(command)

@@ -6,8 +6,11 @@ from typing import Any
 
 from kit.rendering import ObjectId, PlacedObject, Rendering
 from kit.text import yaml_documents, yaml_text
+from kit.waves import WAVE, wave
 
 KUSTOMIZATION = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+GENERATED = {"annotations": {WAVE: str(wave("", "ConfigMap"))}, "labels": {"app.kubernetes.io/part-of": "matrix-platform"}}
+"""What every generated ConfigMap has."""
 NOTICE = '# Made by "cdk8s synth"; change site.yaml, overlays/ or constructs/ instead.\n'
 
 Files = Mapping[str, str]
@@ -31,7 +34,7 @@ def base_files(rendering: Rendering) -> Files:
             {"name": name, "namespace": namespace, "files": [file_argument(key, path) for key, path in files.items()]}
             for (namespace, name), files in rendering.config_maps.items()
         ],
-        "generatorOptions": {"labels": {"app.kubernetes.io/part-of": "matrix-platform"}},
+        "generatorOptions": GENERATED,
     }
     documents = {path: NOTICE + yaml_documents(objects) for path, objects in (by_file | tuned).items()}
     return {"kustomization.yaml": NOTICE + yaml_text(without_empty(kustomization)), **documents, **rendering.files}

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.layout import KUSTOMIZATION, NOTICE, Files, file_argument, identity, slug, without_empty
+from app.layout import GENERATED, KUSTOMIZATION, NOTICE, Files, file_argument, identity, slug, without_empty
 from kit.rendering import ObjectId, Rendering
 from kit.text import yaml_documents, yaml_text
 
@@ -48,7 +48,7 @@ def overlay_files(base: Rendering, target: Rendering) -> Files:
         "replicas": counts,
         "patches": [{"path": path} for path in patches],
         "configMapGenerator": generators,
-        "generatorOptions": {"labels": {"app.kubernetes.io/part-of": "matrix-platform"}} if generators else {},
+        "generatorOptions": GENERATED if generators else {},
     }
     return {
         "kustomization.yaml": NOTICE + yaml_text(without_empty(kustomization)),

@@ -1,13 +1,12 @@
 """`check`: whether a site is sound, on one screen."""
 
-import json
-import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from app.commands.common import fail, profile_named, with_site
+from app.commands.common import profile_named, with_site
+from app.kubectl import read
 from app.site import Site
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     from overlays import profiles
 
     profile = profile_named(name) if name else profiles()[0]
-    state = state_of(_kubectl(context, "version"), _kubectl(context, "get", ",".join(RESOURCES)))
+    state = state_of(read("version", context=context), read("get", ",".join(RESOURCES), context=context))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
     wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs)
@@ -88,20 +87,6 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     missing = sum(not finding.met for finding in found)
     click.echo(f"{profile.name}: {'the cluster has what the site needs' if not missing else f'{missing} of {len(found)} are missing'}")
     sys.exit(1 if missing else 0)
-
-
-def _kubectl(context: str | None, *arguments: str) -> Any:
-    """What kubectl prints, read. Ends the command with kubectl's own words when it fails."""
-    command = ["kubectl", *(["--context", context] if context else []), *arguments, "--output", "json", "--request-timeout", "20s"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except FileNotFoundError:
-        fail("there is no kubectl: install it, or put .tools/bin of this repository on PATH")
-    except subprocess.TimeoutExpired:
-        fail("the cluster does not answer within a minute")
-    if done.returncode:
-        fail(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
 
 
 def _beyond(profile: "Profile", total: "Line") -> "Iterator[str]":

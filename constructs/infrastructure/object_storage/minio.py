@@ -56,6 +56,7 @@ class MinioTenant(Component):
     """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set."""
 
     directory = "03-minio"
+    noticed = "nothing while the other servers of the pool are up; an upload that is cut is tried again"
     config_directory = "minio"
     together = True
     priority = Priority.DATA
