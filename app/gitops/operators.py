@@ -1,0 +1,72 @@
+"""`dist/operators/`: the programs that the platform stands on, by the references of their charts."""
+
+from typing import Any
+
+from app.layout import KUSTOMIZATION, NOTICE, Files
+from app.site import Site
+from infrastructure.ingress.component import TRAEFIK_VALUES
+from infrastructure.object_storage.options import ObjectStorageBackend
+from infrastructure.operators import MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
+from kit.text import yaml_text
+
+
+def wanted(site: Site) -> tuple[Operator, ...]:
+    """Those that a site needs and its clusters do not have, in the order of installation."""
+    present = {operator.value for operator in site.gitops.present} if site.gitops else set()
+    if site.object_storage.backend is not ObjectStorageBackend.MINIO:
+        present.add(MINIO_OPERATOR.name)
+    if site.ingress.gateway or site.ingress.class_name != TRAEFIK.name:
+        present.add(TRAEFIK.name)
+    return tuple(operator for operator in OPERATORS if operator.name not in present)
+
+
+def values(operator: Operator) -> dict[str, Any]:
+    """What its chart is told."""
+    found: dict[str, Any] = dict(TRAEFIK_VALUES) if operator is TRAEFIK else {}
+    for setting in operator.settings:
+        path, _, value = setting.partition("=")
+        *folders, key = path.split(".")
+        place = found
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[key] = value == "true" if value in ("true", "false") else value
+    return found
+
+
+def operator_files(site: Site) -> Files:
+    """The files of `dist/operators/`, by path below it: what is given to each chart, and a script that installs all in order."""
+    operators = wanted(site)
+    files = {"install.sh": _script(site, operators)}
+    for operator in operators:
+        if operator.chart is None:
+            files[f"{operator.name}/kustomization.yaml"] = NOTICE + yaml_text({**KUSTOMIZATION, "resources": [operator.manifest]})
+        elif told := values(operator):
+            files[f"{operator.name}.yaml"] = NOTICE + yaml_text(told)
+    return files
+
+
+def repository(site: Site, operator: Operator) -> str:
+    """Where its chart is had. Raises ValueError for one that has none."""
+    if operator.chart is None:
+        raise ValueError(f"{operator.name} is not installed from a chart")
+    return (site.gitops.charts if site.gitops else None) or operator.chart.repository
+
+
+def _script(site: Site, operators: tuple[Operator, ...]) -> str:
+    lines = [
+        "#!/bin/sh",
+        NOTICE.rstrip(),
+        "# What the platform stands on, in these versions: installed, or upgraded. Needs kubectl, and Helm 3 or 4.",
+        "set -eu",
+    ]
+    lines.append('cd "$(dirname "$0")"')
+    for operator in operators:
+        if operator.chart is None:
+            lines.append(f"kubectl apply --server-side -k {operator.name}")
+            continue
+        url = repository(site, operator)
+        chart = f"{url}/{operator.chart.name}" if url.startswith("oci://") else f"{operator.chart.name} --repo {url}"
+        told = f" --values {operator.name}.yaml" if values(operator) else ""
+        place = f"--version {operator.chart.version} --namespace {operator.namespace} --create-namespace"
+        lines.append(f"helm upgrade --install {operator.name} {chart} {place}{told} --wait")
+    return "\n".join(lines) + "\n"
