@@ -148,6 +148,11 @@ def servers(worker: WorkerType, most: int) -> int:
     return 1 if worker.scaling is Scaling.SINGLE else most
 
 
+def own_ports() -> Ports:
+    """A free port for each of HAProxy's, so that none is another's."""
+    return Ports(*free_ports(len(attrs.fields(Ports))))
+
+
 def specification(pods: Pods) -> HAProxySpec:
     """All worker types, with room for more instances than run."""
     return HAProxySpec(
@@ -158,7 +163,7 @@ def specification(pods: Pods) -> HAProxySpec:
         federation=True,
         synapse_port=pods.port,
         synapse_health_port=pods.health_port,
-        ports=Ports(*free_ports(4)),
+        ports=own_ports(),
         listen_address=LOOPBACK,
         logins_per_minute=LOGINS_PER_MINUTE,
         check_seconds=0.5,

@@ -8,11 +8,14 @@ from contextlib import closing
 import pytest
 
 from kit.quantities import mib
-from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
+from main_instance.haproxy.configuration import HAProxySpec, configuration
 from main_instance.haproxy.options import Contact, Support
 from main_instance.haproxy.well_known import WellKnown
-from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running
-from tests.live.test_routing import haproxy  # noqa: F401 - a fixture
+from tests.live.processes import LOOPBACK, accepts_connections, running
+from tests.live.test_routing import (
+    haproxy,  # noqa: F401 - a fixture
+    own_ports,
+)
 
 pytestmark = pytest.mark.live
 
@@ -28,7 +31,7 @@ WELL_KNOWN = WellKnown(
 @pytest.fixture(scope="module")
 def port(haproxy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:  # noqa: F811
     """The public port of a HAProxy whose Synapse is not there."""
-    folder, ports = tmp_path_factory.mktemp("haproxy"), Ports(*free_ports(4))
+    folder, ports = tmp_path_factory.mktemp("haproxy"), own_ports()
     spec = HAProxySpec(
         pools=(), main="main-0.absent.", max_upload=mib(1), trusted_proxies=(), ports=ports, listen_address=LOOPBACK, well_known=WELL_KNOWN
     )
