@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from app.commands.budget import budget
+from app.commands.bundle import bundle
 from app.commands.check import check
 from app.commands.common import fail
 from app.commands.diff import diff
@@ -50,5 +51,5 @@ def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, diff, plan, explain, budget, images, reach, secrets, docs):
+for command in (synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, docs):
     main.add_command(command)

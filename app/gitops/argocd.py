@@ -78,7 +78,7 @@ def _project(
 def _operator(site: Site, gitops: GitopsOptions, name: str, cluster: ClusterOptions, operator: Operator) -> dict[str, Any]:
     if operator.chart:
         chart = {"repoURL": _chart_url(repository(site, operator)), "chart": operator.chart.name, "targetRevision": operator.chart.version}
-        helm = {"releaseName": operator.name, **({"valuesObject": told} if (told := values(operator)) else {})}
+        helm = {"releaseName": operator.name, **({"valuesObject": told} if (told := values(site, operator)) else {})}
         source: dict[str, Any] = {**chart, "helm": helm}
     else:
         path = f"{gitops.folder}/operators/{operator.name}"

@@ -68,7 +68,7 @@ def _operators(site: Site, gitops: GitopsOptions, cluster: ClusterOptions) -> It
             "install": {"createNamespace": True, "crds": "CreateReplace", "remediation": {"retries": 3}},
             "upgrade": {"crds": "CreateReplace", "remediation": {"retries": 3}},
         }
-        if told := values(operator):
+        if told := values(site, operator):
             spec["values"] = told
         if not cluster.automatic:
             spec["suspend"] = True

@@ -20,17 +20,29 @@ def wanted(site: Site) -> tuple[Operator, ...]:
     return tuple(operator for operator in OPERATORS if operator.name not in present)
 
 
-def values(operator: Operator) -> dict[str, Any]:
-    """What its chart is told."""
+def values(site: Site, operator: Operator) -> dict[str, Any]:
+    """What its chart is told: its settings, and where its images are where the site has a mirror."""
     found: dict[str, Any] = dict(TRAEFIK_VALUES) if operator is TRAEFIK else {}
     for setting in operator.settings:
         path, _, value = setting.partition("=")
-        *folders, key = path.split(".")
-        place = found
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[key] = value == "true" if value in ("true", "false") else value
+        _put(found, path, value == "true" if value in ("true", "false") else value)
+    if mirror := site.images.mirror:
+        for image in operator.images:
+            repository, _, tag = image.mirrored(mirror).rpartition(":")
+            if operator is TRAEFIK:
+                # Its chart joins the two with a slash.
+                _put(found, f"{image.values}.registry", mirror)
+                repository = repository.removeprefix(f"{mirror}/")
+            _put(found, f"{image.values}.repository", repository)
+            _put(found, f"{image.values}.tag", tag)
     return found
+
+
+def _put(place: dict[str, Any], path: str, value: Any) -> None:
+    *folders, key = path.split(".")
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    place[key] = value
 
 
 def operator_files(site: Site) -> Files:
@@ -39,8 +51,8 @@ def operator_files(site: Site) -> Files:
     files = {"install.sh": _script(site, operators)}
     for operator in operators:
         if operator.chart is None:
-            files[f"{operator.name}/kustomization.yaml"] = NOTICE + yaml_text({**KUSTOMIZATION, "resources": [operator.manifest]})
-        elif told := values(operator):
+            files[f"{operator.name}/kustomization.yaml"] = NOTICE + yaml_text(_kustomization(site, operator))
+        elif told := values(site, operator):
             files[f"{operator.name}.yaml"] = NOTICE + yaml_text(told)
     return files
 
@@ -50,6 +62,28 @@ def repository(site: Site, operator: Operator) -> str:
     if operator.chart is None:
         raise ValueError(f"{operator.name} is not installed from a chart")
     return (site.gitops.charts if site.gitops else None) or operator.chart.repository
+
+
+def _kustomization(site: Site, operator: Operator) -> dict[str, Any]:
+    """The plugin's own manifest; with a mirror the copy of it that a bundle brings, in `operators/` of the repository, and its images from there."""
+    if not site.images.mirror:
+        return {**KUSTOMIZATION, "resources": [operator.manifest]}
+    manager, sidecar = operator.images
+    repository, _, tag = manager.mirrored(site.images.mirror).rpartition(":")
+    environment = {"name": "SIDECAR_IMAGE", "value": sidecar.mirrored(site.images.mirror), "valueFrom": None}
+    container = {"name": operator.name.removesuffix("-plugin"), "env": [environment]}
+    patch = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": container["name"], "namespace": operator.namespace},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+    return {
+        **KUSTOMIZATION,
+        "resources": [f"../../../operators/{operator.name}"],
+        "images": [{"name": manager.reference.rpartition(":")[0], "newName": repository, "newTag": tag}],
+        "patches": [{"patch": yaml_text(patch)}],
+    }
 
 
 def _script(site: Site, operators: tuple[Operator, ...]) -> str:
@@ -66,7 +100,7 @@ def _script(site: Site, operators: tuple[Operator, ...]) -> str:
             continue
         url = repository(site, operator)
         chart = f"{url}/{operator.chart.name}" if url.startswith("oci://") else f"{operator.chart.name} --repo {url}"
-        told = f" --values {operator.name}.yaml" if values(operator) else ""
+        told = f" --values {operator.name}.yaml" if values(site, operator) else ""
         place = f"--version {operator.chart.version} --namespace {operator.namespace} --create-namespace"
         lines.append(f"helm upgrade --install {operator.name} {chart} {place}{told} --wait")
     return "\n".join(lines) + "\n"
