@@ -87,7 +87,7 @@ def problems(folder: Path, wanted: Sequence[str] | None = None, key: Path | None
             _run(["minisign", "-V", "-q", "-p", str(key), "-m", str(folder / SUMS), "-x", str(folder / SIGNATURE)])
         except BundleError as error:
             yield f"the signature of {SUMS} is not by this key: {error}"
-    listed = dict(reversed(line.split("  ", 1)) for line in (folder / SUMS).read_text().splitlines())
+    listed = {name: digest for digest, name in (line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines())}
     there = set(_files(folder))
     yield from (f"{name}: is missing" for name in sorted(listed.keys() - there))
     yield from (f"{name}: is in no list" for name in sorted(there - listed.keys()))

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def kubectl(*arguments: str, context: str | None = None, given: str | None = Non
     program = shutil.which("kubectl") or shutil.which("kubectl", path=str(_OURS))
     if program is None:
         raise CommandError("there is no kubectl: install it, or put .tools/bin of this repository on PATH")
-    return _run([program, *(["--context", context] if context else []), *arguments], f"kubectl {' '.join(arguments)}", given, seconds)
+    said = takewhile(lambda word: not word.startswith("--"), arguments)
+    return _run([program, *(["--context", context] if context else []), *arguments], f"kubectl {' '.join(said)}", given, seconds)
 
 
 def read(*arguments: str, context: str | None = None) -> Any:

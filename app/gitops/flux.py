@@ -28,7 +28,7 @@ _HEALTHY = [
 
 def flux_files(site: Site, gitops: GitopsOptions) -> Files:
     """The files of `dist/flux/`, by path below it."""
-    files = {}
+    files: dict[str, str] = {}
     for name, cluster in gitops.clusters:
         parts = {
             "source.yaml": yaml_text(_repository(gitops)),

@@ -60,7 +60,8 @@ def test_every_object_follows_its_definition(argocd: Objects, flux: Objects) -> 
     assert {o["kind"] for o in flux} == {"GitRepository", "HelmRepository", "HelmRelease", "Kustomization"}
     assert definitions.problems([*argocd, *flux]) == []
     assert built_in_problems(of_kind(argocd, "ConfigMap")) == []
-    wrong = {**named(flux, "Kustomization", "matrix-platform"), "spec": {"interval": "10m", "prune": "perhaps"}}
+    right = named(flux, "Kustomization", "matrix-platform")
+    wrong = {**right, "spec": {**right["spec"], "prune": "perhaps"}}
     assert len(definitions.problems([wrong])) == 1
 
 
@@ -159,6 +160,42 @@ def test_charts_come_from_a_registry_inside_where_the_site_names_one() -> None:
     assert "oci://registry.example.com/charts/cert-manager --version v1.21.1" in operator_files(site)["install.sh"]
     assert "repoURL: registry.example.com/charts\n" in files["argocd/operators.yaml"]
     assert "type: oci" in files["flux/production/operators.yaml"]
+
+
+BARMAN = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: barman-cloud, namespace: cnpg-system}
+spec:
+  template:
+    spec:
+      containers:
+        - name: barman-cloud
+          image: ghcr.io/cloudnative-pg/plugin-barman-cloud:v0.14.0
+          env:
+            - name: SIDECAR_IMAGE
+              valueFrom: {secretKeyRef: {name: plugin-barman-cloud-8tfddg42gf, key: SIDECAR_IMAGE}}
+"""
+
+
+def test_a_mirror_has_the_images_of_the_operators_too(tmp_path: Path) -> None:
+    site = parse_site(SITE.replace("matrix}", "matrix, mirror: registry.example.com/mirror}", 1))
+    write(tmp_path / "dist/operators", operator_files(site))
+    for operator in wanted(site):
+        told = tmp_path / "dist/operators" / f"{operator.name}.yaml"
+        for image in operator.images if operator.chart else ():
+            place = yaml.safe_load(told.read_text())
+            for key in (image.values or "").split("."):
+                place = place[key]
+            parts = [place["registry"], place["repository"]] if "registry" in place else [place["repository"]]
+            assert f"{'/'.join(parts)}:{place['tag']}" == image.mirrored("registry.example.com/mirror")
+    # Its manifest, of which this is the part with images, comes with the bundle.
+    write(tmp_path / "operators/barman-cloud-plugin", {"manifest.yaml": BARMAN, "kustomization.yaml": "resources: [manifest.yaml]\n"})
+    (deployment,) = build(tmp_path / "dist/operators/barman-cloud-plugin")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/mirror/cloudnative-pg/plugin-barman-cloud:v0.14.0"
+    sidecar = "registry.example.com/mirror/cloudnative-pg/plugin-barman-cloud-sidecar:v0.14.0"
+    assert container["env"] == [{"name": "SIDECAR_IMAGE", "value": sidecar}]
 
 
 @pytest.mark.parametrize(
