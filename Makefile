@@ -18,7 +18,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --python-versi
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # Programs of a newer Debian, for the tests of monitoring: in .tools/debian/<package>.
-WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter prometheus-redis-exporter
+WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter prometheus-redis-exporter valkey-server
 
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud

@@ -40,6 +40,8 @@ def _foreign_namespaces(site: Site) -> Iterator[OptionError]:
     if site.monitoring.mode is Mode.OPERATOR:
         others[site.monitoring.operator.namespace] = "that of monitoring.operator.namespace"
     others |= {operator.namespace: f"{operator.name}'s" for operator in OPERATORS}
+    if site.monitoring.keda:
+        others[site.monitoring.keda.namespace] = "that of monitoring.keda.namespace"
     others |= dict.fromkeys(_OF_KUBERNETES, "Kubernetes'")
     for name, namespace in ours.items():
         if namespace in others:
@@ -239,6 +241,15 @@ def _outside_networks(site: Site, key: str, cidrs: tuple[str, ...]) -> Iterator[
                 yield OptionError(key, f"{cidr} has addresses of the cluster itself: {clash} of cluster.{name}; give smaller networks")
 
 
+def _autoscaling(site: Site) -> Iterator[OptionError]:
+    options = site.monitoring
+    if options.keda and options.mode is Mode.OPERATOR and not options.operator.url:
+        yield OptionError(
+            "monitoring.keda",
+            "KEDA asks your own Prometheus here; give monitoring.operator.url, such as http://prometheus.monitoring.svc:9090",
+        )
+
+
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
     _generations,
@@ -251,4 +262,5 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _application_services,
     _other_servers,
     _others_outside,
+    _autoscaling,
 )

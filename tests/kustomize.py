@@ -59,8 +59,12 @@ def expected(rendering: Rendering) -> dict[ObjectId, Any]:
     """What Kustomize should make of a rendering: its objects, and a ConfigMap for each generator."""
     objects: dict[ObjectId, Any] = {key: placed.manifest for key, placed in rendering.objects.items()}
     for (namespace, name), files in rendering.config_maps.items():
-        options = {"annotations": {"argocd.argoproj.io/sync-wave": "1"}, "labels": {"app.kubernetes.io/part-of": "matrix-platform"}}
-        metadata = {"name": name, "namespace": namespace, **options}
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/part-of": "matrix-platform"},
+            "annotations": {"argocd.argoproj.io/sync-options": "PruneLast=true", "argocd.argoproj.io/sync-wave": "1"},
+        }
         data = {key: rendering.files[path] for key, path in files.items()}
         objects[ObjectId("ConfigMap", namespace, name)] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
     return objects

@@ -1,6 +1,7 @@
 """`check`: whether a site is sound, on one screen."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kit.rendering import Rendering
     from overlays import Profile
 
+_DIST = Path("dist")
+"""What was compiled last, if that is where it was written."""
+
 
 @click.command()
 @with_site
@@ -25,8 +29,9 @@ if TYPE_CHECKING:
 def check(site: Site, cluster: bool, name: str | None, context: str | None) -> None:
     """Compile the site for every profile and say whether it is sound; nothing is written.
 
-    What each size requests beside its envelope, what looks like a secret in the output, which keys only you can give, and where images come
-    from. With --cluster: versions, definitions, storage classes, nodes, metrics and the way in; it is only read. Exit code 1: something is
+    What each size requests beside its envelope, what looks like a secret in the output, what `dist/` declares and the site no longer does
+    though only you can delete it, which keys only you can give, and where images come from. With --cluster: versions, definitions, storage
+    classes, nodes, metrics and the way in; it is only read. Exit code 1: something is
     wrong.
     """
     if cluster:
@@ -40,6 +45,7 @@ def _check_site(site: Site) -> NoReturn:
     from app.compiler import compile_site, render
     from app.inspection.budget import budget
     from app.inspection.images import used_images
+    from app.inspection.kept import kept, kept_in, left_behind
     from app.inspection.secret_scan import find_secrets
     from overlays import profiles
 
@@ -60,6 +66,8 @@ def _check_site(site: Site) -> NoReturn:
     problems += [f"looks like a secret: {finding}" for finding in found]
     images = used_images(next(iter(renderings.values())).manifests())
     click.echo(f"\n{len(files)} files, {len(images)} images from {', '.join(sorted({image.partition('/')[0] for image in images}))}")
+    for left in left_behind(kept_in(_DIST), kept(next(iter(renderings.values())).manifests())):
+        click.echo(left)
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")
     for problem in problems:
@@ -77,6 +85,8 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     state = state_of(read("version", context=context), read("get", ",".join(RESOURCES), context=context))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
+    if site.features.monitoring and site.monitoring.keda:
+        namespaces[site.monitoring.keda.namespace] = "monitoring.keda.namespace"
     wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs)
     found = findings(render(site, profile).manifests(), wanted, state)
     for finding in found:

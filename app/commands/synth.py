@@ -22,9 +22,13 @@ from app.site import Site
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit code 1 says that the folder is not what this would write.")
 def synth(site: Site, out: Path, check: bool) -> None:
-    """Write dist/: the base and one overlay per profile."""
+    """Write dist/: the base, one overlay per profile, and what installs them.
+
+    It says what the folder declared before and no longer does, where only a person can delete it.
+    """
     from app.compiler import compile_site
     from app.dist import differing, write_tree
+    from app.inspection.kept import kept_in, left_behind
     from overlays import profiles
 
     with progress(f"compiling {len(profiles())} profiles"):
@@ -35,5 +39,8 @@ def synth(site: Site, out: Path, check: bool) -> None:
             click.echo(f"{out / path}: {what}")
         click.echo(f"{out}: {f'{len(found)} files differ; run synth' if found else 'up to date'}", err=bool(found))
         sys.exit(1 if found else 0)
+    before = kept_in(out)
     write_tree(out, files)
+    for left in left_behind(before, kept_in(out)):
+        click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from app.inspection.budget import Budget, Line, budget
+from app.inspection.nodes import need, one_per_node
 from kit.quantities import Bytes
 from kit.rendering import Rendering
 from overlays import Profile
@@ -17,6 +18,15 @@ def budget_page(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]
         "# Requests per profile\n\n"
         "The sum of what all pods request: autoscaled workers at their least number, DaemonSets on three nodes, Jobs not at all.\n\n"
         + tabulate(_totals(profiles, budgets), ["Profile", "", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+        + "\n\n## Nodes\n\n"
+        "As many as there are pods that must not share one, and three at least. Of like nodes each needs so much for these pods alone that all have "
+        "a place while any one node is lost; but who must not share a node waits for another one then, and its quorum has a majority without it. "
+        "`object_storage.minio.one_server_per_node` needs a node for each server of a tenant.\n\n"
+        + tabulate(
+            [_nodes(profile, renderings[profile.name]) for profile in profiles],
+            ["Profile", "Nodes", "Apart", "CPU of each", "Memory of each"],
+            tablefmt="pipe",
+        )
         + "".join(
             f"\n\n## {name}\n\n"
             + tabulate([_cells(line) for line in of.by_component()], ["Component", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
@@ -31,6 +41,13 @@ def workload_table(rendering: Rendering) -> str:
     lines = budget(rendering.manifests()).lines
     rows = [(line.workload, *_cells(line)[1:]) for line in lines]
     return tabulate(rows, ["Workload", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+
+
+def _nodes(profile: Profile, rendering: Rendering) -> tuple[object, ...]:
+    manifests = rendering.manifests()
+    wanted = need(manifests)
+    apart = sorted({f"{name} ({count})" for _, name, count in one_per_node(manifests) if count == wanted.nodes})
+    return (profile.name, wanted.nodes, ", ".join(apart), f"{wanted.cpu.millicores / 1000:.1f}", _rounded(wanted.memory))
 
 
 def _totals(profiles: Sequence[Profile], budgets: Mapping[str, Budget]) -> list[tuple[object, ...]]:

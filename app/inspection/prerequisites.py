@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from app.inspection.nodes import one_per_node
 from kit.footprint import pod_sets
 from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 from kit.rendering import Manifest
@@ -71,7 +72,7 @@ def findings(manifests: Iterable[Manifest], wanted: Wanted, state: ClusterState)
         *_definitions(objects, state),
         *_storage_classes(objects, state),
         *_nodes(objects, wanted, state),
-        _metrics(state),
+        *_metrics(objects, state),
         *_entrance(wanted, state),
     ]
 
@@ -132,10 +133,11 @@ def _class_names(objects: Sequence[Manifest]) -> Iterator[str | None]:
 
 def _nodes(objects: Sequence[Manifest], wanted: Wanted, state: ClusterState) -> Iterator[Finding]:
     nodes = [node for node in state.of_kind("Node") if _ready(node)]
-    apart = max((count for _, count in _one_per_node(objects)), default=1)
+    together = list(one_per_node(objects))
+    apart = max((count for *_, count in together), default=1)
     yield Finding(
         len(nodes) >= apart,
-        f"{apart} nodes that are ready, since no two of {' or '.join(name for name, count in _one_per_node(objects) if count == apart)} share one",
+        f"{apart} nodes that are ready, since no two of {' or '.join(name for _, name, count in together if count == apart)} share one",
         f"{len(nodes)}",
         "add nodes, or choose a smaller profile",
     )
@@ -164,22 +166,6 @@ def _ready(node: Manifest) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
 
 
-def _one_per_node(objects: Sequence[Manifest]) -> Iterator[tuple[str, int]]:
-    """Workloads of which no two pods may be on one node, and how many pods they have."""
-    for o in objects:
-        spec = o.get("spec", {})
-        if o["kind"] == "Cluster" and spec.get("affinity", {}).get("podAntiAffinityType") == "required":
-            yield o["metadata"]["name"], spec["instances"]
-        if o["kind"] in ("StatefulSet", "Deployment"):
-            affinity = spec["template"]["spec"].get("affinity", {}).get("podAntiAffinity", {})
-            if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
-                yield o["metadata"]["name"], spec.get("replicas", 1)
-        if o["kind"] == "Tenant":
-            for pool in spec["pools"]:
-                if pool["affinity"]["podAntiAffinity"].get("requiredDuringSchedulingIgnoredDuringExecution"):
-                    yield o["metadata"]["name"], pool["servers"]
-
-
 def _labelled(objects: Sequence[Manifest]) -> Iterator[tuple[dict[str, str], int, str]]:
     """Labels of nodes that pods ask for, and how many such nodes there must be."""
     for o in objects:
@@ -189,11 +175,14 @@ def _labelled(objects: Sequence[Manifest]) -> Iterator[tuple[dict[str, str], int
                 yield labels, o["spec"].get("replicas", 1), o["metadata"]["name"]
 
 
-def _metrics(state: ClusterState) -> Finding:
+def _metrics(objects: Sequence[Manifest], state: ClusterState) -> Iterator[Finding]:
+    """What autoscalers by processor time ask."""
+    if not any(o["kind"] == "HorizontalPodAutoscaler" for o in objects):
+        return
     service = state.named("APIService").get(_METRICS, {})
     available = any(c["type"] == "Available" and c["status"] == "True" for c in service.get("status", {}).get("conditions", []))
     seen = "available" if available else "not available" if service else "not there"
-    return Finding(available, f"{_METRICS}, by which autoscalers see the use of CPU", seen, "install metrics-server")
+    yield Finding(available, f"{_METRICS}, by which autoscalers see the use of CPU", seen, "install metrics-server")
 
 
 def _entrance(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:

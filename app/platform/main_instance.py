@@ -4,6 +4,7 @@ from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentS
 from app.platform.antivirus import Antivirus
 from app.platform.infrastructure import Infrastructure
 from app.platform.li_instance import Interception
+from app.platform.monitoring import asked_by_keda
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
 from kit.installation import Installation
@@ -70,6 +71,7 @@ def main_instance(
             turn_secret=turn.shared_secret if turn else None,
             push=site.push,
             scanning=antivirus.scanning if antivirus else None,
+            prometheus=asked_by_keda(installation, site),
         ),
     )
     beside = [*([_login(authentication)] if authentication else []), *([_content_scanner(scanner)] if scanner else [])]

@@ -44,8 +44,19 @@ def monitoring(installation: Installation, site: Site, profile: Profile, foundat
         alertmanagers=alertmanager.hosts,
         alerting=alertmanager.http,
         beside={CERT_MANAGER.name: _cert_manager(installation, site)},
+        keda=options.keda.namespace if options.keda else None,
     )
     Prometheus(installation, place, watching)
+
+
+def asked_by_keda(installation: Installation, site: Site) -> str | None:
+    """The URL of the Prometheus that KEDA asks how busy workers are; None where their use of processors says how many there are."""
+    options = site.monitoring
+    if not (site.features.monitoring and options.keda):
+        return None
+    if options.mode is Mode.OPERATOR:
+        return options.operator.url
+    return f"http://{prometheus_endpoint(installation, Place('monitoring', site.namespaces.monitoring)).address}"
 
 
 def _cert_manager(installation: Installation, site: Site) -> Endpoint:

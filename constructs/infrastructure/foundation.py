@@ -8,6 +8,7 @@ from cdk8s_plus_34 import k8s
 from kit.component import Component, Priority
 from kit.installation import Installation
 from kit.place import Place
+from kit.rendering import ObjectId
 
 PodSecurity = Literal["restricted", "baseline", "privileged"]
 
@@ -45,5 +46,7 @@ class Foundation(Component):
                 extra_labels=security,
                 annotations={"matrix-platform/pod-security-reason": namespace.reason} if namespace.reason else None,
             )
+            # Its volumes would go with it.
+            installation.keep(ObjectId("Namespace", "", namespace.name))
         for priority, value in ((Priority.DATA, 1_000_000), (Priority.MESSAGING, 500_000)):
-            self.add("namespace.yaml", k8s.KubePriorityClass, priority.value, cluster_wide=True, value=value, global_default=False)
+            self.add("namespace.yaml", k8s.KubePriorityClass, priority.value, cluster_wide=True, value=value)

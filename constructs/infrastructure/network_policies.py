@@ -13,6 +13,7 @@ from kit.network import External, Pods, Port
 from kit.options import OptionError
 from kit.place import Place
 from kit.pods import int_or_string
+from kit.rendering import ObjectId
 
 # Addresses that no public server has (RFC 6890 and its successors): an outside peer on the internet is never there.
 _PRIVATE_V4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
@@ -54,15 +55,16 @@ class NetworkPolicies(Component):
         super().__init__(installation, "network-policies", place)
         self._spec = spec
         for namespace in spec.namespaces:
-            self._policy(Pods(_DEFAULT_DENY, namespace, ()), [], [])
+            # What stays in a namespace that is no longer declared stays closed.
+            installation.keep(self._policy(Pods(_DEFAULT_DENY, namespace, ()), [], []))
         declared, cluster = installation.declared, installation.facts.cluster
         ingress, egress = _ingress(declared, spec.ingress_namespace, cluster), _egress(declared, cluster)
         for pods in dict.fromkeys([*ingress, *egress]):
             if pods.namespace in spec.namespaces and not pods.host_network:
                 self._policy(pods, ingress.get(pods, []), egress.get(pods, []))
 
-    def _policy(self, pods: Pods, ingress: list[k8s.NetworkPolicyIngressRule], egress: list[k8s.NetworkPolicyEgressRule]) -> None:
-        self.installation.add(
+    def _policy(self, pods: Pods, ingress: list[k8s.NetworkPolicyIngressRule], egress: list[k8s.NetworkPolicyEgressRule]) -> ObjectId:
+        return self.installation.add(
             self,
             self._spec.files.get((pods.namespace, pods.name), self.path("networkpolicies.yaml")),
             k8s.KubeNetworkPolicy,

@@ -137,8 +137,16 @@ TRAEFIK = Operator(
     values="traefik-values.yaml",
     images=(OperatorImage("docker.io/library/traefik:v3.7.11", "image"),),
 )
+KEDA = Operator(
+    name="keda",
+    version="2.21.0",
+    namespace="keda",
+    licence="Apache-2.0",
+    purpose="numbers of workers by what Prometheus measures, if you choose `monitoring.keda`",
+    manifest="https://github.com/kedacore/keda/releases/download/v2.21.0/keda-2.21.0.yaml",
+)
 
-OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK)
+OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK, KEDA)
 """In the order of installation."""
 
 INSTANCE_STATUS = Port("status", 8000)

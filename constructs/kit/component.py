@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from cdk8s_plus_34 import k8s
 
 from constructs import Construct
+from kit.autoscaling import TAKES_OVER, Autoscaled, ScaledObject, by_measure, by_processor
 from kit.images import Image
 from kit.installation import Installation
 from kit.monitoring import Alert, Scrape
@@ -19,8 +20,8 @@ from kit.options import OptionError
 from kit.place import Place
 from kit.placement import Placement, PodResources
 from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
-from kit.quantities import Bytes, millicores
-from kit.rendering import Tuning
+from kit.quantities import Bytes
+from kit.rendering import ObjectId, Tuning
 from kit.secrets import Change, DeclaredSecret, SecretSpec
 from kit.state import State
 
@@ -168,16 +169,17 @@ class Component(Construct):
         replicas: int | None,
         governing_service: str,
         claims: tuple[Claim, ...] = (),
-        autoscaled: tuple[int, int] | None = None,
+        autoscaled: Autoscaled | None = None,
         tuning: Tuning | None = None,
     ) -> Workload:
-        """Pods with names and volumes of their own, started in any order. `autoscaled`: the autoscaler's least and most."""
+        """Pods with names and volumes of their own, started in any order."""
         spec = k8s.StatefulSetSpec(
             service_name=governing_service,
             replicas=replicas,
             pod_management_policy="Parallel",
             selector=k8s.LabelSelector(match_labels=self._selector(part)),
-            template=self._template(pod, part, workload=name),
+            # Of autoscaled ones more are wanted at once than nodes may have room for.
+            template=self._template(pod, part, workload=name, on_two_nodes=1 if autoscaled else replicas or 1),
             volume_claim_templates=[claim.template() for claim in claims] or None,
         )
         self.add(file, k8s.KubeStatefulSet, name, part=part, tuning=tuning, spec=spec)
@@ -197,10 +199,17 @@ class Component(Construct):
             strategy=k8s.DeploymentStrategy(type="Recreate")
             if one_at_a_time
             else k8s.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling),
-            template=self._template(pod, part, workload=name),
+            # A pod with a volume waits for it to come free; and of one that must be alone, the old one may still run on a silent node.
+            template=self._template(
+                pod,
+                part,
+                workload=name,
+                on_two_nodes=replicas,
+                leaves_lost_nodes=not one_at_a_time and not any(isinstance(volume, KeptVolume) for volume in pod.volumes()),
+            ),
         )
         self.add(file, k8s.KubeDeployment, name, part=part, spec=spec)
-        return self._deployed("Deployment", name, pod, part, None if most else replicas, (replicas, most) if most else None)
+        return self._deployed("Deployment", name, pod, part, None if most else replicas, Autoscaled(replicas, most) if most else None)
 
     def daemon_set(self, file: str, name: str, pod: PodSpec, *, part: str) -> Workload:
         """One pod on each node that has the pod's labels. An update takes one pod away at a time."""
@@ -366,8 +375,11 @@ class Component(Construct):
         self.installation.declared.alerts.extend((self.name, alert) for alert in alerts if alert not in known)
 
     def keeps(self, what: str, where: str, restored: str) -> None:
-        """The component keeps something, as `State` says."""
-        self.installation.declared.state.append((self.name, State(what, where, restored)))
+        """The component keeps something, as `State` says. `where`: the kind and name of the object, which only a person deletes."""
+        kind, name = where.split()
+        held_by = ObjectId(kind, self.namespace, name)
+        self.installation.declared.state.append((self.name, State(what, held_by, restored)))
+        self.installation.keep(held_by)
 
     # -- what the kit does for every workload
 
@@ -380,7 +392,7 @@ class Component(Construct):
         chosen = dict(self.installation.facts.placement)
         return chosen.get(workload) or chosen.get(self.name) or Placement()
 
-    def _template(self, pod: PodSpec, part: str, *, workload: str, spread: bool = True) -> k8s.PodTemplateSpec:
+    def _template(self, pod: PodSpec, part: str, *, workload: str, **standing: Any) -> k8s.PodTemplateSpec:
         facts, placement = self.installation.facts, self.placement(workload)
         pod = self._as_wanted(pod, workload, placement)
         if self.host_network:
@@ -395,8 +407,8 @@ class Component(Construct):
             pull_secrets=facts.images.pull_secrets,
             zones=facts.cluster.multi_zone,
             host_network=self.host_network,
-            spread=spread,
             placement=placement,
+            **standing,
         )
         annotations = dict(placement.annotations) or None
         return k8s.PodTemplateSpec(metadata=k8s.ObjectMeta(labels=self.labels(part), annotations=annotations), spec=pod.render(context))
@@ -421,12 +433,10 @@ class Component(Construct):
             self.add("serviceaccount.yaml", k8s.KubeServiceAccount, self.name, automount_service_account_token=False)
         return self.name
 
-    def _deployed(
-        self, kind: str, name: str, pod: PodSpec, part: str, replicas: int | None, autoscaled: tuple[int, int] | None
-    ) -> Workload:
-        most = autoscaled[1] if autoscaled else (replicas or 0)
+    def _deployed(self, kind: str, name: str, pod: PodSpec, part: str, replicas: int | None, autoscaled: Autoscaled | None) -> Workload:
+        most = autoscaled.most if autoscaled else (replicas or 0)
         if autoscaled:
-            self._autoscaler(kind, name, part, *autoscaled)
+            self._autoscaler(kind, name, part, autoscaled)
         if most >= 2:
             # One pod at a time may be drained, also the only one of an autoscaled workload that is small at the moment.
             spec = k8s.PodDisruptionBudgetSpec(
@@ -437,22 +447,12 @@ class Component(Construct):
             self.add("pdb.yaml", k8s.KubePodDisruptionBudget, name, part=part, spec=spec)
         return Workload(kind, name, self.namespace, self.pods_of(part), _ports(pod), replicas)
 
-    def _autoscaler(self, kind: str, name: str, part: str, least: int, most: int) -> None:
-        """Scale at 0.7 core of use per pod: a Python process cannot use more than one core, whatever it requests."""
-        cpu = k8s.ResourceMetricSourceV2(
-            name="cpu", target=k8s.MetricTargetV2(type="AverageValue", average_value=quantity(millicores(700)))
-        )
-        shrink = k8s.HpaScalingRulesV2(
-            stabilization_window_seconds=600, policies=[k8s.HpaScalingPolicyV2(type="Pods", value=1, period_seconds=120)]
-        )
-        spec = k8s.HorizontalPodAutoscalerSpecV2(
-            scale_target_ref=k8s.CrossVersionObjectReferenceV2(api_version="apps/v1", kind=kind, name=name),
-            min_replicas=least,
-            max_replicas=most,
-            metrics=[k8s.MetricSpecV2(type="Resource", resource=cpu)],
-            behavior=k8s.HorizontalPodAutoscalerBehaviorV2(scale_down=shrink),
-        )
-        self.add("hpa.yaml", k8s.KubeHorizontalPodAutoscalerV2, name, part=part, spec=spec)
+    def _autoscaler(self, kind: str, name: str, part: str, scaled: Autoscaled) -> None:
+        if scaled.measure:
+            spec = by_measure(kind, name, scaled, scaled.measure)
+            self.add("hpa.yaml", ScaledObject, name, part=part, annotations=TAKES_OVER, spec=spec)
+        else:
+            self.add("hpa.yaml", k8s.KubeHorizontalPodAutoscalerV2, name, part=part, spec=by_processor(kind, name, scaled))
 
 
 def _ports(pod: PodSpec) -> dict[str, Port]:

@@ -11,6 +11,9 @@ from kit.rendering import Manifest, ObjectId
 UNDECLARED = Resources(millicores(25), mib(64), mib(256))
 """What a container gets that says nothing itself: a sidecar of the MinIO operator, a container that a person starts to look around."""
 
+AUTOSCALERS = {"HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"), "ScaledObject": ("minReplicaCount", "maxReplicaCount")}
+"""A kind of object that sets how many pods there are, to its fields with the least and the most."""
+
 _SIDECARS_OF_MINIO = 1
 """Containers without resources that the MinIO operator adds to each pod of a Tenant (pkg/resources/statefulsets/minio-statefulset.go)."""
 
@@ -56,10 +59,10 @@ def pod_sets(manifests: Iterable[Manifest], nodes: int) -> Iterator[PodSet]:
     """All pods that the objects make. `nodes`: on how many a DaemonSet runs."""
     objects = list(manifests)
     scaled = {
-        ObjectId(target["kind"], o["metadata"]["namespace"], target["name"]): (o["spec"]["minReplicas"], o["spec"]["maxReplicas"])
+        ObjectId(target["kind"], o["metadata"]["namespace"], target["name"]): (o["spec"][least], o["spec"][most])
         for o in objects
-        if o["kind"] == "HorizontalPodAutoscaler"
-        for target in [o["spec"]["scaleTargetRef"]]
+        if o["kind"] in AUTOSCALERS
+        for target, (least, most) in [(o["spec"]["scaleTargetRef"], AUTOSCALERS[o["kind"]])]
     }
     stores = {(identity.namespace, identity.name): o for o in objects for identity in [ObjectId.of(o)] if o["kind"] == "ObjectStore"}
     for o in objects:

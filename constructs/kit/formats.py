@@ -167,6 +167,14 @@ Name = Annotated[
     Text("the name of a Kubernetes object", rf"{_LABEL}(\.{_LABEL})*", "my-name", max_length=253, mend=_lower),
 ]
 """A DNS-1123 subdomain."""
+Listeners = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("the bare host name", _HOST, "matrix.example.com", max_length=253, mistakes=_HOST_MISTAKES, mend=_bare_host),
+        value=Text("the name of a listener", rf"{_LABEL}(\.{_LABEL})*", "https-matrix", max_length=253, mend=_lower),
+    ),
+]
+"""Host to the listener of a Gateway."""
 Cidr = Annotated[
     str,
     Text(

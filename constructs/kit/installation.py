@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from cdk8s import App, Chart
 
 from constructs import Construct
@@ -12,9 +12,9 @@ from kit.monitoring import Alert, Scrape
 from kit.network import Connection, Exposure, External, Host, Pods, PortRange
 from kit.objects import Kind, manifest
 from kit.pods import ConfigMap
-from kit.rendering import ObjectId, PlacedObject, Rendering, Tuning
+from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import DeclaredSecret
-from kit.state import State
+from kit.state import KEPT, State
 from kit.waves import with_wave
 
 
@@ -52,6 +52,7 @@ class Installation(Chart):
         self._makers: dict[ObjectId, Construct] = {}
         self._config_maps: dict[tuple[str, str], dict[str, str]] = {}
         self._files: dict[str, str] = {}
+        self._kept: set[ObjectId] = set()
 
     def add(
         self,
@@ -92,6 +93,18 @@ class Installation(Chart):
         """The content of a generated ConfigMap, in the order of its files."""
         return tuple(self._files[path] for _, path in config_map.files)
 
+    def keep(self, identity: ObjectId) -> None:
+        """Only a person deletes this object: no GitOps tool does, whatever becomes of the site."""
+        self._kept.add(identity)
+
     def rendering(self) -> Rendering:
-        """All that has been declared, as data."""
-        return Rendering(dict(self._objects), dict(self._config_maps), dict(self._files))
+        """All that has been declared, as data. KeyError for an object that is kept and that nobody has declared."""
+        kept = {identity: evolve(self._objects[identity], manifest=_annotated(self._objects[identity].manifest)) for identity in self._kept}
+        objects = {identity: kept.get(identity, placed) for identity, placed in self._objects.items()}
+        return Rendering(objects, dict(self._config_maps), dict(self._files))
+
+
+def _annotated(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    annotations = dict(sorted({**metadata.get("annotations", {}), **KEPT}.items()))
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}

@@ -12,6 +12,11 @@ from kit.network import Pods, Port
 from kit.placement import Placement
 from kit.quantities import Bytes, Cpu, Resources
 
+_HOST = "kubernetes.io/hostname"
+_LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+LOST_NODE_SECONDS = 60
+"""How long a node may be silent before pods that can run twice without harm are made elsewhere; Kubernetes' own default is five minutes."""
+
 
 @cache
 def quantity(amount: Cpu | Bytes | int) -> k8s.Quantity:
@@ -113,6 +118,8 @@ class Claim:
             metadata=k8s.ObjectMeta(name=self.name),
             spec=k8s.PersistentVolumeClaimSpec(
                 access_modes=["ReadWriteOnce"],
+                # Said, though the API server would add it: these templates are compared whole.
+                volume_mode="Filesystem",
                 storage_class_name=self.storage_class,
                 resources=k8s.VolumeResourceRequirements(requests={"storage": quantity(self.size)}),
             ),
@@ -311,6 +318,10 @@ class PodContext:
     zones: bool
     host_network: bool = False
     spread: bool = True
+    on_two_nodes: int = 1
+    """How many there are of which not all may stand on one node; 1 where that is but a wish."""
+    leaves_lost_nodes: bool = False
+    """Whether another pod may take the place of one whose node is silent: nothing that it holds could be held twice."""
     placement: Placement = field(factory=Placement)
     """What the site wants otherwise."""
 
@@ -368,7 +379,7 @@ class PodSpec:
             host_network=True if context.host_network else None,
             dns_policy="ClusterFirstWithHostNet" if context.host_network else None,
             node_selector=dict(self.nodes + context.placement.node_selector) or None,
-            tolerations=self._tolerations(context.placement) or None,
+            tolerations=self._tolerations(context) or None,
             priority_class_name=context.placement.priority_class or context.priority_class,
             termination_grace_period_seconds=self.grace_seconds,
             restart_policy=self.restart_policy,
@@ -382,17 +393,23 @@ class PodSpec:
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
             affinity=self._affinity(same_pods, context.placement),
-            topology_spread_constraints=_spread(same_pods, context.zones) if self.restart_policy is None and context.spread else None,
+            topology_spread_constraints=_spread(same_pods, context, self.one_per_node)
+            if self.restart_policy is None and context.spread
+            else None,
             init_containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.init] or None,
             containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.containers],
             volumes=[volume.volume() for volume in self.volumes() if not isinstance(volume, Claim)] or None,
         )
 
-    def _tolerations(self, chosen: Placement) -> list[Any]:
+    def _tolerations(self, context: PodContext) -> list[Any]:
         own = [k8s.Toleration(key=self.tolerated_taint, operator="Exists")] if self.tolerated_taint else []
+        if context.leaves_lost_nodes:
+            own += [
+                k8s.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=LOST_NODE_SECONDS) for key in _LOST_NODE
+            ]
         return own + [
             k8s.Toleration(key=t.key, operator="Equal" if t.value else "Exists", value=t.value, effect=t.effect.value if t.effect else None)
-            for t in chosen.tolerations
+            for t in context.placement.tolerations
         ]
 
     def _affinity(self, same_pods: k8s.LabelSelector, chosen: Placement) -> k8s.Affinity | None:
@@ -429,7 +446,7 @@ def _container_security(added_capabilities: tuple[str, ...]) -> k8s.SecurityCont
 
 
 def _never_two_on_a_node(pods: k8s.LabelSelector) -> k8s.PodAntiAffinity:
-    term = k8s.PodAffinityTerm(topology_key="kubernetes.io/hostname", label_selector=pods)
+    term = k8s.PodAffinityTerm(topology_key=_HOST, label_selector=pods)
     return k8s.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term])
 
 
@@ -441,16 +458,30 @@ def _on_nodes(chosen: Placement) -> k8s.NodeAffinity:
 
 def _beside(pods: Pods) -> k8s.PodAffinity:
     term = k8s.PodAffinityTerm(
-        topology_key="kubernetes.io/hostname",
+        topology_key=_HOST,
         label_selector=k8s.LabelSelector(match_labels=dict(pods.labels)),
         namespaces=[pods.namespace],
     )
     return k8s.PodAffinity(required_during_scheduling_ignored_during_execution=[term])
 
 
-def _spread(pods: k8s.LabelSelector, zones: bool) -> list[Any]:
-    """Evenly over hosts, and over zones where the site has them; a preference, so that a small or degraded cluster still runs everything."""
-    keys = ["kubernetes.io/hostname"] + (["topology.kubernetes.io/zone"] if zones else [])
-    return [
+def _spread(pods: k8s.LabelSelector, context: PodContext, one_per_node: bool) -> list[Any]:
+    """Evenly over hosts, and over zones where the site has them: a wish, so that a small or degraded cluster still runs everything.
+
+    But never all on one node where another could take one: a difference of all but one is not to be. A node that is drained or lost is no other.
+    """
+    keys = [_HOST] + (["topology.kubernetes.io/zone"] if context.zones else [])
+    wished = [
         k8s.TopologySpreadConstraint(max_skew=1, topology_key=key, when_unsatisfiable="ScheduleAnyway", label_selector=pods) for key in keys
     ]
+    if context.on_two_nodes < 2 or one_per_node:
+        return wished
+    required = k8s.TopologySpreadConstraint(
+        max_skew=context.on_two_nodes - 1,
+        min_domains=2,
+        topology_key=_HOST,
+        when_unsatisfiable="DoNotSchedule",
+        node_taints_policy="Honor",
+        label_selector=pods,
+    )
+    return [required, *wished]

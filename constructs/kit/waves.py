@@ -1,9 +1,8 @@
-"""In which order the objects of an installation come where somebody waits for each to be healthy: the annotations for Argo CD and Flux.
+"""In which order the objects of an installation come where somebody waits for each to be healthy: an annotation for Argo CD.
 
 `kubectl apply -k` sends everything at once, and what comes too early waits; a GitOps tool can bring up one step after the other.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from kit.rendering import Manifest
@@ -30,11 +29,6 @@ _SECRETS = {"ExternalSecret", "SecretStore", "ClusterSecretStore"}
 _WAY_IN = {"Certificate", "Issuer", "ClusterIssuer", "Ingress", "HTTPRoute", "Middleware", "TLSOption"}
 """With the first that is reached from outside: a certificate by ACME is issued when DNS leads here, and nothing that it stands on waits for that."""
 
-_KEPT = {"Namespace", "PersistentVolumeClaim", "Cluster", "Tenant"}
-"""Kinds with which data would go."""
-KEEP = {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
-"""A tool does not delete an object with these, whatever has become of the folder that it came from."""
-
 
 def wave(file: str, kind: str) -> int:
     """The step of an object by its kind and the file that it stands in, below `dist/base`."""
@@ -48,11 +42,8 @@ def wave(file: str, kind: str) -> int:
 
 
 def with_wave(file: str, manifest: Manifest) -> dict[str, Any]:
-    """The same object with its step, and with protection if data would go with it."""
+    """The same object with its step."""
     metadata = manifest["metadata"]
-    kept: Mapping[str, str] = KEEP if manifest["kind"] in _KEPT else {}
-    annotations = {**metadata.get("annotations", {}), WAVE: str(wave(file, manifest["kind"])), **kept}
-    return {
-        **manifest,
-        "metadata": {"annotations": dict(sorted(annotations.items())), **{k: v for k, v in metadata.items() if k != "annotations"}},
-    }
+    annotations = {**metadata.get("annotations", {}), WAVE: str(wave(file, manifest["kind"]))}
+    rest = {key: value for key, value in metadata.items() if key != "annotations"}
+    return {**manifest, "metadata": {"annotations": dict(sorted(annotations.items())), **rest}}

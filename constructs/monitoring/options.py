@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Server
+from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Server, Url
 from kit.options import When, option, required, section
 
 KUBELETS, ALERT_MAIL, ALERT_WEBHOOK, ALERT_WATCHDOG = "kubelets", "alert-mail", "alert-webhook", "alert-watchdog"
@@ -72,6 +72,14 @@ class OwnPrometheus:
 
     namespace: Label = option("monitoring", "Its namespace, from which the platform's pods may be scraped.")
     labels: Annotations = option((), "Labels by which it selects PodMonitors and PrometheusRules.", otherwise="`{}`")
+    url: Url | None = option(None, "Where KEDA asks it, with `monitoring.keda`: a URL that needs no password.")
+
+
+@frozen(kw_only=True)
+class Keda:
+    """KEDA, which the administrators of the cluster have installed (docs/reference/operators.md)."""
+
+    namespace: Label = option("keda", "Its namespace: from there Prometheus is asked.")
 
 
 @frozen(kw_only=True)
@@ -92,5 +100,10 @@ class MonitoringOptions:
         None,
         "Where people read your copy of docs/04-TROUBLESHOOTING.md: alerts link to it.",
         otherwise="the path of the file, and in it the heading",
+    )
+    keda: Keda | None = option(
+        None,
+        "Elastic workers of Synapse are as many as are busy: KEDA asks Prometheus how much of the time they work. Without it, the API of "
+        "metrics says how much of a processor they use.",
     )
     logs: LogOptions = section(LogOptions, only_with=When("monitoring.mode", "bundled"))

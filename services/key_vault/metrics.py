@@ -13,6 +13,14 @@ _OPERATIONS = Counter("key_vault_operations", "What officers and synapse-li's pr
 _DEPOSITS = Counter("key_vault_deposits", "Recovery keys that Synapse handed in", ["outcome"], registry=REGISTRY)
 _UNTRUSTED = Counter("key_vault_untrusted_requests", "Requests without the token of their listener", ["listener"], registry=REGISTRY)
 _SECONDS = Histogram("key_vault_request_seconds", "How long answers took", ["listener", "status"], registry=REGISTRY)
+UNKNOWN_OFFICER = "unknown-officer"
+
+# What people are told of from the first time on stands at 0 before: Prometheus sees no increase in a series that begins at 1.
+for _listener in ("intake", "officer", "access"):
+    _UNTRUSTED.labels(_listener)
+for _operation in ("access.allowed", "officer.unknown"):
+    _OPERATIONS.labels(_operation, UNKNOWN_OFFICER)
+_DEPOSITS.labels("refused")
 
 
 def operation(name: str, outcome: str) -> None:

@@ -127,7 +127,7 @@ def check_access(officer: Officer | None, claimed: str, method: str, uri: str) -
 
     def act(now: datetime) -> UUID | None:
         if officer is None:
-            raise RefusedError("unknown-officer", "You are not an officer of this vault.")
+            raise RefusedError(metrics.UNKNOWN_OFFICER, "You are not an officer of this vault.")
         if about is None:
             raise RefusedError("not-on-list", "This request is not on the list of those that may be made.")
         if about.kind is Kind.NONE:
@@ -198,6 +198,7 @@ def unknown_officer(claimed: str, path: str) -> None:
     """Record that the proxy let somebody through whom the vault does not know."""
     with transaction.atomic():
         ledger.append(ledger.hold(), "officer.unknown", claimed=claimed[:255], path=path[:1024])
+    metrics.operation("officer.unknown", metrics.UNKNOWN_OFFICER)
 
 
 def _recorded(

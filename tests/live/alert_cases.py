@@ -38,6 +38,10 @@ def _of(metric: str, **labels: str) -> str:
     return f"{metric}{{{inside}}}"
 
 
+def _li(metric: str, **labels: str) -> str:
+    return _of(metric, **{"namespace": "matrix-li", "pod": "li-sync-0", **labels})
+
+
 _SEND, _SYNC = {"servlet": "RoomSendEventRestServlet"}, {"servlet": "SyncRestServlet"}
 _RECEIVED = "synapse_http_server_requests_received_total"
 _PERSISTED = "synapse_storage_events_persisted_events_total"
@@ -338,6 +342,122 @@ CASES = (
         {_of("scan_worker_signatures_published_seconds", engine="clamav", pod="a"): f"{3 * _EPOCH_DAYS}"},
         minutes=4 * 24 * 60,
         step=30,
+    ),
+    case(
+        "InfectedFiles",
+        {_of("scan_worker_files_total", verdict="infected", source="scan", pod="a"): "0x10 1x20"},
+        {_of("scan_worker_files_total", verdict="clean", source="scan", pod="a"): "0x10 1x20"},
+    ),
+    # -- lawful interception
+    case("LiSlotLost", {_li("li_sync_slot_lost"): "1"}, {_li("li_sync_slot_lost"): "0"}),
+    case(
+        "LiSlotFills",
+        {_li("li_sync_slot_kept_bytes"): "6000", _li("li_sync_slot_safe_bytes"): "4000"},
+        {
+            _li("li_sync_slot_kept_bytes"): "4000",
+            _li("li_sync_slot_safe_bytes"): "6000",
+            # Nothing is kept of a slot that is lost: another alert says that.
+            _li("li_sync_slot_kept_bytes", pod="b"): "6000",
+            _li("li_sync_slot_safe_bytes", pod="b"): "-1",
+        },
+    ),
+    case(
+        "LiConflict",
+        {_li("li_sync_subscription_errors_total", kind="conflict"): "0x10 1x20"},
+        {
+            _li("li_sync_subscription_errors_total", kind="conflict"): "1",
+            _li("li_sync_subscription_errors_total", kind="apply"): "0x10 1x20",
+        },
+    ),
+    case(
+        "LiReplicationOff",
+        {_li("li_sync_subscription_enabled"): "0", _li("li_sync_subscription_working"): "0"},
+        # Off for a moment after main has restarted.
+        {_li("li_sync_subscription_enabled"): "1x25 0x2 1x3", _li("li_sync_subscription_working"): "1x25 0x2 1x3"},
+    ),
+    case(
+        "LiDatabaseUnreachable",
+        {_li("li_sync_up_li_database"): "1", _li("li_sync_up_main_database"): "0"},
+        {_li("li_sync_up_li_database"): "1", _li("li_sync_up_main_database"): "1"},
+    ),
+    case(
+        "LiFeederStopped",
+        {_li("li_follow_last_poll_timestamp_seconds"): "600"},
+        {_li("li_follow_last_poll_timestamp_seconds"): "0+60x30"},
+    ),
+    case("LiNobodyListens", {_li("li_follow_receivers"): "0"}, {_li("li_follow_receivers"): "1x20 0x5 1x5"}),
+    case(
+        "LiApplyErrors",
+        {
+            _li("li_sync_subscription_errors_total", kind="apply"): "0x10 5x20",
+            _li("li_sync_subscription_errors_total", kind="copy"): "0x10 5x20",
+        },
+        {_li("li_sync_subscription_errors_total", kind="apply"): "0x10 3x20"},
+    ),
+    case("LiBehind", {_li("li_sync_slot_lag_bytes"): "90000000"}, {_li("li_sync_slot_lag_bytes"): "9000000"}),
+    case("LiTaskFails", {_li("li_sync_task_failed", task="verify"): "1"}, {_li("li_sync_task_failed", task="verify"): "0x10 1x10 0x10"}),
+    case(
+        "LiTaskOverdue",
+        {_li("li_sync_task_success_timestamp_seconds", task="watch"): "60"},
+        {
+            _li("li_sync_task_success_timestamp_seconds", task="watch"): "0+60x60",
+            _li("li_sync_task_success_timestamp_seconds", task="prepare"): "60",
+            # It comes when somebody wants it.
+            _li("li_sync_task_success_timestamp_seconds", task="rebuild"): "60",
+        },
+        minutes=60,
+    ),
+    case("LiUnknownStreams", {_li("li_follow_unknown_streams"): "1"}, {_li("li_follow_unknown_streams"): "0"}),
+    case(
+        "LiProxyBackendDown",
+        {_li("haproxy_backend_active_servers", job="li-proxy", proxy="synapse", pod=pod): "0" for pod in "ab"},
+        {
+            _li("haproxy_backend_active_servers", job="li-proxy", proxy="synapse", pod="a"): "0",
+            _li("haproxy_backend_active_servers", job="li-proxy", proxy="synapse", pod="b"): "1",
+        },
+    ),
+    case(
+        "KeyVaultDown",
+        {_of("up", job="key-vault", instance=pod): "0" for pod in "ab"},
+        # Of two processes one is updated.
+        {_of("up", job="key-vault", instance="a"): "0x3 1x27", _of("up", job="key-vault", instance="b"): "1"},
+        "TargetDown",
+    ),
+    case(
+        "KeyVaultNoDatabase",
+        {_of("key_vault_database_up", pod=pod): "0" for pod in "ab"},
+        {_of("key_vault_database_up", pod="a"): "0", _of("key_vault_database_up", pod="b"): "1"},
+    ),
+    case(
+        "KeyVaultLogShrank",
+        {_of("key_vault_audit_head", pod=pod): "9x10 4x20" for pod in "ab"},
+        # Of two processes one was asked before the newest entry was written, and has gone since.
+        {_of("key_vault_audit_head", pod="a"): "8x20 stale", _of("key_vault_audit_head", pod="b"): "9x30"},
+    ),
+    case(
+        "KeyVaultStranger",
+        {_of("key_vault_operations_total", operation="officer.unknown", outcome="unknown-officer", pod="a"): "0x10 1x20"},
+        {_of("key_vault_operations_total", operation="access.allowed", outcome="no-open-case", pod="a"): "0x10 1x20"},
+    ),
+    case(
+        "KeyVaultUntrustedRequests",
+        {_of("key_vault_untrusted_requests_total", listener="access", pod="a"): "0x10 1x20"},
+        {_of("key_vault_untrusted_requests_total", listener="access", pod="a"): "1"},
+    ),
+    case(
+        "KeyVaultKeysRefused",
+        {_of("key_vault_deposits_total", outcome="refused", pod="a"): "0x10 1x20"},
+        {_of("key_vault_deposits_total", outcome="stored", pod="a"): "0x10 1x20"},
+    ),
+    case(
+        "KeyVaultErrors",
+        {_of("key_vault_request_seconds_count", listener="access", status="503", pod="a"): "0+1x30"},
+        {
+            _of("key_vault_request_seconds_count", listener="access", status="403", pod="a"): "0+1x30",
+            # Readiness while the database is away.
+            _of("key_vault_request_seconds_count", listener="metrics", status="503", pod="a"): "0+1x30",
+        },
+        minutes=40,
     ),
     # -- calls and push
     case(

@@ -1,6 +1,6 @@
 """A real Prometheus that measures what programs have told it before: it looks at saved expositions, under the labels of the rendered configuration.
 
-Between two looks every value grows by one, so that there is a rate of each counter and a quantile of each histogram.
+Between two looks every value grows by one, so that there is a rate of each counter and a quantile of each histogram, where that is wanted.
 """
 
 import contextlib
@@ -72,14 +72,15 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def measuring(pods: Sequence[Measured], folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus until it has looked at everything a few times."""
+def measuring(pods: Sequence[Measured], folder: Path, *, growing: bool = True) -> Iterator[Prometheus]:
+    """Run Prometheus until it has looked at everything a few times. Not `growing`: values stay as they are."""
     looks = [count() for _ in pods]
 
     class Expositions(HttpHandler):
         def do_GET(self) -> None:
             number = int(self.path.strip("/"))
-            self.answer(200, grown(pods[number].text, next(looks[number])).encode(), {"Content-Type": "text/plain; version=0.0.4"})
+            text = grown(pods[number].text, next(looks[number])) if growing else pods[number].text
+            self.answer(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4"})
 
     program = debian_program("prometheus", "usr/bin/prometheus")
     (port,) = free_ports(1)

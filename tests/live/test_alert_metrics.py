@@ -5,17 +5,12 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
 
-from services.scan_worker.admission import Admission
-from services.scan_worker.engines import Engine
-from services.scan_worker.metrics import Metrics
 from tests.kustomize import ROOT
+from tests.live import own_metrics
 from tests.live.expressions import exposition, needs
 from tests.live.monitoring import debian, installation, monitoring_files, rules, watched_site
 from tests.live.processes import LOOPBACK, free_ports, running
@@ -61,7 +56,12 @@ def _told(folder: Path) -> Iterator[str]:
     yield from (path.read_text() for path in sorted(EXPOSITIONS.glob("*.txt")))
     script = ROOT / "tests" / "live" / "synapse_metrics.py"
     yield subprocess.run([synapse_python(), str(script), "example.com"], capture_output=True, text=True, check=True, timeout=120).stdout
-    yield scan_worker()
+    yield own_metrics.scan_worker()
+    for name in ("li-sync", "key-vault"):
+        (folder / name).mkdir()
+    yield own_metrics.li_sync(folder / "li-sync")
+    yield own_metrics.li_follow()
+    yield own_metrics.key_vault(folder / "key-vault")
     proxy, prometheus, alertmanager, node = free_ports(4)
     (folder / "haproxy.cfg").write_text(PROXY.format(port=proxy))
     yield from _asked([haproxy_program(), "-db", "-f", str(folder / "haproxy.cfg")], proxy)
@@ -84,14 +84,6 @@ def _told(folder: Path) -> Iterator[str]:
     )
     command = [debian("prometheus-node-exporter", "prometheus-node-exporter"), f"--web.listen-address={LOOPBACK}:{node}"]
     yield from _asked(command, node)
-
-
-def scan_worker() -> str:
-    """What a scan worker tells whose engine has dated signatures, and has once said nothing."""
-    engine = SimpleNamespace(name="clamav", addresses={"10.0.0.1:3310": True}, state="signatures", published=1.0)
-    worker = Metrics([cast("Engine", engine)], Admission(1, 1, 1))
-    worker.engine_errors.labels("clamav", "silent")
-    return generate_latest(worker.registry).decode()
 
 
 def _asked(command: list[str], port: int, ready: str = "/metrics") -> Iterable[str]:

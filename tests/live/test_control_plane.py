@@ -14,14 +14,18 @@ from typing import Any
 
 import pytest
 
-from app.compiler import compile_site
-from app.settings import read_site
+from app.compiler import compile_site, render
+from app.settings import parse_site, read_site
 from overlays import profiles
 from tests.definitions import definition
-from tests.kustomize import ROOT, build, write
+from tests.kustomize import ROOT, build, expected, write
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.processes import LOOPBACK, wait_for
 from tests.live.synapse_site import synapse_python
+from tests.manifests.conftest import OTHER_SITE
+from tests.manifests.rules.added import differences
+from tests.manifests.test_sites import BASE as SITE
+from tests.manifests.test_sites import SITES
 
 # The sum of what is waited for; every single wait is bounded by itself.
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(900)]
@@ -68,6 +72,24 @@ def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_t
         assert applied.warnings == (), name
         # A controller may write an object's status between the two looks of one diff.
         wait_for(lambda: nothing_to_change(cluster, overlay), 60, f"{name}: a GitOps tool would apply it for ever")  # noqa: B023
+
+
+def test_the_api_server_adds_nothing_to_a_list_that_is_compared_whole_whatever_the_site(cluster: ControlPlane, tmp_path: Path) -> None:
+    """Every choice of a site in the smallest size, each object once: what would be different for ever for a tool that compares by itself."""
+    rendered = {
+        json.dumps(o, sort_keys=True): o
+        for text in (*(SITE + choice for choice in SITES.values()), OTHER_SITE)
+        for o in expected(render(parse_site(text), profiles()[0])).values()
+        if o["apiVersion"] in BUILT_IN
+    }
+    objects = [json.loads(text) for text in rendered]
+    spaces = sorted({o["metadata"]["namespace"] for o in objects if "namespace" in o["metadata"]})
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces], tmp_path)
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    dry = ("--dry-run=server", "--force-conflicts", "--output", "json")
+    there = json.loads("\n".join(cluster.kubectl("apply", "--server-side", *dry, "--filename", file, seconds=300).lines))["items"]
+    assert [line for mine, theirs in zip(objects, there, strict=True) for line in differences(mine, theirs)] == []
 
 
 def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:

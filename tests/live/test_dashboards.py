@@ -10,13 +10,11 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from attrs import evolve
 from cdk8s import App
-from prometheus_client import generate_latest
 
 from app.platform import assemble
 from app.settings import read_site
@@ -25,12 +23,10 @@ from monitoring.grafana.board import Board, Look, Panel, Query, Source
 from monitoring.grafana.dashboards import BOARDS
 from monitoring.grafana.promql import INTERVAL
 from overlays import profiles
-from services.scan_worker.admission import Admission
-from services.scan_worker.engines import Engine
-from services.scan_worker.metrics import Metrics as ScanWorkerMetrics
 from tests.live.cluster import NODE, Cluster
 from tests.live.installation import PUBLIC, PUSH_GATEWAY, SERVER_NAME, haproxy_logs, launch, metrics, register
 from tests.live.measuring import RATE_INTERVAL, Measured, Prometheus, measuring
+from tests.live.own_metrics import scan_worker
 from tests.live.synapse_site import synapse_python
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -117,13 +113,6 @@ def pods(live: Mapping[str, Sequence[Measured]], scrapes: Sequence[Scrape]) -> S
 def prometheus(pods: Sequence[Measured], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with measuring(pods, tmp_path_factory.mktemp("prometheus")) as running:
         yield running
-
-
-def scan_worker() -> str:
-    """What a scan worker says as it starts, of one engine, by its own code."""
-    engine = SimpleNamespace(name="clamav", addresses={"clamd:3310": True}, state="known", published=1_700_000_000.0)
-    started = ScanWorkerMetrics(cast("Sequence[Engine]", [engine]), cast("Admission", SimpleNamespace(scanned_now=0, waiting=0)))
-    return generate_latest(started.registry).decode()
 
 
 def filled(expression: str, values: Mapping[str, str]) -> str:

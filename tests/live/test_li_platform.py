@@ -17,11 +17,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.compiler import compile_site
 from app.settings import read_site
+from li_instance.access_proxy.alerts import ALERTS as PROXY_ALERTS
+from li_instance.access_proxy.component import METRICS as PROXY
+from li_instance.sync_system.alerts import ALERTS as SYNC_ALERTS
+from li_instance.sync_system.component import FOLLOW, STATUS
+from main_instance.key_vault.alerts import ALERTS as VAULT_ALERTS
+from main_instance.key_vault.component import METRICS as VAULT
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
-from tests.live.cluster import INGRESS, Cluster, Place, running_cluster
+from tests.live.cluster import INGRESS, NODE, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
+from tests.live.expressions import needs
 from tests.live.installation import PUBLIC, SERVER_NAME, launch, register
+from tests.live.measuring import Measured, measuring
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
@@ -179,6 +187,36 @@ def test_both_sides_are_the_same(site: Cluster, facts: dict[str, Any]) -> None:
     assert facts["seconds"]
     report = json.loads(li_sync(site, "run", "verify"))
     assert report
+
+
+SCRAPED = (
+    ("li-sync", "li-sync", STATUS, SYNC_ALERTS),
+    ("li-sync-follow", "li-sync", FOLLOW, ()),
+    ("key-vault", "key-vault", VAULT, VAULT_ALERTS),
+    ("li-proxy", "li-proxy", PROXY, PROXY_ALERTS),
+)
+"""A job, the workload that it asks, at which port, and the alerts that are made of it."""
+
+
+def test_what_the_instance_tells_has_all_that_its_alerts_need_and_none_is_on(site: Cluster, facts: dict[str, Any], tmp_path: Path) -> None:
+    assert facts["seconds"]
+    pods = [
+        Measured({"namespace": pod.namespace, "job": job, "pod": pod.name, "instance": pod.name}, told(site, pod.address, port.number))
+        for job, workload, port, _ in SCRAPED
+        for pod in site.pods(workload)
+    ]
+    with measuring(pods, tmp_path, growing=False) as prometheus:
+        for alert in (alert for *_, alerts in SCRAPED for alert in alerts):
+            for metric, labels in needs(alert.expression).items():
+                found = prometheus.query(metric)
+                assert found, f"{alert.name}: nobody tells {metric}"
+                assert labels <= {label for series in found for label in series["metric"]}, f"{alert.name}: {metric}"
+            assert prometheus.query(alert.expression) == [], alert.name
+
+
+def told(site: Cluster, address: str, port: int) -> str:
+    """What a pod tells Prometheus."""
+    return site.run(["curl", "--silent", "--fail", "--max-time", "20", f"http://{address}:{port}/metrics"], at=NODE).check().output
 
 
 STRANGER = Place("matrix-li", {"app": "stranger"})

@@ -22,6 +22,10 @@ SITE = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
 features: {monitoring: true, li: true}
+li:
+  country_code: DE
+  owner: example-operator
+  officers: {anna@authority.example: Anna Adler (investigator), clara@authority.example: Clara Cohn (approver)}
 """
 
 

@@ -5,8 +5,10 @@ own discovery would give to the node's pods. Everything after that, relabelling 
 seconds where they would for minutes.
 """
 
+import contextlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,14 +22,15 @@ from antivirus.options import AntivirusOptions, Signatures
 from app.compiler import compile_site
 from app.settings import read_site
 from app.site import Site
+from monitoring.options import Keda
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
 from tests.live.antivirus import EICAR, OWN, hdb, ndb
-from tests.live.cluster import NODE, Cluster, PodStatus, running_cluster
+from tests.live.cluster import NODE, Cluster, Place, PodStatus, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.expressions import exposition, needs
+from tests.live.own_metrics import scan_worker
 from tests.live.processes import wait_for
-from tests.live.test_alert_metrics import scan_worker
 from tests.live.test_antivirus_platform import put_signatures, with_own_signatures
 from tests.live.traffic import traffic
 from tests.manifests.components import COMPONENTS, Nothing
@@ -53,6 +56,7 @@ def site() -> Site:
         example,
         features=evolve(example.features, li=False, calls=False, push=False, federation=True, antivirus=True, monitoring=True),
         antivirus=AntivirusOptions(signatures=Signatures.BUNDLE),
+        monitoring=evolve(example.monitoring, keda=Keda()),
         cluster=evolve(example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
     )
 
@@ -245,6 +249,25 @@ def rules(objects: list[Object]) -> list[dict[str, Any]]:
     return [rule for document in documents for group in document["groups"] for rule in group["rules"]]
 
 
+# -- KEDA
+
+KEDA = Place("keda", {"app": "keda-operator"})
+
+
+def test_keda_is_told_how_busy_the_workers_of_each_elastic_type_are_and_no_other_namespace_is(
+    platform: Cluster, objects: list[Object]
+) -> None:
+    scalers = {o["metadata"]["name"]: o["spec"]["triggers"][0]["metadata"] for o in objects if o["kind"] == "ScaledObject"}
+    assert {"synchrotron", "client-reader", "event-creator"} <= scalers.keys()
+    for name, asked in scalers.items():
+        # As pkg/scalers/prometheus_scaler.go asks.
+        command = ["curl", "-sS", "--fail", "--get", "--max-time", "10", "--data-urlencode", f"query={asked['query']}"]
+        command.append(f"{asked['serverAddress']}/api/v1/query")
+        (found,) = platform.run(command, at=KEDA).check().json["data"]["result"]
+        assert 0 <= float(found["value"][1]) <= 2, name
+        assert platform.run(command, at=Place("elsewhere", KEDA.labels)).code != 0
+
+
 # -- faults
 
 
@@ -264,16 +287,69 @@ def test_alerts_reach_alertmanager(platform: Cluster) -> None:
     assert {receiver["name"] for alert in told() for receiver in alert["receivers"]} == {"watchdog"}
 
 
-def test_without_an_event_persister_exactly_that_is_told(platform: Cluster, objects: list[Object]) -> None:
-    with traffic(platform, "unheard", rooms=1):
-        platform.stop("event-persister-0", wait=60)
-        try:
-            wait_for(lambda: "EventsNotPersisted" in firing(platform), 90, "the alert that messages are not stored")
-            seen = firing(platform)
-        finally:
-            platform.start("event-persister-0")
-            platform.wait_ready(120, "event-persister-0")
-    assert seen <= {"Watchdog", "EventsNotPersisted", "HAProxyBackendDown", "TargetDown", "HomeserverErrors"} | {
-        f"{what}BudgetBurns{fast}" for what in ("Send", "Sync") for fast in ("", "Fast")
+HOLDS = 12.0
+"""Seconds for which nothing else may come."""
+
+
+def exactly(node: Cluster, *expected: str) -> None:
+    """These alerts come, and for a while after no other one does."""
+    wanted = {"Watchdog", *expected}
+    wait_for(lambda: wanted <= firing(node), 120, f"the alerts {', '.join(expected)}")
+    end = time.monotonic() + HOLDS
+    while time.monotonic() < end:
+        assert firing(node) <= wanted
+        time.sleep(1)
+    assert firing(node) == wanted
+
+
+def people_hear(node: Cluster) -> set[str]:
+    """The alerts that Alertmanager holds back for no other one's sake."""
+    url = f"http://alertmanager.{NAMESPACE}.svc.cluster.local:9093/api/v2/alerts?inhibited=false"
+    return {alert["labels"]["alertname"] for alert in node.run(["curl", "-sS", "--fail", url], at=NODE).check().json}
+
+
+@contextlib.contextmanager
+def without(node: Cluster, objects: list[Object], pod: str, *, power: bool = False) -> Iterator[None]:
+    """A pod is ended for the time of a `with` block, or its machine loses power; after that all is well again."""
+    if power:
+        node.power_off(pod)
+    else:
+        node.stop(pod, wait=60)
+    try:
+        yield
+    finally:
+        node.start(pod)
+        node.wait_ready(180, pod)
+        find_targets(node, objects)
+
+
+@pytest.fixture
+def calm(platform: Cluster) -> None:
+    """What the test before has broken is mended, and nobody is told of it any more."""
+    wait_for(lambda: firing(platform) == {"Watchdog"}, 120, "no alert but the watchdog")
+
+
+@pytest.mark.usefixtures("calm")
+def test_without_clamd_exactly_that_is_told(platform: Cluster, objects: list[Object]) -> None:
+    with without(platform, objects, platform.pods("clamav")[0].name):
+        exactly(platform, "ScanEngineDown")
+
+
+@pytest.mark.usefixtures("calm")
+def test_when_the_machine_of_a_redis_replica_loses_power_exactly_that_is_told(platform: Cluster, objects: list[Object]) -> None:
+    """The primary hears nothing of it and counts the seconds. Prometheus does not reach both of its exporters' answers."""
+    (replica, *_) = sorted(found["metric"]["pod"] for found in query(platform, 'redis_instance_info{job="redis",role="slave"}'))
+    with without(platform, objects, replica, power=True):
+        exactly(platform, "RedisReplicaLags", "TargetDown")
+    assert {alert["labels"]["job"] for alert in ask(platform, "alerts")["alerts"] if alert["labels"]["alertname"] == "TargetDown"} <= {
+        "redis",
+        "redis-sentinel",
     }
-    find_targets(platform, objects)
+
+
+@pytest.mark.usefixtures("calm")
+def test_without_an_event_persister_exactly_that_is_told(platform: Cluster, objects: list[Object]) -> None:
+    # It is the last one: the budget of errors remembers for hours.
+    with traffic(platform, "unheard", rooms=1), without(platform, objects, "event-persister-0"):
+        exactly(platform, "EventsNotPersisted", "TargetDown")
+        assert people_hear(platform) == {"Watchdog", "EventsNotPersisted", "TargetDown"}

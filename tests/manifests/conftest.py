@@ -24,7 +24,7 @@ server_name: chat.example.org
 images: {registry: registry.example.org, mirror: registry.example.org/mirror, pull_secrets: [registry-credentials]}
 namespaces: {main: chat, li: chat-li}
 features: {federation: true, li: true, monitoring: true}
-monitoring: {mode: operator}
+monitoring: {mode: operator, operator: {url: 'http://prometheus.monitoring.svc:9090'}, keda: {}}
 li: {country_code: FR, owner: operator, officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}, keep_deleted_media: true}
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}

@@ -9,7 +9,13 @@ from tests.manifests.rules.objects import Objects, Rule, assert_kept, workloads
 
 @pytest.mark.parametrize(
     "rule",
-    [availability.probe_problems, availability.quorum_problems, availability.spread_problems, availability.rollout_problems],
+    [
+        availability.probe_problems,
+        availability.quorum_problems,
+        availability.spread_problems,
+        availability.rollout_problems,
+        availability.two_node_problems,
+    ],
     ids=lambda rule: rule.__name__,
 )
 def test_one_failure_is_no_outage(rule: Rule, trees: dict[str, Objects]) -> None:
@@ -47,6 +53,18 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         "not its own",
     ),
     (availability.rollout_problems, without("Deployment/haproxy", "spec.strategy"), "matrix/haproxy"),
+    (availability.two_node_problems, without("Deployment/haproxy", "pod.topologySpreadConstraints[0]"), "matrix/haproxy: its 2 pods"),
+    (
+        availability.two_node_problems,
+        setting("Deployment/redis-proxy", "pod.topologySpreadConstraints[0].maxSkew", 2),
+        "matrix/redis-proxy: its 2 pods",
+    ),
+    (
+        availability.two_node_problems,
+        without("Deployment/element-web", "pod.topologySpreadConstraints[0].nodeTaintsPolicy"),
+        "or wait where one has room",
+    ),
+    (availability.two_node_problems, without("StatefulSet/redis", "pod.affinity"), "matrix/redis: its 3 pods"),
 ]
 
 

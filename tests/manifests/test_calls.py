@@ -223,7 +223,7 @@ def test_behind_a_gateway_the_authorisation_service_has_the_authority_beside_its
     certified = {o["metadata"]["namespace"] for o in _of(rendering, "Certificate") if o["spec"].get("dnsNames") == host}
     assert certified == {"gateways", "matrix-rtc"}
     routes = {o["metadata"]["name"] for o in _of(rendering, "HTTPRoute") if o["spec"]["hostnames"] == host}
-    assert routes == {"livekit", "lk-jwt-service"}
+    assert routes == {"livekit", "lk-jwt-service", "to-https"}
 
 
 def _of(rendering: Rendering, kind: str) -> list[Mapping[str, Any]]:

@@ -118,14 +118,6 @@ def test_every_object_has_its_step_in_the_order_of_a_first_installation(everythi
     assert [order[name] for name in names] == [2, 3, 4, 5, 6]
 
 
-def test_what_holds_data_is_deleted_by_no_tool(everything: Objects) -> None:
-    for o in everything:
-        annotations = o["metadata"].get("annotations", {})
-        kept = o["kind"] in {"Namespace", "PersistentVolumeClaim", "Cluster", "Tenant"}
-        assert ("Prune=false" in annotations.get("argocd.argoproj.io/sync-options", "")) == kept, o["metadata"]["name"]
-        assert (annotations.get("kustomize.toolkit.fluxcd.io/prune") == "disabled") == kept, o["metadata"]["name"]
-
-
 def _wave(o: Object) -> int:
     return int(o["metadata"]["annotations"][WAVE])
 

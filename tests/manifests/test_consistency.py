@@ -103,6 +103,7 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     (consistency.autoscaler_problems, deleting("StatefulSet/synchrotron"), "scales nothing"),
     (consistency.autoscaler_problems, setting("StatefulSet/synchrotron", "spec.replicas", 2), "sets replicas"),
     (consistency.budget_problems, deleting("PodDisruptionBudget/redis"), "StatefulSet matrix/redis has no"),
+    (consistency.budget_problems, deleting("PodDisruptionBudget/minio-main"), "Tenant matrix/minio-main has no"),
     (consistency.budget_problems, setting("PodDisruptionBudget/haproxy", "spec.maxUnavailable", 0), "one pod go"),
     (
         consistency.budget_problems,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 
@@ -12,7 +13,9 @@ from app.inspection.reach import can_reach, ingress_controller, read_cluster
 from app.settings import parse_site
 from app.site import Site
 from kit.options import OptionError
+from li_instance.sync_system.alerts import OVERDUE
 from overlays import profiles
+from services.li_sync.settings import Schedule
 from tests.kustomize import expected
 from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind
 from tests.manifests.test_sites import BASE, LI
@@ -185,3 +188,10 @@ def test_its_client_cannot_be_taken_for_that_of_users(objects: list[Object]) -> 
     assert json.loads(files["custom-theme.json"]) in settings["setting_defaults"]["custom_themes"]
     assert "LAWFUL INTERCEPTION" in files["nginx.conf"]
     assert settings["default_server_config"]["m.homeserver"]["base_url"] == "https://element-li.example.com"
+
+
+def test_every_task_that_comes_by_itself_is_missed_some_time_after_its_interval() -> None:
+    schedule = Schedule()
+    intervals = {task: 86_400 if task == "refresh" else getattr(schedule, task) for task in attrs.fields_dict(Schedule)}
+    assert intervals.keys() == OVERDUE.keys()
+    assert [task for task, seconds in intervals.items() if OVERDUE[task] <= seconds] == []

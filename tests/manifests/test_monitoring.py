@@ -173,6 +173,31 @@ def test_a_prometheus_that_is_there_finds_what_it_selects_and_is_let_in() -> Non
     assert not objects(installation, "StatefulSet").keys() & OF_THE_PLATFORMS_OWN
 
 
+def test_keda_may_ask_prometheus_and_makes_every_autoscaler_of_synapse() -> None:
+    with_keda, without = chosen("{keda: {namespace: scaling}}"), chosen("{}")
+    scalers = objects(without, "HorizontalPodAutoscaler")
+    assert objects(with_keda, "ScaledObject").keys() == scalers.keys() > {"synchrotron"}
+    assert not objects(with_keda, "HorizontalPodAutoscaler")
+    for name, scaler in scalers.items():
+        spec = objects(with_keda, "ScaledObject")[name]["spec"]
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"])
+    callers = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for policy in with_keda.rendering().manifests()
+        if policy["kind"] == "NetworkPolicy" and policy["metadata"]["name"] == "prometheus"
+        for rule in policy["spec"]["ingress"]
+        for peer in rule["from"]
+        if "podSelector" not in peer
+    }
+    assert callers == {"scaling"}
+
+
+def test_keda_asks_a_prometheus_that_is_there_where_the_site_says() -> None:
+    url = "http://prometheus.monitoring.svc:9090"
+    found = objects(chosen(f"{{mode: operator, operator: {{url: '{url}'}}, keda: {{}}}}"), "ScaledObject")
+    assert {o["spec"]["triggers"][0]["metadata"]["serverAddress"] for o in found.values()} == {url}
+
+
 def test_alertmanagers_know_each_other_where_there_are_several(full_site: Site) -> None:
     stateful_set = objects(assemble(App(), full_site, profiles()[1]), "StatefulSet")["alertmanager"]["spec"]
     (container,) = stateful_set["template"]["spec"]["containers"]

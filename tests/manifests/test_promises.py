@@ -302,6 +302,11 @@ WAYS: list[tuple[Rule, Break, str]] = [
 
 OTHERWISE: list[tuple[Rule, Break, str]] = [
     (publication.gateway_problems, setting("HTTPRoute/element", "spec.parentRefs[0].name", "other"), "attach to"),
+    (publication.gateway_problems, without("HTTPRoute/element", "spec.parentRefs[0].sectionName"), "attaches to every listener"),
+    (publication.gateway_problems, setting("HTTPRoute/element", "spec.parentRefs[0].sectionName", "http"), "without TLS"),
+    (publication.gateway_problems, deleting("HTTPRoute/to-https"), "by HTTP on to HTTPS"),
+    (publication.hsts_problems, without("HTTPRoute/element", "spec.rules[0].filters"), "not told for a year"),
+    (publication.hsts_problems, setting("HTTPRoute/to-https", "spec.rules[0].filters[0].requestRedirect.statusCode", 302), "not told"),
     (publication.certificate_problems, setting("Certificate/element-tls", "spec.dnsNames", []), "element.chat.example.org"),
     (
         publication.issuer_problems,

@@ -18,6 +18,14 @@ CONTRADICTIONS = [
         "features: {monitoring: true}\nnamespaces: {monitoring: watch}\nmonitoring: {mode: operator, operator: {namespace: watch}}",
         '4:26: namespaces.monitoring: "watch" is that of monitoring.operator.namespace',
     ),
+    (
+        "features: {monitoring: true}\nmonitoring: {mode: operator, keda: {}}",
+        "4:36: monitoring.keda: KEDA asks your own Prometheus here; give monitoring.operator.url",
+    ),
+    (
+        "features: {monitoring: true}\nnamespaces: {monitoring: scaling}\nmonitoring: {keda: {namespace: scaling}}",
+        '4:26: namespaces.monitoring: "scaling" is that of monitoring.keda.namespace',
+    ),
     ("namespaces: {main: dns}\ncluster: {dns: {namespace: dns}}", '3:20: namespaces.main: "dns" is that of cluster.dns.namespace'),
     (
         "namespaces: {main: edge}\ningress: {type: gateway, gateway: {name: a, namespace: edge}}",

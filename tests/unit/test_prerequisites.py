@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,24 @@ def missing(rendered: Objects, cluster: Objects, version: dict[str, Any] = VERSI
 
 def test_a_cluster_that_has_everything_lacks_nothing(rendered: Objects, cluster: Objects) -> None:
     assert missing(rendered, cluster) == []
+
+
+def test_where_keda_scales_nobody_asks_for_the_use_of_processors(rendered: Objects, cluster: Objects) -> None:
+    _drop(cluster, "APIService", "v1beta1.metrics.k8s.io")
+    by_keda = [_scaled_object(o) if o["kind"] == "HorizontalPodAutoscaler" else o for o in rendered]
+    assert missing(by_keda, cluster) == ["ScaledObject of keda.sh/v1alpha1: not there"]
+    assert missing(by_keda, [*cluster, definition("keda.sh", "ScaledObject", "v1alpha1")]) == []
+
+
+def _scaled_object(scaler: Mapping[str, Any]) -> dict[str, Any]:
+    spec = scaler["spec"]
+    counts = {"minReplicaCount": spec["minReplicas"], "maxReplicaCount": spec["maxReplicas"]}
+    return {
+        **scaler,
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "spec": {"scaleTargetRef": spec["scaleTargetRef"], **counts},
+    }
 
 
 def test_an_old_kubernetes_is_seen(rendered: Objects, cluster: Objects) -> None:

@@ -25,4 +25,11 @@ ALERTS = (
         Severity.WARNING,
         "The signatures of {{ $labels.engine }} are {{ $value | humanizeDuration }} old: it does not know what is new since then.",
     ),
+    Alert(
+        "InfectedFiles",
+        'sum by (namespace) (increase(scan_worker_files_total{verdict="infected"}[1h])) > 0',
+        0,
+        Severity.WARNING,
+        "{{ $value | humanize }} files with malware were refused in an hour.",
+    ),
 )

@@ -1,6 +1,7 @@
 """How the platform is reached from outside: each exposure as an Ingress or an HTTPRoute, and the certificates of their hosts."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from cdk8s_plus_34 import k8s
@@ -18,6 +19,10 @@ from kit.text import yaml_text
 
 ISSUER = "matrix-platform"
 _FIVE_YEARS = "43800h"
+_YEAR = 31_536_000
+"""For how long browsers come by TLS alone, in seconds."""
+_GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway"}
+"""Said, though the API server would add it: items of a custom resource's list are compared whole."""
 _SOLVER = Port("http", 8089)
 """Where cert-manager's pods for the HTTP-01 challenge listen (cert-manager, pkg/issuer/acme/http/pod.go)."""
 
@@ -74,9 +79,11 @@ class Ingress(Component):
                 self._route(exposure, options.gateway)
             else:
                 self._ingress(exposure)
+        if options.gateway:
+            self._redirects(exposures, options.gateway)
         for name in dict.fromkeys(exposure.endpoint.pods.namespace for exposure in exposures):
             if self._traefik:
-                headers = {"stsSeconds": 31_536_000, "stsIncludeSubdomains": False, "forceSTSHeader": True}
+                headers = {"stsSeconds": _YEAR, "stsIncludeSubdomains": False, "forceSTSHeader": True}
                 self._place("ingress-controller.yaml", Middleware, "hsts", name, spec={"headers": headers})
         for namespace, authority in dict.fromkeys((e.endpoint.pods.namespace, e.client_authority) for e in exposures if e.client_authority):
             self._client_certificates(namespace, authority)
@@ -153,13 +160,16 @@ class Ingress(Component):
                 f"{exposure.host.name} admits only {', '.join(exposure.allowed_sources)}: the Gateway API has no field for that; "
                 "use ingress.type: ingress with the class traefik",
             )
+        backend = {"group": "", "kind": "Service", "name": _service(exposure.endpoint), "port": exposure.endpoint.port, "weight": 1}
+        headers = [{"name": "Strict-Transport-Security", "value": f"max-age={_YEAR}"}]
         route = {
-            "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace}],
+            "parentRefs": [_parent(gateway, dict(gateway.listeners).get(exposure.host.name, gateway.listener))],
             "hostnames": [exposure.host.name],
             "rules": [
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in exposure.paths],
-                    "backendRefs": [{"name": _service(exposure.endpoint), "port": exposure.endpoint.port}],
+                    "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": headers}}],
+                    "backendRefs": [backend],
                     # HAProxy knows how long each kind of request may take.
                     "timeouts": {"request": "0s", "backendRequest": "0s"},
                 }
@@ -176,6 +186,20 @@ class Ingress(Component):
             annotations=annotations,
             spec=route,
         )
+
+    def _redirects(self, exposures: Sequence[Exposure], gateway: Gateway) -> None:
+        """Who comes by HTTP is sent to HTTPS, and nothing else is answered there. Each namespace has the hosts that it is the first to have."""
+        hosts = {exposure.host.name: exposure.endpoint.pods.namespace for exposure in reversed(exposures)}
+        if strangers := [host for host, _ in gateway.listeners if host not in hosts]:
+            raise OptionError("ingress.gateway.listeners", f"{strangers[0]} is not published; there are {', '.join(sorted(hosts))}")
+        for namespace in dict.fromkeys(hosts.values()):
+            to_https = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
+            route = {
+                "parentRefs": [_parent(gateway, gateway.http_listener)],
+                "hostnames": sorted(host for host, of in hosts.items() if of == namespace),
+                "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "filters": [to_https]}],
+            }
+            self._place("ingress-controller.yaml", HttpRoute, "to-https", namespace, spec=route)
 
     # -- certificates
 
@@ -205,7 +229,11 @@ class Ingress(Component):
         options, account = self._options, self._tls.acme
         if options.gateway:
             parent = cert_manager_issuers.IssuerSpecAcmeSolversHttp01GatewayHttpRouteParentRefs(
-                name=options.gateway.name, namespace=options.gateway.namespace
+                group=_GATEWAY["group"],
+                kind=_GATEWAY["kind"],
+                name=options.gateway.name,
+                namespace=options.gateway.namespace,
+                section_name=options.gateway.http_listener,
             )
             http = cert_manager_issuers.IssuerSpecAcmeSolversHttp01(
                 gateway_http_route=cert_manager_issuers.IssuerSpecAcmeSolversHttp01GatewayHttpRoute(parent_refs=[parent])
@@ -269,6 +297,11 @@ class Ingress(Component):
             issuer_ref=cert_manager.CertificateSpecIssuerRef(name=issuer, kind=kind),
         )
         self._place("cert-manager.yaml", cert_manager.Certificate, secret, namespace, spec=spec)
+
+
+def _parent(gateway: Gateway, listener: str) -> dict[str, str]:
+    """One listener of the Gateway: a route that names none attaches to all of them, those without TLS too."""
+    return {**_GATEWAY, "name": gateway.name, "namespace": gateway.namespace, "sectionName": listener}
 
 
 def _service(endpoint: Endpoint) -> str:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Name
+from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Listeners, Name
 from kit.options import When, option, required, section
 
 
@@ -34,6 +34,9 @@ class Gateway:
 
     name: Name = required("Its name.")
     namespace: Label = required("Its namespace.")
+    listener: Name = option("https", "Its listener for HTTPS, which has the certificates of the hosts.")
+    listeners: Listeners = option((), "The listener of each host that has one of its own.", otherwise="`{}`")
+    http_listener: Name = option("http", "Its listener for HTTP: it sends requests on to HTTPS, and answers an ACME authority.")
 
 
 @frozen(kw_only=True)

@@ -17,6 +17,7 @@ from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource
 from kit.place import Place
 from kit.placement import Placement
+from kit.pods import int_or_string
 from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
 
 API = Port("minio-port", 9000)
@@ -72,6 +73,13 @@ class MinioTenant(Component):
         self.root = self.secret(_root_secret(f"{self.name}-root", self.namespace), {"secret-key": NEW_ROOT_KEY})
         file = f"{place.instance}-tenant.yaml"
         self.add(file, Tenant, self.name, tuning=self.tuned(file, "image", "pools", "env"), spec=self._tenant(size, options))
+        # The operator makes none. Two servers away at once would stop writes.
+        budget = k8s.PodDisruptionBudgetSpec(
+            max_unavailable=int_or_string(1),
+            unhealthy_pod_eviction_policy="AlwaysAllow",
+            selector=k8s.LabelSelector(match_labels=dict(self.pods.labels)),
+        )
+        self.add(file, k8s.KubePodDisruptionBudget, self.name, spec=budget)
         self.connect(self.pods, self.api)
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)

@@ -308,7 +308,10 @@ class PostgresCluster(Component):
         return {"barmanObjectName": self.name, "serverName": f"{self.name}-{generation}"}
 
     def _archived(self, restore: RestoreOptions) -> cnpg.ClusterSpecExternalClusters:
-        plugin = cnpg.ClusterSpecExternalClustersPlugin(name=BACKUP_PLUGIN, parameters=self._archive(restore.generation))
+        # The defaults are said: items of a custom resource's list are compared whole.
+        plugin = cnpg.ClusterSpecExternalClustersPlugin(
+            name=BACKUP_PLUGIN, enabled=True, is_wal_archiver=False, parameters=self._archive(restore.generation)
+        )
         return cnpg.ClusterSpecExternalClusters(name=_ARCHIVE, plugin=plugin)
 
 

@@ -8,6 +8,7 @@ from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe, SecretFiles
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Given, SecretSpec, Shared
+from li_instance.access_proxy.alerts import ALERTS
 from li_instance.access_proxy.configuration import CASES, HOMESERVER, OPERATIONS, AccessProxySpec, configuration
 
 HOMESERVER_PORT, CASES_PORT, METRICS = Port("homeserver", HOMESERVER), Port("cases", CASES), Port("metrics", OPERATIONS)
@@ -50,6 +51,7 @@ class AccessProxy(Component):
         self.homeserver, self.cases = service.endpoint("homeserver"), service.endpoint("cases")
         self.connect(self.pods, spec.synapse, spec.health, spec.officers, spec.access, spec.status)
         self.offers_metrics(self.pods, METRICS)
+        self.alerts(*ALERTS)
 
     def client_authority(self) -> str:
         """The Secret with the authority of the officers' certificates."""

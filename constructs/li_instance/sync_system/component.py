@@ -15,6 +15,7 @@ from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import Change, KeyRef, SecretSpec, Shared
 from kit.text import yaml_text
 from li_instance.redis.component import server
+from li_instance.sync_system.alerts import ALERTS
 from li_instance.sync_system.configuration import FOLLOW_METRICS_PORT, STATE, SyncSpec, settings
 
 STATUS, FOLLOW = Port("http", 8080), Port("follow", FOLLOW_METRICS_PORT)
@@ -78,6 +79,7 @@ class SyncSystem(Component):
         self.status = service.endpoint("http")
         self.offers_metrics(workers.pods, STATUS)
         self.offers_metrics(workers.pods, FOLLOW, job=f"{self.name}-follow")
+        self.alerts(*ALERTS)
 
     def _beat(self) -> None:
         beat = self._container(

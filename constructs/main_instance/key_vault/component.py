@@ -10,6 +10,7 @@ from kit.pods import Container, Mount, PodSpec, Probe, Scratch, SecretFiles
 from kit.quantities import Resources, mib, millicores
 from kit.secrets import Change, Form, Given, KeyRef, RandomText, Recipe, RsaPrivateKey, SecretSpec, Shared
 from kit.text import yaml_text
+from main_instance.key_vault.alerts import ALERTS
 from main_instance.key_vault.configuration import (
     AUTHORITY,
     FOLDER,
@@ -98,6 +99,7 @@ class KeyVault(Component):
         self.intake, self.officers, self.access = (service.endpoint(port.name) for port in (INTAKE, OFFICERS, ACCESS))
         self.connect(vault.pods, spec.application.endpoint, spec.reader.endpoint)
         self.offers_metrics(vault.pods, METRICS)
+        self.alerts(*ALERTS)
 
     def _migrations(self, spec: KeyVaultSpec) -> None:
         files = self.config(f"{self.name}-migration-settings", {MIGRATION_SETTINGS: yaml_text(migration_settings(spec))})

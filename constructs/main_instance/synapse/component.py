@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.programs import ROOT, program_files
+from kit.autoscaling import Autoscaled, Measure
 from kit.component import Component, Priority, Workload
 from kit.images import image
 from kit.installation import Installation
@@ -124,6 +125,8 @@ class SynapseSpec:
     """Whose push gateways its pushers may call."""
     scanning: Scanning | None = None
     """None: no file is scanned."""
+    prometheus: str | None = None
+    """The URL of who measures how busy workers are, where that says how many there are."""
 
 
 class Synapse(Component):
@@ -251,9 +254,16 @@ class Synapse(Component):
             PodSpec(containers=(container,), init=self._beside(worker), grace_seconds=worker.termination_grace_seconds),
             part=name,
             replicas=None if ceiling else count,
-            autoscaled=(count, ceiling) if ceiling else None,
+            autoscaled=Autoscaled(count, ceiling, self._measure(name)) if ceiling else None,
             governing_service=self.name,
         )
+
+    def _measure(self, worker: str) -> Measure | None:
+        """How much of the time the processes of a type are busy, all together: each is a single thread, and answers late when it always is."""
+        if not self._spec.prometheus:
+            return None
+        series = f'python_twisted_reactor_tick_time_sum{{namespace="{self.namespace}",job="{worker}"}}'
+        return Measure(self._spec.prometheus, f"sum(rate({series}[2m]))")
 
     def _mail(self, worker: WorkerType | None) -> MailOptions | None:
         """The mail server, for a process that sends mail: main what people ask for, the pushers what they are told of."""

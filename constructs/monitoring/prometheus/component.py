@@ -31,7 +31,8 @@ _KUBELET = 10250
 class Watching:
     """`namespaces`: those of the platform. `retention`: how long it remembers. `size`: of everything that watches. `pages`: where alerts lead.
 
-    `alertmanagers`: the hosts of all of them, and whom they are. `beside`: programs that others run for the platform, by job.
+    `alertmanagers`: the hosts of all of them, and whom they are. `beside`: programs that others run for the platform, by job. `keda`: the
+    namespace of KEDA, if it asks how busy workers are.
     """
 
     namespaces: tuple[str, ...]
@@ -41,6 +42,7 @@ class Watching:
     alertmanagers: tuple[str, ...]
     alerting: Endpoint
     beside: Mapping[str, Endpoint]
+    keda: str | None = None
 
 
 def prometheus_endpoint(installation: Installation, place: Place) -> Endpoint:
@@ -100,6 +102,8 @@ class Prometheus(Component):
         self.service("service.yaml", pods, servers, {"http": HTTP.number}, headless=True, publish_not_ready=True)
         self.service("service.yaml", self.name, servers, {"http": HTTP.number})
         self.http = prometheus_endpoint(installation, place)
+        if watching.keda:
+            self.connect(Pods("keda", watching.keda, ()), self.http)
         self.calls_api_server(self.pods)
         self.connect(self.pods, watching.alerting, *watching.beside.values())
         for scrape in spec.scrapes:

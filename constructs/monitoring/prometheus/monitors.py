@@ -58,11 +58,12 @@ class Monitors(Component):
 
 
 def _monitor(scrape: Scrape) -> Mapping[str, Any]:
-    named = [{"sourceLabels": [f"__meta_kubernetes_{name.found}"], "targetLabel": name.label} for name in names()]
+    # The action is said, though it is the default: items of a custom resource's list are compared whole.
+    named = [{"action": "replace", "sourceLabels": [f"__meta_kubernetes_{name.found}"], "targetLabel": name.label} for name in names()]
     endpoint: dict[str, Any] = {
         "portNumber": scrape.port.number,
         "path": scrape.path,
-        "relabelings": [{"targetLabel": "job", "replacement": scrape.job}, *named],
+        "relabelings": [{"action": "replace", "targetLabel": "job", "replacement": scrape.job}, *named],
     }
     if scrape.parameters:
         endpoint["params"] = {name: [value] for name, value in scrape.parameters}

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
+from kit.footprint import AUTOSCALERS
+
 Manifest = Mapping[str, Any]
 KINDS = ("StatefulSet", "Deployment", "DaemonSet", "Job")
 
@@ -75,11 +77,10 @@ def read_workloads(objects: Iterable[Manifest], scaled: Mapping[tuple[str, str],
     """
     listed = list(objects)
     least = {
-        (o["spec"]["scaleTargetRef"]["kind"], o["metadata"].get("namespace", "default"), o["spec"]["scaleTargetRef"]["name"]): o[
-            "spec"
-        ].get("minReplicas", 1)
+        (target["kind"], o["metadata"].get("namespace", "default"), target["name"]): o["spec"].get(AUTOSCALERS[o["kind"]][0], 1)
         for o in listed
-        if o["kind"] == "HorizontalPodAutoscaler"
+        if o["kind"] in AUTOSCALERS
+        for target in [o["spec"]["scaleTargetRef"]]
     }
     found = {}
     for o in listed:

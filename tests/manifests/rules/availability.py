@@ -72,6 +72,28 @@ def spread_problems(objects: Objects) -> list[str]:
     return found
 
 
+def two_node_problems(objects: Objects) -> list[str]:
+    """Workloads with two pods or more that may all stand on one node, though another could take one; elastic workers of Synapse only wish.
+
+    The scheduler forbids a node by which the difference to the emptiest would be more than `maxSkew`: all on one node is a difference of all.
+    """
+    found = []
+    for workload in workloads(objects):
+        elastic = workload.kind == "StatefulSet" and workload.most != workload.least
+        if workload.kind not in ("Deployment", "StatefulSet") or workload.least < 2 or elastic:
+            continue
+        terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
+        constraints = [
+            c
+            for c in workload.pod.get("topologySpreadConstraints", [])
+            if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy"))
+            == (HOST, "DoNotSchedule", 2, "Honor")
+        ]
+        if not terms and [c["maxSkew"] for c in constraints] != [workload.least - 1]:
+            found.append(f"{workload}: its {workload.least} pods may stand on one node, or wait where one has room")
+    return found
+
+
 def zone_problems(objects: Objects) -> list[str]:
     """For a cluster of several zones: workloads that do not spread over them."""
     found = []

@@ -10,6 +10,8 @@ from tests.manifests.rules.objects import (
     Object,
     Objects,
     Workload,
+    autoscalers,
+    limits,
     mounted_texts,
     namespace_of,
     of_kind,
@@ -114,7 +116,7 @@ def autoscaler_problems(objects: Objects) -> list[str]:
     """Autoscalers without target, with a fixed number of pods beside them, or with a metric that cannot be computed."""
     found = []
     targets = {(namespace_of(o), o["kind"], o["metadata"]["name"]): o for o in objects}
-    for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+    for scaler in autoscalers(objects):
         spec = scaler["spec"]
         target = targets.get((namespace_of(scaler), spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]))
         if target is None:
@@ -122,8 +124,9 @@ def autoscaler_problems(objects: Objects) -> list[str]:
             continue
         if "replicas" in target["spec"]:
             found.append(f"{title(scaler)}: {title(target)} sets replicas, so each apply would undo the scaling")
-        if spec.get("minReplicas", 1) >= spec["maxReplicas"]:
-            found.append(f"{title(scaler)} cannot scale from {spec.get('minReplicas', 1)} to {spec['maxReplicas']}")
+        least, most = limits(scaler)
+        if not 0 < least < most:
+            found.append(f"{title(scaler)} cannot scale from {least} to {most}")
     return found
 
 
@@ -132,17 +135,23 @@ def budget_problems(objects: Objects) -> list[str]:
     found = []
     everyone = workloads(objects)
     covered: list[Workload] = []
+    # CloudNativePG makes budgets of its own (enablePDB), MinIO's operator none.
+    tenants = {(namespace_of(o), o["metadata"]["name"]) for o in of_kind(objects, "Tenant")}
     for budget in of_kind(objects, "PodDisruptionBudget"):
         spec = budget["spec"]
         selected = [w for w in everyone if w.selected_by(spec["selector"]["matchLabels"], namespace_of(budget))]
         covered += selected
-        if len(selected) != 1:
+        tenant = (namespace_of(budget), spec["selector"]["matchLabels"].get("v1.min.io/tenant", ""))
+        if tenant in tenants and not selected:
+            tenants.remove(tenant)
+        elif len(selected) != 1:
             found.append(f"{title(budget)} covers {[str(w) for w in selected]}")
         elif selected[0].most < 2:
             found.append(f"{title(budget)} covers a single pod, which may go anyway")
         if spec.get("maxUnavailable") != 1 or "minAvailable" in spec:
             found.append(f"{title(budget)} must let one pod go at a time")
     bare = [w for w in everyone if w.kind in ("Deployment", "StatefulSet") and w.most >= 2 and w not in covered]
+    found += [f"Tenant {namespace}/{name} has no disruption budget" for namespace, name in sorted(tenants)]
     return found + [f"{w} has no disruption budget" for w in bare]
 
 

@@ -200,7 +200,7 @@ def _seconds(text: str) -> float:
 
 
 def autoscaling_problems(objects: Objects) -> list[str]:
-    """Autoscalers that scale by something else than 0.7 core of use per pod, or take pods away faster than their users find others."""
+    """Autoscalers that scale by something else than 0.7 core, or 0.7 of its time, per pod, or take pods away too fast for their users."""
     found = []
     metric = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "700m"}}}
     shrink = {"stabilizationWindowSeconds": 600, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}]}
@@ -212,4 +212,27 @@ def autoscaling_problems(objects: Objects) -> list[str]:
             found.append(f"{title(scaler)} takes pods away by {spec.get('behavior')}")
         if spec["scaleTargetRef"].get("apiVersion") != "apps/v1" or "minReplicas" not in spec:
             found.append(f"{title(scaler)} does not say of what group its target is, or how few there may be")
+    for scaler in of_kind(objects, "ScaledObject"):
+        spec, namespace, name = scaler["spec"], scaler["metadata"]["namespace"], scaler["metadata"]["name"]
+        query = f'sum(rate(python_twisted_reactor_tick_time_sum{{namespace="{namespace}",job="{name}"}}[2m]))'
+        asked = {"query": query, "threshold": "0.7", "ignoreNullValues": "false"}
+        (trigger,) = spec["triggers"]
+        if trigger | {"metadata": None} != {"type": "prometheus", "metricType": "AverageValue", "metadata": None}:
+            found.append(f"{title(scaler)} scales by {trigger}")
+        if trigger["metadata"].keys() != asked.keys() | {"serverAddress"} or not asked.items() <= trigger["metadata"].items():
+            found.append(f"{title(scaler)} asks for {trigger['metadata']}")
+        if trigger["metadata"].get("serverAddress") not in PROMETHEUS:
+            found.append(f"{title(scaler)} asks {trigger['metadata'].get('serverAddress')}")
+        if spec.get("advanced") != {"horizontalPodAutoscalerConfig": {"name": name, "behavior": {"scaleDown": shrink}}}:
+            found.append(f"{title(scaler)} takes pods away by {spec.get('advanced')}")
+        if spec["scaleTargetRef"] != {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name} or spec.get("pollingInterval") != 30:
+            found.append(f"{title(scaler)} scales {spec['scaleTargetRef']}, every {spec.get('pollingInterval')} seconds")
+        if scaler["metadata"].get("annotations") != {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}:
+            found.append(f"{title(scaler)} does not take over the autoscaler that was there before")
+        if spec.keys() != {"advanced", "maxReplicaCount", "minReplicaCount", "pollingInterval", "scaleTargetRef", "triggers"}:
+            found.append(f"{title(scaler)} says more, or less: {', '.join(spec)}")
     return found
+
+
+PROMETHEUS = {"http://prometheus.matrix-monitoring.svc.cluster.local:9090", "http://prometheus.monitoring.svc:9090"}
+"""Of the tests' sites."""

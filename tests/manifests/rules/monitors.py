@@ -63,7 +63,8 @@ def _problems(o: Object, objects: Objects) -> Iterator[str]:
         yield "its pods do not listen there"
     if endpoint.get("params", {}) != PARAMETERS.get(job, {}):
         yield f"it asks for {endpoint.get('params')}"
-    wanted = [{"targetLabel": "job", "replacement": job}, *({"sourceLabels": [f], "targetLabel": label} for label, f in LABELS.items())]
+    named = ({"sourceLabels": [f], "targetLabel": label} for label, f in LABELS.items())
+    wanted = [{"action": "replace", **relabeling} for relabeling in ({"targetLabel": "job", "replacement": job}, *named)]
     if endpoint.get("relabelings") != wanted:
         yield f"its series are called {endpoint.get('relabelings')}"
     if extra := endpoint.keys() - {"portNumber", "path", "params", "relabelings"}:

@@ -103,21 +103,30 @@ def title(o: Object) -> str:
     return f"{o['kind']} {metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else f"{o['kind']} {metadata['name']}"
 
 
+def limits(scaler: Object) -> tuple[int, int]:
+    """The least and the most pods of an autoscaler of Kubernetes or KEDA (which would do without any, if it said nothing)."""
+    spec = scaler["spec"]
+    if scaler["kind"] == "ScaledObject":
+        return spec.get("minReplicaCount", 0), spec["maxReplicaCount"]
+    return spec.get("minReplicas", 1), spec["maxReplicas"]
+
+
+def autoscalers(objects: Objects) -> list[Object]:
+    """All of them."""
+    return of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
+
+
 def workloads(objects: Objects) -> list[Workload]:
     """Every workload of Kubernetes' own kinds."""
-    limits = {
-        (namespace_of(o), o["spec"]["scaleTargetRef"]["kind"], o["spec"]["scaleTargetRef"]["name"]): (
-            o["spec"].get("minReplicas", 1),
-            o["spec"]["maxReplicas"],
-        )
-        for o in of_kind(objects, "HorizontalPodAutoscaler")
+    scaled = {
+        (namespace_of(o), o["spec"]["scaleTargetRef"]["kind"], o["spec"]["scaleTargetRef"]["name"]): limits(o) for o in autoscalers(objects)
     }
     found = []
     for o in of_kind(objects, "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"):
         spec, namespace, name = o["spec"], namespace_of(o), o["metadata"]["name"]
         template = spec["jobTemplate"]["spec"]["template"] if o["kind"] == "CronJob" else spec["template"]
         replicas = spec.get("replicas", 1)
-        least, most = limits.get((namespace, o["kind"], name), (replicas, replicas))
+        least, most = scaled.get((namespace, o["kind"], name), (replicas, replicas))
         found.append(Workload(o["kind"], namespace, name, spec, template, least, most))
     return found
 

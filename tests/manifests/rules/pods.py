@@ -27,7 +27,7 @@ CAPABILITIES = {"coturn": ["NET_BIND_SERVICE"]}
 def priority_problems(objects: Objects) -> list[str]:
     """Pods in another order of eviction than: first what has no class, then messaging, then data."""
     values = {o["metadata"]["name"]: o.get("value", 0) for o in of_kind(objects, "PriorityClass")}
-    found = [f"{title(o)} is for pods of others too" for o in of_kind(objects, "PriorityClass") if o.get("globalDefault") is not False]
+    found = [f"{title(o)} is for pods of others too" for o in of_kind(objects, "PriorityClass") if o.get("globalDefault")]
     if not 0 < values.get("matrix-messaging", 0) < values.get("matrix-data", 0) <= 1_000_000_000:
         found.append(f"the priorities are {values}: data must be above messaging, and messaging above the rest")
     given = [(str(w), w.name, w.pod.get("priorityClassName")) for w in workloads(objects) if w.runs_for_ever]
@@ -67,6 +67,20 @@ def name_service_problems(objects: Objects) -> list[str]:
     return found
 
 
+LOST = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""The taints of a node that is silent."""
+
+
+def _leaves(workload: Workload) -> bool:
+    """Whether pods are made elsewhere a minute after their node has fallen silent: not those with volumes, names, or that must be alone."""
+    volumes = workload.pod.get("volumes", [])
+    return (
+        workload.kind == "Deployment"
+        and workload.spec.get("strategy", {}).get("type") == "RollingUpdate"
+        and not any("persistentVolumeClaim" in volume for volume in volumes)
+    )
+
+
 def placement_problems(objects: Objects) -> list[str]:
     """Pods that stand elsewhere than is promised, or that keep away from, or spread with, other pods than their own."""
     found = []
@@ -76,7 +90,8 @@ def placement_problems(objects: Objects) -> list[str]:
         if any(constraint["labelSelector"].get("matchLabels") != own for constraint in spread):
             found.append(f"{workload} spreads with other pods than its own")
         # A preference: a small or degraded cluster still runs everything.
-        if any((c.get("maxSkew"), c.get("whenUnsatisfiable")) != (1, "ScheduleAnyway") for c in spread):
+        # What must be on two nodes, rules/availability.py says.
+        if any((c.get("maxSkew"), c.get("whenUnsatisfiable")) != (1, "ScheduleAnyway") for c in spread if "minDomains" not in c):
             found.append(f"{workload} does not spread evenly, or would rather not run")
         terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
         if any((t["labelSelector"].get("matchLabels"), t.get("topologyKey")) != (own, "kubernetes.io/hostname") for t in terms):
@@ -86,7 +101,12 @@ def placement_problems(objects: Objects) -> list[str]:
         label = NODES.get(workload.name)
         if workload.pod.get("nodeSelector") != ({label: "true"} if label else None):
             found.append(f"{workload} runs on nodes with {workload.pod.get('nodeSelector')}")
-        if workload.pod.get("tolerations") != ([{"key": TAINT, "operator": "Exists"}] if label else None):
+        lost = (
+            [{"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 60} for key in LOST]
+            if _leaves(workload)
+            else []
+        )
+        if workload.pod.get("tolerations", []) != [*([{"key": TAINT, "operator": "Exists"}] if label else []), *lost]:
             found.append(f"{workload} tolerates {workload.pod.get('tolerations')}")
         if bool(workload.pod.get("hostNetwork")) != (workload.name in NODE_NETWORK):
             found.append(f"{workload} is {'' if workload.pod.get('hostNetwork') else 'not '}in the network of its node")
@@ -117,6 +137,7 @@ def update_problems(objects: Objects) -> list[str]:
 def drain_problems(objects: Objects) -> list[str]:
     """Disruption budgets by which a sick pod keeps its node from being drained, or that choose pods otherwise than their workload does."""
     selectors = [w.spec["selector"]["matchLabels"] for w in workloads(objects) if "selector" in w.spec]
+    selectors += [{"v1.min.io/tenant": tenant["metadata"]["name"]} for tenant in of_kind(objects, "Tenant")]
     budgets = [(title(o), o["spec"]) for o in of_kind(objects, "PodDisruptionBudget")]
     sick = [f"{name}: a sick pod blocks a drain" for name, spec in budgets if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"]
     return sick + [f"{name} chooses by {s['selector']}" for name, s in budgets if s["selector"].get("matchLabels") not in selectors]

@@ -75,13 +75,21 @@ CERTIFICATE: Promises = {
     "spec.privateKey.algorithm": ("ECDSA", "RSA handshakes cost the ingress controller several times as much"),
     "spec.privateKey.size": (256, "what all clients know"),
 }
+_ADDED = "the API server adds it, and a tool that compares lists as a whole would apply the object for ever"
 HTTP_ROUTE: Promises = {
+    "spec.parentRefs[].group": ("gateway.networking.k8s.io", _ADDED),
+    "spec.parentRefs[].kind": ("Gateway", _ADDED),
+    "spec.rules[].matches[].path.type": ("PathPrefix", "what is below the path would not be found"),
+}
+HTTP_ROUTE_TO_PODS: Promises = {
     "spec.rules[].timeouts.request": ("0s", "HAProxy knows how long each kind of request may take: a sync or an upload would be cut"),
     "spec.rules[].timeouts.backendRequest": (
         "0s",
         "HAProxy knows how long each kind of request may take: a sync or an upload would be cut",
     ),
-    "spec.rules[].matches[].path.type": ("PathPrefix", "what is below the path would not be found"),
+    "spec.rules[].backendRefs[].group": ("", _ADDED),
+    "spec.rules[].backendRefs[].kind": ("Service", _ADDED),
+    "spec.rules[].backendRefs[].weight": (1, _ADDED),
 }
 EXTERNAL_SECRET: Promises = {
     "spec.refreshInterval": ("1h", "a value that is changed in the store would not come, or the store be asked all the time"),
@@ -113,6 +121,8 @@ def promise_problems(objects: Objects) -> list[str]:
         promises = dict(EVERY[o["kind"]])
         if o["kind"] == "Cluster":
             promises |= RESTORED_CLUSTER if "recovery" in o["spec"]["bootstrap"] else NEW_CLUSTER
+        if o["kind"] == "HTTPRoute" and any("backendRefs" in rule for rule in o["spec"]["rules"]):
+            promises |= HTTP_ROUTE_TO_PODS
         if o["kind"] == "ExternalSecret" and "template" in o["spec"].get("target", {}):
             promises |= EXTERNAL_SECRET_TEMPLATE
         for path, (wanted, why) in promises.items():

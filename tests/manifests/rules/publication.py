@@ -6,6 +6,7 @@ from typing import Any
 from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind, title, workloads
 
 YEAR = 31_536_000
+HSTS = "Strict-Transport-Security"
 
 
 def published(objects: Objects) -> dict[str, dict[str, str]]:
@@ -19,17 +20,24 @@ def published(objects: Objects) -> dict[str, dict[str, str]]:
                     found.setdefault(rule["host"], {})[path["path"]] = f"{backend['name']}:{backend['port']['number']}"
     for route in of_kind(objects, "HTTPRoute"):
         for rule in route["spec"]["rules"]:
-            for host in route["spec"].get("hostnames", ["every host"]):
+            for host in route["spec"].get("hostnames", ["every host"]) if not _redirects(route) else ():
                 for match in rule["matches"]:
                     backends = "+".join(f"{backend['name']}:{backend['port']}" for backend in rule["backendRefs"])
                     found.setdefault(host, {})[match.get("path", {}).get("value", "every path")] = backends
     return found
 
 
+def _redirects(route: Object) -> bool:
+    """Whether a route only sends people on to HTTPS."""
+    on = [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]
+    everything = [{"path": {"type": "PathPrefix", "value": "/"}}]
+    return bool(route["spec"]["rules"] == [{"matches": everything, "filters": on}])
+
+
 def hsts_problems(objects: Objects) -> list[str]:
     """Hosts without TLS, or whose answers do not tell browsers for a year to come by TLS alone; of other hosts they say nothing.
 
-    That goes for Traefik, whose Middleware says it. Of another class of Ingress the platform knows no such way.
+    That goes for Traefik, whose Middleware says it, and for a Gateway. Of another class of Ingress the platform knows no such way.
     """
     found = []
     middlewares = {f"{namespace_of(o)}-{o['metadata']['name']}@kubernetescrd": o["spec"] for o in of_kind(objects, "Middleware")}
@@ -43,7 +51,12 @@ def hsts_problems(objects: Objects) -> list[str]:
         headers = [headers for name in named if (headers := middlewares.get(name, {}).get("headers"))]
         if [(h.get("stsSeconds"), h.get("forceSTSHeader"), h.get("stsIncludeSubdomains")) for h in headers] != [(YEAR, True, False)]:
             found.append(f"{title(ingress)}: browsers are not told for a year to come by TLS, or are told so of other hosts: {headers}")
-    return found
+    told = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": HSTS, "value": f"max-age={YEAR}"}]}}]
+    return found + [
+        f"{title(route)}: browsers are not told for a year to come by TLS, or are told so of other hosts"
+        for route in of_kind(objects, "HTTPRoute")
+        if not _redirects(route) and any(rule.get("filters") != told for rule in route["spec"]["rules"])
+    ]
 
 
 def certificate_problems(objects: Objects) -> list[str]:
@@ -118,7 +131,9 @@ def issuer_problems(objects: Objects) -> list[str]:
     """Issuers that could not prove the possession of a host, and authorities that nobody could trust or that end too soon."""
     found = []
     classes = {(namespace_of(o), o["spec"].get("ingressClassName")) for o in of_kind(objects, "Ingress")}
-    gateways = {(ref["name"], ref["namespace"]) for o in of_kind(objects, "HTTPRoute") for ref in o["spec"]["parentRefs"]}
+    # The authority asks by HTTP, where people are sent on to HTTPS.
+    redirects = [o for o in of_kind(objects, "HTTPRoute") if _redirects(o)]
+    gateways = {(ref["name"], ref["namespace"], ref.get("sectionName")) for o in redirects for ref in o["spec"]["parentRefs"]}
     for issuer in of_kind(objects, "Issuer", "ClusterIssuer"):
         spec = issuer["spec"]
         if "ca" in spec and spec["ca"].get("secretName") not in _authorities(objects):
@@ -139,7 +154,7 @@ def _authorities(objects: Objects) -> set[str]:
     return {c["spec"]["secretName"] for c in of_kind(objects, "Certificate") if c["spec"].get("isCA")}
 
 
-def _acme(acme: Mapping[str, Any], namespace: str, classes: set[tuple[str, Any]], gateways: set[tuple[str, str]]) -> Iterator[str]:
+def _acme(acme: Mapping[str, Any], namespace: str, classes: set[tuple[str, Any]], gateways: set[tuple[str, str, Any]]) -> Iterator[str]:
     if not acme.get("server", "").startswith("https://"):
         yield f"the directory is {acme.get('server')}"
     if acme.get("privateKeySecretRef") != {"name": "acme-account"}:
@@ -147,15 +162,33 @@ def _acme(acme: Mapping[str, Any], namespace: str, classes: set[tuple[str, Any]]
     for solver in acme.get("solvers", []):
         http = solver.get("http01", {})
         if "gatewayHTTPRoute" in http:
-            parents = {(ref["name"], ref["namespace"]) for ref in http["gatewayHTTPRoute"]["parentRefs"]}
+            parents = {(ref["name"], ref["namespace"], ref.get("sectionName")) for ref in http["gatewayHTTPRoute"]["parentRefs"]}
             if not parents <= gateways:
-                yield f"it answers the authority at {sorted(parents)}"
+                yield f"it answers the authority at {sorted(parents, key=str)}"
         elif (namespace, http.get("ingress", {}).get("ingressClassName")) not in classes:
             yield f"it answers the authority by {http}"
 
 
 def gateway_problems(objects: Objects) -> list[str]:
-    """Routes that attach to another Gateway than the others, or to none."""
-    parents = [tuple(sorted(ref.items())) for o in of_kind(objects, "HTTPRoute") for ref in o["spec"].get("parentRefs", [])]
+    """Routes that attach to another Gateway than the others, or to every listener; hosts that answer in the clear, or that nobody sends on."""
     routes = of_kind(objects, "HTTPRoute")
-    return [f"the routes attach to {sorted(set(parents))}"] if routes and (len(set(parents)) != 1 or len(parents) != len(routes)) else []
+    parents = {title(o): [tuple(sorted(ref.items())) for ref in o["spec"].get("parentRefs", [])] for o in routes}
+    gateways = {(dict(ref).get("namespace"), dict(ref).get("name")) for refs in parents.values() for ref in refs}
+    found = (
+        [f"the routes attach to {sorted(gateways, key=str)}"]
+        if len(gateways) > 1 or any(len(refs) != 1 for refs in parents.values())
+        else []
+    )
+    found += [
+        f"{name} attaches to every listener, those without TLS too" for name, refs in parents.items() if "sectionName" not in dict(*refs)
+    ]
+    clear = {(_listener(o), host) for o in routes if _redirects(o) for host in o["spec"]["hostnames"]}
+    served = {(_listener(o), host) for o in routes if not _redirects(o) for host in o["spec"].get("hostnames", ["every host"])}
+    plain = {listener for listener, _ in clear}
+    found += [f"{host} is answered where people come without TLS" for listener, host in sorted(served, key=str) if listener in plain]
+    unsent = {host for _, host in served} - {host for _, host in clear}
+    return found + [f"nobody sends who comes to {host} by HTTP on to HTTPS" for host in sorted(unsent)]
+
+
+def _listener(route: Object) -> tuple[Any, ...]:
+    return tuple((ref.get("namespace"), ref.get("name"), ref.get("sectionName")) for ref in route["spec"].get("parentRefs", []))
