@@ -136,9 +136,9 @@ def _sync(cluster: ClusterOptions, options: list[str]) -> dict[str, Any]:
 def _left_to_autoscalers(used: Sequence[Manifest]) -> list[dict[str, Any]]:
     """The numbers of replicas that autoscalers set."""
     targets = {
-        (target["kind"], target["name"], manifest["metadata"]["namespace"])
+        (target.get("kind", "Deployment"), target["name"], manifest["metadata"]["namespace"])
         for manifest in used
-        if manifest["kind"] == "HorizontalPodAutoscaler"
+        if manifest["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
         for target in [manifest["spec"]["scaleTargetRef"]]
     }
     return [

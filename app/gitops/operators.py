@@ -6,7 +6,7 @@ from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
 from infrastructure.ingress.component import TRAEFIK_VALUES
 from infrastructure.object_storage.options import ObjectStorageBackend
-from infrastructure.operators import MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
+from infrastructure.operators import BARMAN_CLOUD_PLUGIN, KEDA, MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
 from kit.text import yaml_text
 
 
@@ -17,6 +17,8 @@ def wanted(site: Site) -> tuple[Operator, ...]:
         present.add(MINIO_OPERATOR.name)
     if site.ingress.gateway or site.ingress.class_name != TRAEFIK.name:
         present.add(TRAEFIK.name)
+    if not (site.features.monitoring and site.monitoring.keda):
+        present.add(KEDA.name)
     return tuple(operator for operator in OPERATORS if operator.name not in present)
 
 
@@ -65,25 +67,27 @@ def repository(site: Site, operator: Operator) -> str:
 
 
 def _kustomization(site: Site, operator: Operator) -> dict[str, Any]:
-    """The plugin's own manifest; with a mirror the copy of it that a bundle brings, in `operators/` of the repository, and its images from there."""
+    """An operator's own manifest; with a mirror the copy of it that a bundle brings, in `operators/` of the repository, and its images from there."""
     if not site.images.mirror:
         return {**KUSTOMIZATION, "resources": [operator.manifest]}
-    manager, sidecar = operator.images
-    repository, _, tag = manager.mirrored(site.images.mirror).rpartition(":")
-    environment = {"name": "SIDECAR_IMAGE", "value": sidecar.mirrored(site.images.mirror), "valueFrom": None}
-    container = {"name": operator.name.removesuffix("-plugin"), "env": [environment]}
+    mirror = site.images.mirror
+    images = [
+        {"name": name, "newName": f"{mirror}/{name.partition('/')[2]}", "newTag": tag}
+        for name, _, tag in (image.reference.rpartition(":") for image in operator.images)
+    ]
+    found = {**KUSTOMIZATION, "resources": [f"../../../operators/{operator.name}"], "images": images}
+    if operator is not BARMAN_CLOUD_PLUGIN:
+        return found
+    # The sidecar is named in a Secret.
+    _, sidecar = operator.images
+    environment = {"name": "SIDECAR_IMAGE", "value": sidecar.mirrored(mirror), "valueFrom": None}
     patch = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": container["name"], "namespace": operator.namespace},
-        "spec": {"template": {"spec": {"containers": [container]}}},
+        "metadata": {"name": "barman-cloud", "namespace": operator.namespace},
+        "spec": {"template": {"spec": {"containers": [{"name": "barman-cloud", "env": [environment]}]}}},
     }
-    return {
-        **KUSTOMIZATION,
-        "resources": [f"../../../operators/{operator.name}"],
-        "images": [{"name": manager.reference.rpartition(":")[0], "newName": repository, "newTag": tag}],
-        "patches": [{"patch": yaml_text(patch)}],
-    }
+    return {**found, "patches": [{"patch": yaml_text(patch)}]}
 
 
 def _script(site: Site, operators: tuple[Operator, ...]) -> str:

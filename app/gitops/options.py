@@ -18,6 +18,7 @@ class Operator(StrEnum):
     BARMAN_CLOUD_PLUGIN = "barman-cloud-plugin"
     MINIO_OPERATOR = "minio-operator"
     TRAEFIK = "traefik"
+    KEDA = "keda"
 
 
 Repository = Annotated[

@@ -144,6 +144,12 @@ KEDA = Operator(
     licence="Apache-2.0",
     purpose="numbers of workers by what Prometheus measures, if you choose `monitoring.keda`",
     manifest="https://github.com/kedacore/keda/releases/download/v2.21.0/keda-2.21.0.yaml",
+    # kedacore/keda: config/{manager,metrics-server,webhooks}
+    images=(
+        OperatorImage("ghcr.io/kedacore/keda:2.21.0"),
+        OperatorImage("ghcr.io/kedacore/keda-metrics-apiserver:2.21.0"),
+        OperatorImage("ghcr.io/kedacore/keda-admission-webhooks:2.21.0"),
+    ),
 )
 
 OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK, KEDA)

@@ -22,6 +22,7 @@ SITE = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
 features: {li: true, monitoring: true, antivirus: true, calls: true, federation: true}
+monitoring: {keda: {namespace: keda}}
 li: {country_code: DE, owner: operator, officers: {anna@example.com: Anna Adler (investigator)}}
 cluster: {node_cidrs: [10.0.0.0/24]}
 gitops:
@@ -113,7 +114,10 @@ def test_each_cluster_gets_the_overlay_of_its_profile(argocd: Objects, gitops_di
 def test_replicas_that_an_autoscaler_sets_are_no_drift(argocd: Objects, gitops_dist: Path) -> None:
     template = named(argocd, "ApplicationSet", "matrix-platform")["spec"]["template"]["spec"]
     left = {(entry["kind"], entry["name"]) for entry in template["ignoreDifferences"]}
-    scaled = [o["spec"]["scaleTargetRef"] for o in of_kind(build(gitops_dist / "overlays" / "1000-ccu"), "HorizontalPodAutoscaler")]
+    scaled = [
+        o["spec"]["scaleTargetRef"]
+        for o in of_kind(build(gitops_dist / "overlays" / "1000-ccu"), "HorizontalPodAutoscaler", "ScaledObject")
+    ]
     assert left == {(target["kind"], target["name"]) for target in scaled} != set()
     assert {"ServerSideApply=true", "RespectIgnoreDifferences=true"} <= set(template["syncPolicy"]["syncOptions"])
 
@@ -149,7 +153,7 @@ def test_an_operator_that_nobody_needs_or_that_is_there_already_is_not_installed
     names = [o.name for o in wanted(parse_site("server_name: example.com\nimages: {registry: r.example.com/m}\n" + external))]
     assert names == ["cert-manager", "cloudnative-pg", "barman-cloud-plugin"]
     present = SITE.replace("  clusters:", "  present: [cert-manager, traefik]\n  clusters:")
-    assert [o.name for o in wanted(parse_site(present))] == ["cloudnative-pg", "barman-cloud-plugin", "minio-operator"]
+    assert [o.name for o in wanted(parse_site(present))] == ["cloudnative-pg", "barman-cloud-plugin", "minio-operator", "keda"]
 
 
 def test_charts_come_from_a_registry_inside_where_the_site_names_one() -> None:
