@@ -34,6 +34,7 @@ from tests.live.cluster.workloads import Plan, PodState, Workload, plan, read_wo
 
 WHO = Identity("matrix", "synapse-0", {"app": "synapse"}, "198.18.0.5", "198.18.240.1", "uid", "synapse")
 SECRETS = {("matrix", "redis"): {"password": b"secret"}}
+SYNAPSE = User(991, 991, (), None, True)
 MAPS = {("matrix", "config"): {"data": {"a.yaml": "a: 1\n", "b.yaml": "b: 2\n"}, "binaryData": {"c": "AAE="}}}
 OBJECTS = Objects(MAPS, lambda namespace, name: SECRETS.get((namespace, name)))
 
@@ -54,11 +55,10 @@ def test_who_may_not_make_namespaces_is_told_why_nothing_runs(monkeypatch: pytes
 def test_a_volume_hides_nothing_that_is_mounted_below_it(tmp_path: Path) -> None:
     """As when the repository stands below /tmp, where most pods have a volume."""
     mounted = [(Mount("tmp", "/tmp"), Path("/state/tmp")), (Mount("run", "/tmp/run"), Path("/state/run"))]
-    who = User(991, 991, (), None, True)
     words = container_command(
         Image(("/tmp/repository/.venv-live",)),
         ["true"],
-        who,
+        SYNAPSE,
         network=None,
         hostname="pod",
         etc=tmp_path,
@@ -72,6 +72,17 @@ def test_a_volume_hides_nothing_that_is_mounted_below_it(tmp_path: Path) -> None
     # The folder above it is made in the volume, for everybody to pass.
     assert words.index("/tmp/repository") > words.index("/state/tmp")
     assert words[words.index("/tmp/repository") - 3 : words.index("/tmp/repository")] == ["--perms", "0755", "--dir"]
+
+
+def test_a_file_that_the_machine_has_not_finds_a_place_among_those_that_it_has(tmp_path: Path) -> None:
+    image = Image(files={"/usr/bin/imaginary": "/tmp/scan", "/usr/bin/env": "/tmp/env"})
+    words = container_command(
+        image, ["true"], SYNAPSE, network=None, hostname="pod", etc=tmp_path, mounts=(), read_only=True, information=3
+    )
+    assert words[words.index("--tmpfs", words.index("/usr")) + 1] == "/usr/bin"
+    last = {path: index for index, path in enumerate(words)}
+    assert words.index("/usr") < words.index("/usr/bin") < last["/usr/bin/env"] < last["/usr/bin/imaginary"]
+    assert words.count("/usr/bin/env") == 3, "the machine's own, and then the image's in its place"
 
 
 # --- variables ---

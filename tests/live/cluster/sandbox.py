@@ -83,6 +83,7 @@ def container_command(
             command += ["--symlink", str(link.readlink()), f"/{name}"]
         elif link.exists():
             command += ["--ro-bind", f"/{name}", f"/{name}"]
+    command += _rooms_in_usr(image)
     command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--perms", "1777", "--dir", "/tmp"]
     binds = [(f"/etc/{name}", f"/etc/{name}", True) for name in _ETC if Path("/etc", name).exists()]
     binds += [(str(file), f"/etc/{file.name}", True) for file in sorted(etc.iterdir())]
@@ -102,6 +103,17 @@ def container_command(
         command += ["--perms", "0755", "--dir", folder]
     command += ["--remount-ro", "/"] if read_only else []
     return [*command, "--chdir", "/", "--", *as_user(who), *words]
+
+
+def _rooms_in_usr(image: Image) -> list[str]:
+    """Folders of /usr in which an image has a file that the machine has not: made anew with the same content, or nothing could be added."""
+    folders = {Path(inside).parent for inside in image.files if Path("/usr") in Path(inside).parents and not Path(inside).exists()}
+    words = []
+    for folder in sorted(folders):
+        words += ["--tmpfs", str(folder)]
+        for entry in sorted(folder.iterdir()):
+            words += ["--symlink", str(entry.readlink()), str(entry)] if entry.is_symlink() else ["--ro-bind", str(entry), str(entry)]
+    return words
 
 
 def exec_command(process: int, words: Sequence[str], who: User) -> list[str]:
