@@ -8,4 +8,3 @@ helm upgrade --install cloudnative-pg cloudnative-pg --repo https://cloudnative-
 kubectl apply --server-side -k barman-cloud-plugin
 helm upgrade --install minio-operator operator --repo https://operator.min.io --version 7.1.1 --namespace minio-operator --create-namespace --wait
 helm upgrade --install traefik traefik --repo https://traefik.github.io/charts --version 41.3.0 --namespace traefik --create-namespace --values traefik.yaml --wait
-kubectl apply --server-side -k keda
