@@ -1,5 +1,6 @@
 """What a site cannot mean, though each of its options is well formed: found as the site is read, and reported like every other mistake."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
@@ -11,6 +12,7 @@ from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
+from main_instance.calls.options import CallsOptions, ServiceType
 from main_instance.synapse.workers import EVERY_TYPE, MAIN
 from monitoring.options import Mode
 
@@ -94,6 +96,21 @@ def _public_addresses(site: Site) -> Iterator[OptionError]:
             yield OptionError(
                 "calls.public_addresses", f"{own} is no address of a node: cluster.node_cidrs are {', '.join(site.cluster.node_cidrs)}"
             )
+
+
+def _load_balancers(site: Site) -> Iterator[OptionError]:
+    balancer = site.calls.load_balancer
+    if balancer is None:
+        return
+    if site.calls.media_ports != CallsOptions().media_ports:
+        yield OptionError("calls.media_ports", "has no effect with calls.load_balancer, behind which one port has all media; remove it")
+    if balancer.service is ServiceType.NODE_PORT and balancer.balancer_class:
+        yield OptionError(
+            "calls.load_balancer.balancer_class", "is of load balancers that the cluster makes, and these are yours; remove it"
+        )
+    for pod, _ in balancer.livekit:
+        if not re.fullmatch("livekit-[0-9]+", pod):
+            yield OptionError("calls.load_balancer.livekit", f"{pod} is no pod of LiveKit; they are livekit-0, livekit-1 and so on")
 
 
 def _sizes(site: Site) -> Iterator[OptionError]:
@@ -223,6 +240,39 @@ def _other_servers(site: Site) -> Iterator[OptionError]:
             )
 
 
+def _infrastructure_of_others(site: Site) -> Iterator[OptionError]:
+    """What exists already is somewhere, and everything that the site wants can be had from it."""
+    postgresql, redis = site.postgresql.external, site.redis.external
+    if postgresql and site.features.li:
+        yield OptionError("postgresql.backend", "external, and features.li follows the platform's own PostgreSQL; remove one of both")
+    for key, external in (("postgresql.external", postgresql), ("redis.external", redis)):
+        if external:
+            if not external.cidrs:
+                yield OptionError(f"{key}.cidrs", "is empty; list them")
+            yield from _outside_networks(site, f"{key}.cidrs", external.cidrs)
+    if not redis:
+        return
+    if not redis.servers:
+        yield OptionError("redis.external.servers", "is empty; list them")
+    if len(redis.servers) > 1 and not redis.sentinels:
+        yield OptionError(
+            "redis.external.servers",
+            "are several, of which none but Sentinels tell which is the primary; list redis.external.sentinels, or give the one address that "
+            "always leads to it",
+        )
+    if redis.sentinels and len(redis.sentinels) < 3:
+        yield OptionError("redis.external.sentinels", f"{len(redis.sentinels)} have no majority that survives a loss; list all, 3 or more")
+    addresses = [server for server in (*redis.servers, *redis.sentinels) if _is_address(server.rpartition(":")[0])]
+    if addresses and not redis.certificate_name:
+        yield OptionError(
+            "redis.external.certificate_name", f"is needed: {addresses[0]} is an address, and a certificate has names; give that one"
+        )
+
+
+def _is_address(host: str) -> bool:
+    return host.replace(".", "").isdigit()
+
+
 def _others_outside(site: Site) -> Iterator[OptionError]:
     yield from _outside_networks(site, "push.gateway_networks", site.push.gateway_networks)
     if site.mail:
@@ -255,6 +305,7 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _generations,
     _networks,
     _public_addresses,
+    _load_balancers,
     _sizes,
     _scanned_files,
     _logins,
@@ -262,5 +313,6 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _application_services,
     _other_servers,
     _others_outside,
+    _infrastructure_of_others,
     _autoscaling,
 )

@@ -79,7 +79,7 @@ def write_manifests(
 
 def _as_meant(recipe: Recipe, value: bytes) -> bytes:
     """A value that somebody has put into a file: the end of its line does not belong to a key of one line."""
-    return value.rstrip(b"\r\n") if isinstance(recipe, Given) and recipe.form is Form.LINE else value
+    return value.rstrip(b"\r\n") if isinstance(recipe, Given) and recipe.form in (Form.LINE, Form.PLAIN) else value
 
 
 def read_given(folder: Path) -> dict[KeyRef, bytes]:

@@ -12,7 +12,8 @@ from antivirus.options import CLAMAV, AntivirusOptions
 from app.gitops.options import GitopsOptions
 from infrastructure.ingress.options import IngressOptions, TlsOptions
 from infrastructure.object_storage.options import ObjectStorageOptions
-from infrastructure.postgresql.options import BackupOptions
+from infrastructure.postgresql.options import BackupOptions, PostgresqlBackend, PostgresqlOptions
+from infrastructure.redis.options import RedisOptions
 from infrastructure.secret_provider.options import SecretsOptions
 from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
 from kit.formats import HostName, Label, OldSigningKeys, ServerName
@@ -38,7 +39,10 @@ class Hosts:
 
     matrix: HostName = option("matrix.<server_name>", "Client and federation API of the homeserver.")
     element: HostName = option("element.<server_name>", "Element Web.")
-    admin: HostName = option("admin.<server_name>", "The homeserver's admin API, for the tools of administrators.")
+    admin: HostName = option(
+        "admin.<server_name>",
+        "Administration of the homeserver, for who may come (`ingress.admin_source_ranges`): Ketesa, and the API for other tools.",
+    )
     rtc: HostName = option("rtc.<server_name>", "Calls: LiveKit signalling and its authorisation service.")
     auth: HostName = option("auth.<server_name>", "Where people log in, with the Matrix Authentication Service.")
     grafana: HostName = option("grafana.<server_name>", "Grafana, for who runs the platform.")
@@ -110,6 +114,8 @@ class Site:
     tls: TlsOptions = section(TlsOptions)
     secrets: SecretsOptions = section(SecretsOptions)
     object_storage: ObjectStorageOptions = section(ObjectStorageOptions)
+    postgresql: PostgresqlOptions = section(PostgresqlOptions)
+    redis: RedisOptions = section(RedisOptions)
     calls: CallsOptions = section(CallsOptions, only_with=When("features.calls", True))
     federation: FederationOptions = section(FederationOptions, only_with=When("features.federation", True))
     well_known: WellKnownOptions = section(WellKnownOptions)
@@ -138,7 +144,7 @@ class Site:
         AuthenticationServiceOptions, only_with=When("features.authentication_service", True)
     )
     li: LiOptions = section(LiOptions, only_with=When("features.li", True))
-    backups: BackupOptions = section(BackupOptions)
+    backups: BackupOptions = section(BackupOptions, only_with=When("postgresql.backend", PostgresqlBackend.CLOUDNATIVE_PG))
     gitops: GitopsOptions | None = option(None, otherwise="`dist/` has no folder for Argo CD and none for Flux")
 
     def __attrs_post_init__(self) -> None:

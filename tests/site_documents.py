@@ -150,10 +150,26 @@ CONTRADICTIONS = {
     "is every address there is": "cluster: {pod_cidrs: [0.0.0.0/0]}",
     "which no cluster can have": "cluster: {pod_cidrs: [10.0.0.0/8], service_cidrs: [10.43.0.0/16]}",
     "is no address of a node": CALLS + "calls: {public_addresses: {192.168.0.1: 192.0.2.1}}",
+    "has no effect with calls.load_balancer": CALLS + "calls: {media_ports: 40000-41000, load_balancer: {}}",
+    "is no pod of LiveKit": CALLS + "calls: {load_balancer: {livekit: {a: 192.0.2.1}}}",
+    "is of load balancers that the cluster makes": CALLS + "calls: {load_balancer: {service: node-port, balancer_class: a}}",
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
     "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
+    "and features.li follows the platform's own PostgreSQL": (
+        "features: {li: true}\nli: {country_code: DE, owner: o, officers: {a@b.example: A (investigator), c@b.example: C (approver)}}\n"
+        "postgresql: {backend: external, external: {host: a.b, ca_secret: a, cidrs: [192.0.2.0/24]}}"
+    ),
+    "are several, of which none but Sentinels": (
+        "redis: {backend: external, external: {servers: ['a.b:1', 'a.c:1'], ca_secret: a, cidrs: [192.0.2.0/24]}}"
+    ),
+    "have no majority that survives a loss": (
+        "redis: {backend: external, external: {servers: ['a.b:1'], sentinels: ['a.b:2'], ca_secret: a, cidrs: [192.0.2.0/24]}}"
+    ),
+    "is an address, and a certificate has names": (
+        "redis: {backend: external, external: {servers: ['192.0.2.1:1'], ca_secret: a, cidrs: [192.0.2.0/24]}}"
+    ),
     "leaves nothing to log in with": "login: {passwords: false}",
     "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
     "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",

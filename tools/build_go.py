@@ -93,6 +93,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
         ),
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("alloy-syntax"),
+        GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }

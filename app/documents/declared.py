@@ -44,7 +44,14 @@ li: {country_code: DE, owner: operator, officers: {anna@example.com: Anna Adler 
 login:
   ldap: {servers: ["ldaps://ldap.example.com"], cidrs: [192.0.2.7/32], base: "dc=example,dc=com", bind_dn: "cn=matrix,dc=example,dc=com"}
 """
-_SITES = (_EVERYTHING, _OTHERWISE)
+_SERVED = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+features: {authentication_service: true}
+postgresql: {backend: external, external: {host: db.example.com, ca_secret: db-ca, cidrs: [192.0.2.8/32]}}
+redis: {backend: external, external: {servers: ['redis.example.com:6380'], ca_secret: redis-ca, cidrs: [192.0.2.9/32]}}
+"""
+_SITES = (_EVERYTHING, _OTHERWISE, _SERVED)
 """What any site can have is in one of these."""
 
 

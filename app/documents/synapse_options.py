@@ -14,6 +14,7 @@ BY_OPTION: Mapping[str, tuple[str, ...]] = {
     "app_service_config_files": ("application_services",),
     "auto_join_rooms": ("homeserver.auto_join_rooms",),
     "encryption_enabled_by_default_for_room_type": ("homeserver.encryption",),
+    "database": ("postgresql",),
     "enable_registration": ("registration.enabled",),
     "federation_domain_whitelist": ("federation.allowed_domains",),
     "matrix_authentication_service": ("features.authentication_service",),
@@ -36,6 +37,7 @@ BY_OPTION: Mapping[str, tuple[str, ...]] = {
         "homeserver.rate_limits.failed_logins",
     ),
     "rc_message": ("homeserver.rate_limits.messages",),
+    "redis": ("redis",),
     "redaction_retention_period": ("homeserver.redaction_retention",),
     "registration_requires_token": ("registration.enabled",),
     "retention": ("homeserver.message_lifetime",),
@@ -69,7 +71,6 @@ BY_SECRET = ("jwt_config", "recaptcha_private_key", "sentry", "turn_password")
 
 OF_THE_PLATFORM: Mapping[str, str] = {
     "caches": "the profile: `cache_factor` of Synapse's size",
-    "database": "PostgreSQL is the platform's; connections are the profile's",
     "enable_media_repo": "the media workers alone",
     "enable_metrics": "always",
     "federation_sender_instances": "the profile",
@@ -82,7 +83,6 @@ OF_THE_PLATFORM: Mapping[str, str] = {
     "media_store_path": "a cache; files are in the bucket",
     "notify_appservices_from_worker": "`appservice-0`",
     "pusher_instances": "the profile",
-    "redis": "the platform's",
     "registration_shared_secret": "made: the Secret `synapse`",
     "report_stats": "never",
     "run_background_tasks_on": "`background-0`",

@@ -6,7 +6,8 @@ from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
 from infrastructure.ingress.component import TRAEFIK_VALUES
 from infrastructure.object_storage.options import ObjectStorageBackend
-from infrastructure.operators import BARMAN_CLOUD_PLUGIN, KEDA, MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
+from infrastructure.operators import BARMAN_CLOUD_PLUGIN, CLOUDNATIVE_PG, KEDA, MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
+from infrastructure.postgresql.options import PostgresqlBackend
 from kit.text import yaml_text
 
 
@@ -17,6 +18,8 @@ def wanted(site: Site) -> tuple[Operator, ...]:
         present.add(MINIO_OPERATOR.name)
     if site.ingress.gateway or site.ingress.class_name != TRAEFIK.name:
         present.add(TRAEFIK.name)
+    if site.postgresql.backend is PostgresqlBackend.EXTERNAL and not site.features.li:
+        present |= {CLOUDNATIVE_PG.name, BARMAN_CLOUD_PLUGIN.name}
     if not (site.features.monitoring and site.monitoring.keda):
         present.add(KEDA.name)
     return tuple(operator for operator in OPERATORS if operator.name not in present)

@@ -22,7 +22,9 @@ from infrastructure.object_storage.policies import (
 )
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import PostgresCluster, PostgresSpec
+from infrastructure.postgresql.external import ExternalPostgresql
 from infrastructure.redis.component import RedisSentinel
+from infrastructure.redis.external import ExternalRedis
 from kit.installation import Installation
 from kit.place import Place
 from overlays.profile import Profile
@@ -46,7 +48,8 @@ class Storage:
     """The buckets, each as its user sees it."""
 
     media: Bucket
-    backups: Bucket
+    backups: Bucket | None
+    """None: the platform has no database of its own."""
     media_sweep: Bucket | None
     """That of media, as the user sees it who removes what was deleted; None where nobody does."""
     logs: Bucket | None
@@ -59,8 +62,8 @@ class Storage:
 class Infrastructure:
     """What the instances stand on."""
 
-    postgresql: PostgresCluster
-    redis: RedisSentinel
+    postgresql: PostgresCluster | ExternalPostgresql
+    redis: RedisSentinel | ExternalRedis
     storage: Storage
 
 
@@ -75,12 +78,28 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
         storage = _external(installation, main, lawful, site, external)
     else:
         storage = _minio(installation, main, lawful, site, profile)
-    # All replicas of the authentication service, and one more that comes as another goes.
-    others = profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
-    spec = PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others)
-    postgresql = PostgresCluster(installation, main, spec)
-    redis = RedisSentinel(installation, main, profile.redis, measured=site.features.monitoring)
-    return Infrastructure(postgresql, redis, storage)
+    return Infrastructure(_postgresql(installation, main, site, profile, storage), _redis(installation, main, site, profile), storage)
+
+
+def further_connections(site: Site, profile: Profile) -> int:
+    """Of the database, beside those of Synapse: all replicas of the authentication service, and one more that comes as another goes."""
+    return profile.synapse.connections.light * (profile.haproxy.replicas + 1) if site.features.authentication_service else 0
+
+
+def _postgresql(
+    installation: Installation, place: Place, site: Site, profile: Profile, storage: Storage
+) -> PostgresCluster | ExternalPostgresql:
+    if storage.backups is None:
+        assert site.postgresql.external  # noqa: S101 - it must be given with its backend
+        return ExternalPostgresql(installation, place, site.postgresql.external)
+    others = further_connections(site, profile)
+    return PostgresCluster(installation, place, PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others))
+
+
+def _redis(installation: Installation, place: Place, site: Site, profile: Profile) -> RedisSentinel | ExternalRedis:
+    if external := site.redis.external:
+        return ExternalRedis(installation, place, external)
+    return RedisSentinel(installation, place, profile.redis, measured=site.features.monitoring)
 
 
 def place(site: Site) -> Place:
@@ -108,7 +127,7 @@ def _external(installation: Installation, main: Place, lawful: Place, site: Site
     """Object storage that others run: media, backups and logs of the main instance, and what the other one has."""
     names = site.object_storage.buckets
     storage = ExternalStorage(installation, main, options)
-    media, backups = storage.bucket(names.media, "media"), storage.bucket(names.backups, "backups")
+    media, backups = storage.bucket(names.media, "media"), None if site.postgresql.external else storage.bucket(names.backups, "backups")
     sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
     logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
     if not site.features.li:
@@ -124,12 +143,14 @@ def _minio(installation: Installation, main: Place, lawful: Place, site: Site, p
     MinioOperatorRelease(installation, main)
     names, options = site.object_storage.buckets, site.object_storage.minio
     tenant = MinioTenant(installation, main, profile.minio, options)
-    media, backups = tenant.bucket(names.media, "media"), tenant.bucket(names.backups, "backups")
-    users = [(BucketUser("media", media.name, MEDIA), media), (BucketUser("backups", backups.name, BACKUPS), backups)]
+    media, backups = tenant.bucket(names.media, "media"), None if site.postgresql.external else tenant.bucket(names.backups, "backups")
+    made, users = [ProvisionedBucket(media.name)], [(BucketUser("media", media.name, MEDIA), media)]
+    if backups:
+        made.append(_kept(backups.name))
+        users.append((BucketUser("backups", backups.name, BACKUPS), backups))
     sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
     if sweep:
         users.append((BucketUser("media-sweep", sweep.name, MEDIA_SWEEP), sweep))
-    made = [*_made(names.media, names.backups)]
     logs = tenant.bucket(names.logs, "logs") if site.keeps_logs else None
     if logs:
         made.append(ProvisionedBucket(logs.name))
@@ -150,10 +171,12 @@ def _minio(installation: Installation, main: Place, lawful: Place, site: Site, p
             (BucketUser("reader", names.media_li, MEDIA_READER), li_storage.reader),
             (BucketUser("backups", names.backups_li, BACKUPS), li_storage.backups),
         )
-        Buckets(installation, own, BucketsSpec(_made(names.media_li, names.backups_li), theirs))
+        copies = (ProvisionedBucket(names.media_li), _kept(names.backups_li))
+        Buckets(installation, own, BucketsSpec(copies, theirs))
     Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
     return Storage(media, backups, sweep, logs, li_storage)
 
 
-def _made(media: str, backups: str) -> tuple[ProvisionedBucket, ProvisionedBucket]:
-    return ProvisionedBucket(media), ProvisionedBucket(backups, keep_deleted_days=7)
+def _kept(backups: str) -> ProvisionedBucket:
+    """A bucket of backups: who has its keys cannot destroy them at once."""
+    return ProvisionedBucket(backups, keep_deleted_days=7)

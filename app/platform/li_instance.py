@@ -11,7 +11,7 @@ from li_instance.access_proxy.component import AccessProxy
 from li_instance.access_proxy.configuration import AccessProxySpec
 from li_instance.redis.component import Redis, Server
 from li_instance.synapse.component import SynapseLi, SynapseLiSpec
-from li_instance.synapse_admin.component import SynapseAdmin
+from li_instance.synapse_admin.component import SynapseAdminLi
 from li_instance.sync_system.component import SyncSystem
 from li_instance.sync_system.configuration import SyncSpec
 from main_instance.element_web.component import ElementWeb
@@ -21,6 +21,7 @@ from main_instance.key_vault.configuration import APPLICATION, OWNER, READER, Ke
 from main_instance.synapse.configuration import Deposit, HomeserverSpec
 from main_instance.synapse.options import MediaOptions, RegistrationOptions
 from main_instance.synapse.topology import Topology
+from main_instance.synapse_admin.configuration import SynapseAdminSpec
 from overlays.profile import Profile
 
 SYNC = "li_sync"
@@ -43,7 +44,7 @@ class Interception:
 
 def interception(installation: Installation, site: Site, profile: Profile, foundation: Infrastructure, storage: LiStorage) -> Interception:
     """Create what stands before both: the database, and the key vault. Main's Synapse seals recovery keys for it."""
-    place, main = _infrastructure(site), foundation.postgresql
+    place, main = _infrastructure(site), _followed(foundation)
     spec = PostgresSpec(
         profile.postgresql_li, site.backups.of_a_copy, storage.backups, owner=SYNC, owner_rights=_SYNC_RIGHTS, further_parameters=_TERSE
     )
@@ -87,12 +88,12 @@ def li_instance(
     )
     synapse = SynapseLi(installation, place, SynapseLiSpec(homeserver, writers, profile.synapse_li, redis.secret))
     own = Place(place.layer, place.namespace)
-    sync = SyncSystem(installation, own, _synchronisation(site, foundation.postgresql, between, database, redis, synapse))
+    sync = SyncSystem(installation, own, _synchronisation(site, _followed(foundation), between, database, redis, synapse))
     vault = between.vault
     doors = AccessProxySpec(synapse.http, synapse.health, vault.officers, vault.access, sync.status)
     proxy = AccessProxy(installation, own, doors, vault.own)
     element = ElementWeb(installation, place, _element(site))
-    admin = SynapseAdmin(installation, place, site.host("admin_li"))
+    admin = SynapseAdminLi(installation, place, SynapseAdminSpec(site.host("admin_li"), site.server_name))
     if sources := site.ingress.li_source_ranges:
         authority, api = proxy.client_authority(), ("/_matrix", "/_synapse/admin")
         synapse.expose("matrix", site.host("matrix_li"), proxy.homeserver, api, sources, authority)
@@ -102,6 +103,12 @@ def li_instance(
         proxy.expose("element-li-client", site.host("element_li"), proxy.homeserver, ("/_matrix",), sources, authority)
         proxy.expose("admin-li-client", site.host("admin_li"), proxy.homeserver, api, sources, authority)
         proxy.expose("cases-li", site.host("cases_li"), proxy.cases, ("/",), sources, authority)
+
+
+def _followed(foundation: Infrastructure) -> PostgresCluster:
+    """Main's database, which is the platform's own: a site with another one cannot mean this instance (app/contradictions.py)."""
+    assert isinstance(foundation.postgresql, PostgresCluster)  # noqa: S101
+    return foundation.postgresql
 
 
 def _infrastructure(site: Site) -> Place:

@@ -2,11 +2,13 @@
 
 from antivirus.content_scanner.component import ALIVE, AT_ONCE, ROUTES, ContentScanner
 from app.platform.antivirus import Antivirus
-from app.platform.infrastructure import Infrastructure
+from app.platform.infrastructure import Infrastructure, further_connections
 from app.platform.li_instance import Interception
 from app.platform.monitoring import asked_by_keda
 from app.site import Site
 from infrastructure.ingress.options import TlsSource
+from infrastructure.postgresql.component import Database, PostgresCluster
+from infrastructure.postgresql.external import ExternalPostgresql
 from kit.installation import Installation
 from kit.place import Place
 from li_instance.synapse.configuration import RESERVED_PREFIX
@@ -31,6 +33,8 @@ from main_instance.synapse.configuration import HomeserverSpec, chosen_modules
 from main_instance.synapse.fleet import Fleet, fleet
 from main_instance.synapse.worker_type import Work
 from main_instance.synapse.workers import MAIN, worker_types
+from main_instance.synapse_admin.component import SynapseAdmin
+from main_instance.synapse_admin.configuration import SynapseAdminSpec
 from overlays.profile import Profile
 
 
@@ -54,7 +58,10 @@ def main_instance(
         _authentication_service(installation, place, site, profile, foundation, doors) if features.authentication_service else None
     )
     workers = fleet_of(site, profile)
-    profile.check_connections(workers.processes, workers.connections(profile.synapse.connections))
+    connections = workers.connections(profile.synapse.connections)
+    profile.check_connections(workers.processes, connections)
+    if isinstance(foundation.postgresql, ExternalPostgresql):
+        foundation.postgresql.check(connections + further_connections(site, profile))
     scanner = antivirus.content_scanner if antivirus else None
     turn = _coturn(installation, calls_place, site, profile) if features.calls else None
 
@@ -111,6 +118,11 @@ def main_instance(
     if foundation.storage.media_sweep:
         spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
         MediaSweep(installation, place, spec)
+    if administration := _administration(site):
+        page = SynapseAdmin(
+            installation, place, SynapseAdminSpec(administration.host, site.server_name, site.login, site.application_services)
+        )
+        page.expose("admin-page", administration.host, page.http, ("/",), administration.allowed_sources)
     if features.push:
         Sygnal(installation, place, site.push, pushers=synapse.pods_of("pusher"))
 
@@ -217,7 +229,7 @@ def _authentication_service(
         server_name=site.server_name,
         host=host.name,
         homeserver_url=f"http://{doors.internal.address}/",
-        database=foundation.postgresql.add_database("authentication_service", "authentication-service.yaml"),
+        database=_authentication_database(foundation.postgresql),
         database_connections=profile.synapse.connections.light,
         registration=site.registration,
         login=site.login,
@@ -231,6 +243,12 @@ def _authentication_service(
         configuration, site.authentication_service, host, doors.internal, profile.haproxy.replicas, _administration(site)
     )
     return AuthenticationService(installation, place, spec)
+
+
+def _authentication_database(postgresql: PostgresCluster | ExternalPostgresql) -> Database:
+    if isinstance(postgresql, ExternalPostgresql):
+        return postgresql.authentication_service()
+    return postgresql.add_database("authentication_service", "authentication-service.yaml")
 
 
 def _login(authentication: AuthenticationService) -> Upstream:

@@ -14,7 +14,7 @@ from kit.autoscaling import TAKES_OVER, Autoscaled, ScaledObject, by_measure, by
 from kit.images import Image
 from kit.installation import Installation
 from kit.monitoring import Alert, Scrape
-from kit.network import Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
+from kit.network import Balancer, Connection, Endpoint, Exposure, External, Host, Pods, Port, PortRange
 from kit.objects import Kind, data
 from kit.options import OptionError
 from kit.place import Place
@@ -286,16 +286,20 @@ class Component(Construct):
         pod_name: str | None = None,
         pods: Pods | None = None,
         same_node: bool = False,
+        balancer: Balancer | None = None,
     ) -> Service:
         """A Service for a workload. `ports`: name of a container port to the Service's number.
 
         `same_node`: callers are led to a pod of their own node where there is one that is ready.
+        `balancer`: it is open outside the cluster, and pods see from where packets come.
         `pod_name`: for that one pod alone. `pods`: for these instead of the workload's, which must have the same ports.
         """
         pods = pods or workload.pods
         selector = dict(pods.labels) | ({"statefulset.kubernetes.io/pod-name": pod_name} if pod_name else {})
         spec = k8s.ServiceSpec(
-            type="ClusterIP",
+            type=("NodePort" if balancer.node_ports else "LoadBalancer") if balancer else "ClusterIP",
+            external_traffic_policy="Local" if balancer else None,
+            load_balancer_class=balancer.balancer_class if balancer else None,
             cluster_ip="None" if headless else None,
             publish_not_ready_addresses=publish_not_ready or None,
             traffic_distribution="PreferSameNode" if same_node else None,
@@ -305,7 +309,8 @@ class Component(Construct):
                 for port, number in ports.items()
             ],
         )
-        self.add(file, k8s.KubeService, name, part=part, spec=spec)
+        annotations = dict(balancer.annotations) if balancer else None
+        self.add(file, k8s.KubeService, name, part=part, annotations=annotations or None, spec=spec)
         host = self.installation.facts.service_host(name, self.namespace)
         return Service(name, host, pods, {port: (number, workload.ports[port]) for port, number in ports.items()})
 

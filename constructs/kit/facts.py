@@ -58,6 +58,7 @@ class Cluster:
     )
 
 
+_OWN_DATABASE = When("postgresql.backend", "cloudnative-pg")
 _BY_DEFAULT: Final[Any] = Factory(lambda classes: classes.default, takes_self=True)
 
 
@@ -83,8 +84,12 @@ class StorageClasses:
 class StorageSizes:
     """Sizes of volumes where this site differs from its profile."""
 
-    database: VolumeSize | None = option(None, "Data volume of each PostgreSQL instance.", otherwise="the profile's")
-    write_ahead_log: VolumeSize | None = option(None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's")
+    database: VolumeSize | None = option(
+        None, "Data volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
+    write_ahead_log: VolumeSize | None = option(
+        None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
     object_storage_drive: VolumeSize | None = option(
         None, "Each drive of MinIO.", otherwise="the profile's", only_with=When("object_storage.backend", "minio")
     )

@@ -161,6 +161,17 @@ Server = Annotated[
         read=_port_in_range,
     ),
 ]
+ServerAddress = Annotated[
+    str,
+    Text(
+        "the host name of a server, or its IPv4 address, with its port",
+        rf"{_SERVER}:{_PORT}",
+        "redis.example.com:6380",
+        max_length=260,
+        mistakes={"[a-zA-Z][a-zA-Z0-9+.-]*://.*": "is a URL", "[^:]*": "has no port", ".*[A-Z].*": "has upper-case letters"},
+        read=_port_in_range,
+    ),
+]
 Label = Annotated[str, Text("a name of lower-case letters, digits and hyphens, at most 63", _LABEL, "matrix", mend=_lower)]
 Name = Annotated[
     str,
@@ -191,6 +202,22 @@ AddressMap = Annotated[
     tuple[tuple[str, str], ...],
     Entries(
         key=Text("an IP address", "[0-9a-fA-F.:]+", "10.0.0.5", max_length=39, read=_address),
+        value=Text("an IP address", "[0-9a-fA-F.:]+", "192.0.2.5", max_length=39, read=_address),
+    ),
+]
+BalancerClass = Annotated[
+    str,
+    Text(
+        "the class of a load balancer",
+        rf"({_HOST}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        "service.k8s.aws/nlb",
+        max_length=317,
+    ),
+]
+PodAddresses = Annotated[
+    tuple[tuple[str, str], ...],
+    Entries(
+        key=Text("the name of a pod", _LABEL, "livekit-0", mend=_lower),
         value=Text("an IP address", "[0-9a-fA-F.:]+", "192.0.2.5", max_length=39, read=_address),
     ),
 ]

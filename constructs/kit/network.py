@@ -63,6 +63,18 @@ class Endpoint:
 
 
 @frozen
+class Balancer:
+    """How a Service is reached from outside the cluster: by a load balancer that the cluster makes, or at ports of all nodes, for one of others.
+
+    `balancer_class`, `annotations`: what tells the cluster which load balancer it is.
+    """
+
+    node_ports: bool = False
+    balancer_class: str | None = None
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
 class External:
     """Something outside the cluster that pods may call. The option that opens this way names it (`Option.opens`).
 

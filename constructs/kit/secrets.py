@@ -134,6 +134,8 @@ class Form(Enum):
     ANY = "any"
     LINE = "line"
     """One line without its end: editors and `echo` put a line feed behind it, which the program would take for a part of the value."""
+    PLAIN = "plain"
+    """Letters, digits and . _ ~ - alone: it goes into files and addresses of several programs, each with characters of its own meaning."""
     RSA_PUBLIC_KEY = "rsa-public-key"
     """An RSA public key in PEM; a private key in its place is refused."""
 

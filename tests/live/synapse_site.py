@@ -48,7 +48,7 @@ def homeserver_spec(folder: Path) -> HomeserverSpec:
     return HomeserverSpec(
         server_name="example.org",
         host="matrix.example.org",
-        database=Database(service("main-rw", SQL), "main-rw", "synapse", "synapse", "main-app", "main-ca"),
+        database=Database(service("main-rw", SQL), "main-rw", "synapse", "synapse", "main-app", "main-ca", "matrix"),
         redis=service("redis", Port("redis", 6379)),
         bucket=Bucket("media", "https://minio", "us-east-1", KEYS, External("object-storage", (443,))),
         size=profiles()[0].synapse,

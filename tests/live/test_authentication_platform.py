@@ -27,8 +27,9 @@ NAME = "matrix-authentication-service"
 SERVICE = f"http://{NAME}.matrix.svc.cluster.local"
 PROCESSES = {
     *("synapse", "mas-helper", "client-reader", "device-lists", "account-data", "event-creator", "event-persister"),
-    *("haproxy", "redis", "redis-proxy", NAME),
+    *("haproxy", "redis", "redis-proxy", "synapse-admin", NAME),
 }
+PAGE = "http://synapse-admin.matrix.svc.cluster.local:8080"
 STRANGER = Place("matrix", {"app": "stranger"})
 CLIENT_ADDRESS = "203.0.113.9"
 
@@ -118,6 +119,13 @@ def test_whoever_is_registered_at_the_service_logs_in_and_sends_a_message(site: 
     message = {"msgtype": "m.text", "body": "hello"}
     sent = ask(site, "PUT", f"{PUBLIC}/_matrix/client/v3/rooms/{room.body['room_id']}/send/m.room.message/1", message, token)
     assert sent.status == 200, sent
+
+
+def test_administrators_find_a_page_that_speaks_to_its_own_host_alone(site: Cluster) -> None:
+    page, settings = (ask(site, "GET", f"{PAGE}/{path}") for path in ("", "config.json"))
+    assert (page.status, settings.status) == (200, 200)
+    assert settings.body == {"restrictBaseUrl": "https://admin.example.com", "wellKnownDiscovery": False}
+    assert ask(site, "GET", f"{PAGE}/", at=STRANGER, seconds=3).status == 0
 
 
 def test_the_service_sees_the_address_of_the_client_behind_both_proxies(site: Cluster) -> None:

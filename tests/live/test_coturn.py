@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -31,7 +32,7 @@ from app.compiler import render
 from app.settings import parse_site
 from overlays import profiles
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
-from tests.live.programs import installed
+from tests.live.programs import haproxy_program, installed
 
 pytestmark = pytest.mark.live
 
@@ -43,6 +44,8 @@ cluster: {node_cidrs: [198.51.100.0/24], pod_cidrs: [10.42.0.0/16]}
 tls: {source: internal-ca}
 """
 SECRET = "shared-secret.of_the~test-0123456789"
+BALANCER = "127.0.0.77"
+"""An address of this machine at which nothing else listens on port 443."""
 _USERS = itertools.count()
 
 NEWER = {"unauthorized-ratelimit": (4, 14), "prometheus": (4, 6, 3), "prometheus-port": (4, 6, 3), "prometheus-address": (4, 6, 3)}
@@ -77,13 +80,15 @@ class Relay:
     metrics_port: int
     client: str
 
-    def call(self, *options: str, password: str | None = None, port: int | None = None) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *options: str, password: str | None = None, port: int | None = None, at: str = LOOPBACK
+    ) -> subprocess.CompletedProcess[str]:
         """Allocate as a Matrix client does, and send a few messages. `-s`: by indications, since old clients number channels as none may now.
 
         Each call is a user's of its own: relayed addresses stay for minutes after a client has gone without a word, and count.
         """
         name, made = credentials(f"@user-{next(_USERS)}:example.com")
-        command = [self.client, "-s", "-n", "5", "-p", str(port or self.port), "-u", name, "-w", password or made, *options, LOOPBACK]
+        command = [self.client, "-s", "-n", "5", "-p", str(port or self.port), "-u", name, "-w", password or made, *options, at]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -132,9 +137,9 @@ def relay(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @contextlib.contextmanager
-def relaying(programs: Programs, folder: Path) -> Iterator[Relay]:
+def relaying(programs: Programs, folder: Path, site: str = SITE) -> Iterator[Relay]:
     """A coturn of its own, ready."""
-    rendering = render(parse_site(SITE), profiles()[0])
+    rendering = render(parse_site(site), profiles()[0])
     plain, tls, metrics = free_ports(3)
     ports = {"listening-port": plain, "tls-listening-port": tls, "prometheus-port": metrics, "min-port": 15_000, "max-port": 15_999}
     lay_out(folder, rendering.files, ports)
@@ -165,6 +170,29 @@ def test_two_people_with_credentials_of_synapse_talk_over_it(relay: Relay) -> No
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 def test_who_cannot_send_udp_talks_by_tcp_and_tls(relay: Relay, transport: str) -> None:
     result = relay.call("-y", "-t", port=relay.port) if transport == "tcp" else relay.call("-y", "-t", "-S", port=relay.tls_port)
+    assert result.returncode == 0, result.stdout
+    received = re.search(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\n", result.stdout)
+    assert received
+    assert int(received[2]) > 0
+
+
+def test_behind_a_load_balancer_people_talk_by_tls_at_the_port_that_is_open_everywhere(programs: Programs, tmp_path: Path) -> None:
+    """A load balancer that maps ports as the rendered Service says, at an address of its own."""
+    site = f"{SITE}calls: {{load_balancer: {{}}}}\n"
+    (service,) = (
+        o for o in render(parse_site(site), profiles()[0]).manifests() if (o["kind"], o["metadata"]["name"]) == ("Service", "turn")
+    )
+    outside = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    assert (service["spec"]["type"], outside) == ("LoadBalancer", {"turn": 3478, "turn-udp": 3478, "turns": 443})
+    (tmp_path / "relay").mkdir()
+    with relaying(programs, tmp_path / "relay", site) as relay:
+        lines = ["defaults", "    mode tcp", "    timeout connect 5s", "    timeout client 1m", "    timeout server 1m"]
+        for name, port in (("turn", relay.port), ("turns", relay.tls_port)):
+            lines += [f"listen {name}", f"    bind {BALANCER}:{outside[name]}", f"    server coturn {LOOPBACK}:{port}"]
+        (tmp_path / "haproxy.cfg").write_text("\n".join(lines) + "\n")
+        with running([haproxy_program(), "-db", "-f", tmp_path / "haproxy.cfg"], name="load balancer") as balancer:
+            wait_for(lambda: socket.create_connection((BALANCER, 443), timeout=1), 20, balancer.name)
+            result = relay.call("-y", "-t", "-S", port=443, at=BALANCER)
     assert result.returncode == 0, result.stdout
     received = re.search(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\n", result.stdout)
     assert received

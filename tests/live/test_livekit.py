@@ -219,7 +219,7 @@ def lay_out(folder: Path, rendering: Rendering, redis: Redis, webhooks: list[str
 
 @contextlib.contextmanager
 def livekit_node(
-    program: str, rendering: Rendering, folder: Path, redis: Redis, webhooks: list[str], database: int | None = None
+    program: str, rendering: Rendering, folder: Path, redis: Redis, webhooks: list[str], database: int | None = None, name: str = ""
 ) -> Iterator[Node]:
     """A LiveKit, ready. Those with one database know of each other."""
     ports = cast("tuple[int, int, int]", tuple(free_ports(3)))
@@ -227,6 +227,7 @@ def livekit_node(
     lay_out(folder, rendering, redis, webhooks, ports)
     environment = {"HOST_IP": LOOPBACK, "REDIS_PASSWORD_FILE": str(folder / "password"), "LIVEKIT": program}
     environment |= {"LIVEKIT_REDIS_DB": str(database)} if database else {}
+    environment |= {"POD_NAME": name} if name else {}
     with running(["sh", folder / "start.sh"], name="livekit", environment=environment) as started:
         node = Node(started, ports[0], ports[2])
         started.ready(node.healthy, 60)
@@ -372,6 +373,17 @@ def test_one_hears_what_another_says_though_they_signal_by_different_nodes(nodes
     media = yaml.safe_load(rendering.files["config/livekit/config.yaml"])["rtc"]
     assert heard["udp_ports"]
     assert all(media["port_range_start"] <= port <= media["port_range_end"] for port in heard["udp_ports"])
+
+
+def test_behind_a_load_balancer_clients_are_told_its_address_and_one_port(livekit: str, nodes: Nodes, tmp_path: Path) -> None:
+    balanced = render(parse_site(f"{SITE}calls: {{load_balancer: {{livekit: {{livekit-0: 203.0.113.10}}}}}}\n"), profiles()[0])
+    (service,) = (o for o in balanced.manifests() if (o["kind"], o["metadata"]["name"]) == ("Service", "livekit-0"))
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    with livekit_node(livekit, balanced, tmp_path / "node", nodes.redis, [], database=7, name="livekit-0") as node:
+        (line,) = [line for line in node.program.output().splitlines() if "starting LiveKit server" in line]
+        started = json.loads(line)
+    assert started["rtc.portUDP"] == {"Start": ports["media-udp"], "End": 0}
+    assert "203.0.113.10" in json.dumps(started["nodeIP"])
 
 
 def test_calls_go_on_and_begin_after_the_redis_primary_has_died(nodes: Nodes) -> None:

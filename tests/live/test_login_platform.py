@@ -16,7 +16,7 @@ from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import build, write
 from tests.live.certificates import Authority, authority
-from tests.live.cluster import Client, Cluster, Place, running_cluster
+from tests.live.cluster import INGRESS, Client, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
 from tests.live.installation import PUBLIC, register
 from tests.live.processes import wait_for
@@ -56,7 +56,10 @@ application_services:
 """
 BRIDGE = Place("bridges", {"app": "echo"}, names=("echo.bridges.svc.cluster.local",))
 BRIDGES = "http://haproxy.matrix.svc.cluster.local:8010"
-PEOPLE = {"1001": {"preferred_username": "alice", "groups": ["matrix-users"]}}
+PEOPLE = {
+    "1001": {"preferred_username": "alice", "groups": ["matrix-users"]},
+    "1002": {"preferred_username": "mallory", "groups": ["guests"]},
+}
 ENTRIES = f"""
 dn: dc=example,dc=org
 objectClass: dcObject
@@ -185,6 +188,26 @@ def test_clients_are_offered_the_provider_and_the_directory(site: Cluster) -> No
     assert status == 200
     assert [provider["name"] for provider in flows["m.login.sso"]["identity_providers"]] == ["Example account"]
     assert "m.login.password" in flows
+
+
+def test_a_person_of_the_provider_logs_in_through_the_platform_and_sends_a_message(
+    site: Cluster, provider: Client, corporate: Authority
+) -> None:
+    given = {"base": PUBLIC, "host": "matrix.example.com", "provider": "corporate", "authority": corporate.certificate}
+
+    def browse(sub: str) -> Any:
+        # A person comes by the ingress controller here, and to the provider as anybody does.
+        return site.run(["python", "-m", "tests.live.clients.browser"], INGRESS, given=json.dumps({**given, "sub": sub})).check().json
+
+    let_in, refused = browse("1001"), browse("1002")
+    assert (let_in["status"], let_in["session"]["user_id"]) == (200, "@alice:example.com"), let_in
+    assert (refused["status"], refused["session"]) == (400, None)
+    assert "token request of matrix: known" in provider.output()
+    token = let_in["session"]["access_token"]
+    status, room = ask(site, "POST", "v3/createRoom", {"name": "Hall"}, token)
+    assert status == 200, room
+    message = {"msgtype": "m.text", "body": "hello"}
+    assert ask(site, "PUT", f"v3/rooms/{room['room_id']}/send/m.room.message/1", message, token)[0] == 200
 
 
 @pytest.mark.usefixtures("directory")

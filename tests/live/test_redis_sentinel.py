@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from infrastructure.redis.configuration import Member, RedisSpec, proxy_files, server_files
+from infrastructure.redis.configuration import Member, ProxySettings, RedisSpec, proxy_files, server_files
 from kit.quantities import mib
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import haproxy_program, installed, redis_program
@@ -277,7 +277,7 @@ class Set:
     @property
     def port(self) -> int:
         """Where clients connect."""
-        return self.spec.proxy_port
+        return self.spec.proxy.port
 
     def write(self, spec: RedisSpec) -> None:
         """Put the rendered files where the pods mount them; a pod reads them when it starts."""
@@ -367,7 +367,7 @@ class Set:
 
     def http(self, path: str) -> int:
         """The status that the proxy's health port gives for a path."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.spec.health_port, timeout=5)
+        connection = http.client.HTTPConnection(LOOPBACK, self.spec.proxy.health_port, timeout=5)
         with contextlib.closing(connection):
             connection.request("GET", path)
             return connection.getresponse().status
@@ -389,7 +389,7 @@ def spec_of(replicas: int, ports: Sequence[int]) -> RedisSpec:
     """`ports`: three for the proxy, then two for each pod."""
     pairs = list(zip(ports[3::2], ports[4::2], strict=True))[:replicas]
     pods = tuple(Member(f"redis-{ordinal}", f"redis-{ordinal}.{DOMAIN}", *pair) for ordinal, pair in enumerate(pairs))
-    return RedisSpec(pods, mib(64), proxy_port=ports[0], health_port=ports[1], votes_port=ports[2])
+    return RedisSpec(pods, mib(64), proxy=ProxySettings(ports[0], ports[1], ports[2]))
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,12 @@ COMPONENTS = {
         keeps=Nothing("static files"),
         stand_in=("vectorim/element-web:",),
     ),
+    "synapse-admin": row(
+        publishes="admin",
+        metrics=Nothing("static-web-server has none without an option that its image leaves out"),
+        keeps=Nothing("static files"),
+        stand_in=("etkecc/ketesa:",),
+    ),
     "sygnal": row(metrics=("8000 /metrics",), keeps=Nothing("Synapse sends again"), stand_in=("matrixdotorg/sygnal:",)),
     "matrix-authentication-service": row(
         calls="haproxy postgresql-main",
@@ -223,3 +229,11 @@ COMPONENTS = {
     "loki": row(calls="minio-main", metrics=("3100 /metrics",), keeps=("StatefulSet loki",), stand_in=("grafana/loki:",)),
     "alloy": row(calls="loki", metrics=("12345 /metrics",), keeps=("StatefulSet alloy",), stand_in=("grafana/alloy:",)),
 }
+
+IN_PLACE = {
+    "external-postgresql": row(metrics=ENDS, keeps=Nothing("who runs the server keeps it"), stand_in=("/synapse:",)),
+    "external-redis": row(
+        metrics=("8404 /metrics",), keeps=Nothing("who runs the servers keeps what there is"), stand_in=("library/haproxy:",)
+    ),
+}
+"""What stands in place of a component where a site has it already: of a site with all of these, and the others as above."""

@@ -10,6 +10,8 @@ from app.compiler import compile_site
 from app.platform import assemble
 from app.settings import read_site
 from app.site import Site
+from infrastructure.postgresql.options import ExternalPostgresqlOptions, PostgresqlBackend, PostgresqlOptions
+from infrastructure.redis.options import ExternalRedisOptions, RedisBackend, RedisOptions
 from kit.installation import Installation
 from kit.rendering import Rendering
 from main_instance.application_services.options import ApplicationServiceOptions, BridgePods
@@ -71,6 +73,20 @@ def full_site(site: Site) -> Site:
         li=li,
         login=login,
         push=push,
+    )
+
+
+@pytest.fixture(scope="session")
+def enterprise_site(full_site: Site) -> Site:
+    """The full site with the database and the Redis of others, which lawful interception does not go with."""
+    authority, there = "enterprise-ca", ("192.0.2.0/24",)
+    postgresql = ExternalPostgresqlOptions(host="db.example.net", ca_secret=authority, cidrs=there)
+    redis = ExternalRedisOptions(servers=("redis.example.net:6380",), ca_secret=authority, cidrs=there)
+    return evolve(
+        full_site,
+        features=evolve(full_site.features, li=False),
+        postgresql=PostgresqlOptions(backend=PostgresqlBackend.EXTERNAL, external=postgresql),
+        redis=RedisOptions(backend=RedisBackend.EXTERNAL, external=redis),
     )
 
 

@@ -1,5 +1,6 @@
 """Calls, as they are rendered: who listens on which ports of nodes, who reaches whom, and what the four programs must agree on."""
 
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from kit.rendering import Rendering
 from kit.secrets import Shared
 from overlays import profiles
 from tests.manifests.reaching import closed_connections, every_pod_reaches, open_ports, some_pod_reaches, stranger
+from tests.manifests.rules.consistency import resolution_problems
+from tests.manifests.rules.mutation import assert_noticed, setting
 from tests.manifests.rules.objects import Objects, workloads
 from tests.manifests.rules.publication import published
 
@@ -136,6 +139,73 @@ def test_ports_that_somebody_else_takes_are_refused(ports: str, message: str) ->
 def test_without_addresses_of_nodes_no_policy_is_made() -> None:
     with pytest.raises(OptionError, match=r"cluster\.node_cidrs: livekit runs in the network of its nodes"):
         render(parse_site(BASE + "cluster: {node_cidrs: []}\n"), profiles()[0])
+
+
+# -- load balancers
+
+BALANCED = (
+    "tls: {source: internal-ca}\ncalls:\n  load_balancer:\n    livekit: {livekit-0: 203.0.113.10, livekit-1: 203.0.113.11}\n"
+    "    balancer_class: example.com/udp\n    annotations: {example.com/reserved: 'true'}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def balanced() -> Rendering:
+    return render(parse_site(BASE + NODES + BALANCED), profiles()[1])
+
+
+def _services(rendering: Rendering, kind: str) -> dict[str, Mapping[str, Any]]:
+    return {o["metadata"]["name"]: o for o in _of(rendering, "Service") if o["spec"]["type"] == kind}
+
+
+def test_each_livekit_has_a_load_balancer_of_its_own_and_coturn_one_for_all(balanced: Rendering) -> None:
+    services = _services(balanced, "LoadBalancer")
+    ports = {name: {(p["port"], p["protocol"], p["targetPort"]) for p in o["spec"]["ports"]} for name, o in services.items()}
+    media = {(7881, "TCP", "media"), (7882, "UDP", "media-udp")}
+    turn = {(3478, "TCP", "turn"), (3478, "UDP", "turn-udp"), (443, "TCP", "turns")}
+    assert ports == {"livekit-0": media, "livekit-1": media, "turn": turn}
+    for name, service in services.items():
+        spec = service["spec"]
+        assert (spec["externalTrafficPolicy"], spec["loadBalancerClass"]) == ("Local", "example.com/udp")
+        assert service["metadata"]["annotations"] == {"example.com/reserved": "true"}
+        assert spec["selector"].get("statefulset.kubernetes.io/pod-name", "turn") == name
+
+
+def test_calls_go_on_over_a_livekit_that_is_not_ready_and_nothing_else_is_open(balanced: Rendering) -> None:
+    objects = [dict(o) for o in balanced.manifests()]
+    assert resolution_problems(objects) == []
+    assert_noticed(
+        resolution_problems, objects, setting("Service/livekit-0", "spec.externalTrafficPolicy", "Cluster"), "where packets come"
+    )
+    assert_noticed(resolution_problems, objects, setting("Service/livekit", "spec.type", "LoadBalancer"), "open outside")
+
+
+def test_clients_are_told_what_the_load_balancers_have(balanced: Rendering) -> None:
+    livekit, coturn = _settings(balanced)
+    assert livekit["rtc"]["udp_port"] == 7882
+    assert "port_range_start" not in livekit["rtc"]
+    assert {"host": "turn.example.com", "port": 443, "protocol": "tls", "secret_file": "/secrets/turn/shared_secret"} in (
+        livekit["rtc"]["turn_servers"]
+    )
+    synapse = yaml.safe_load(balanced.files["config/synapse/homeserver.yaml"])
+    assert "turns:turn.example.com:443?transport=tcp" in synapse["turn_uris"]
+    assert coturn["tls-listening-port"] == "5349"
+    script = balanced.files["config/livekit/addresses.sh"]
+    for pod, address in (("livekit-0", "203.0.113.10"), ("livekit-1", "203.0.113.11"), ("livekit-2", "10.0.0.5")):
+        command = f'HOST_IP=10.0.0.5 POD_NAME={pod}; {script}\necho "$PUBLIC"'
+        assert subprocess.run(["sh", "-euc", command], check=True, capture_output=True, text=True, timeout=10).stdout == f"{address}\n"
+    # A person who needs a relay reaches LiveKit over it.
+    assert "allowed-peer-ip=203.0.113.10" in balanced.files["config/coturn/turnserver.conf"].splitlines()
+
+
+def test_load_balancers_of_a_site_s_own_lead_to_ports_of_the_nodes() -> None:
+    rendering = render(parse_site(f"{BASE}{NODES}calls: {{load_balancer: {{service: node-port}}}}\n"), profiles()[0])
+    assert _services(rendering, "NodePort").keys() == {"livekit-0", "turn"}
+    assert _services(rendering, "LoadBalancer") == {}
+
+
+def test_without_load_balancers_no_service_is_open_outside(rendering: Rendering) -> None:
+    assert {o["spec"]["type"] for o in _of(rendering, "Service")} == {"ClusterIP"}
 
 
 # -- what the programs must agree on

@@ -10,10 +10,10 @@ from cdk8s import App
 from app.inspection.reach import Cluster, Workload, ingress_controller, matrix, read_cluster
 from app.platform import assemble
 from app.site import Hosts, Site
-from kit.installation import Declarations
+from kit.installation import Declarations, Installation
 from overlays import profiles
 from tests.live.cluster.substitutes import IMAGES
-from tests.manifests.components import COMPONENTS, NO_PODS, Nothing, Row
+from tests.manifests.components import COMPONENTS, IN_PLACE, NO_PODS, Nothing, Row
 from tests.manifests.rules.objects import Objects, workloads
 
 NAME = "app.kubernetes.io/name"
@@ -137,3 +137,30 @@ def test_a_reason_is_given_for_what_a_component_has_none_of() -> None:
 
 def _said(row: Row) -> tuple[object, ...]:
     return row.metrics, row.keeps, row.stand_in
+
+
+# --- what stands in place of a component
+
+
+@pytest.fixture(scope="module")
+def elsewhere(enterprise_site: Site) -> Installation:
+    return assemble(App(), enterprise_site, profiles()[0])
+
+
+def test_where_a_site_has_something_already_the_component_for_it_is_gone(elsewhere: Installation, everything: Objects) -> None:
+    found = components([dict(o) for o in elsewhere.rendering().manifests()])
+    assert found - components(everything) == IN_PLACE.keys()
+    assert {"postgresql-main", "redis"} & found == set()
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_what_stands_in_its_place_does_what_its_row_says(name: str, elsewhere: Installation) -> None:
+    row, objects, said = IN_PLACE[name], [dict(o) for o in elsewhere.rendering().manifests()], elsewhere.declared
+    cluster = read_cluster(objects)
+    owners = {str(workload): _owner(workload) for workload in cluster.workloads.values()}
+    found = [pair for pair in matrix(cluster) if name in {owners.get(source) for source in pair.sources}]
+    called = {owners[f"{pair.namespace}/{target}"] for pair in found for target in pair.targets} & (COMPONENTS.keys() | IN_PLACE.keys())
+    assert called - {name} == row.calls
+    assert {f"{s.port.number} {s.path}" for s in said.scrapes if component_of(dict(s.pods.labels)) == name} == _set(row.metrics)
+    assert {kept.where for component, kept in said.state if component == name} == _set(row.keeps)
+    assert programs(name, objects) == _set(row.stand_in)

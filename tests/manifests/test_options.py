@@ -1,4 +1,4 @@
-"""The options about login, bridges, the homeserver and its doors together: all of them, none, and each pair of values in one site at least."""
+"""Options that open ways, about login, bridges, calls, the homeserver and its doors: all of them, none, and each pair of values in one site."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -23,6 +23,13 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "features.federation": ("false", "true"),
     "features.antivirus": ("false", "true"),
     "features.calls": ("false", "true"),
+    "calls": ("", "{load_balancer: {livekit: {livekit-0: 192.0.2.5}}}", "{load_balancer: {service: node-port}, turn_tls: true}"),
+    "postgresql": ("", "{backend: external, external: {host: db.example.com, cidrs: [192.0.2.0/24], ca_secret: corporate-ca}}"),
+    "redis": (
+        "",
+        "{backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/24], ca_secret: corporate-ca}}",
+    ),
+    "ingress.admin_source_ranges": ("", "[192.0.2.0/24]"),
     "login.passwords": ("", "false"),
     "login.providers": (
         "",
@@ -92,6 +99,8 @@ def means(row: Row) -> bool:
     """Whether a site can say that."""
     chosen = dict(row)
     service = chosen.get("features.authentication_service") == "true"
+    if chosen.get("calls") and chosen.get("features.calls") == "false":
+        return False
     if service and (chosen.get("login.ldap") or chosen.get("homeserver.password_policy")):
         return False
     nobody = not chosen.get("login.providers", "?") and not chosen.get("login.ldap", "?")

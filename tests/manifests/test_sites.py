@@ -42,6 +42,25 @@ SITES = {
     ),
     "previews of links": "homeserver: {url_previews: true}\n",
     "external storage": "object_storage: {backend: external, external: {endpoint: https://s3.example.com, ca_secret: s3-ca}}\n",
+    "a database of others": (
+        "postgresql: {backend: external, external: {host: db.example.com, port: 6432, database: matrix, user: matrix, cidrs: [192.0.2.0/28],\n"
+        "  ca_secret: db-ca, authentication_database: login, authentication_user: login}}\nfeatures: {authentication_service: true}\n"
+    ),
+    "Redis of others": (
+        "redis: {backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/28], ca_secret: redis-ca}}\n"
+    ),
+    "Redis of others, by Sentinels": (
+        "redis:\n  backend: external\n  external:\n    servers: ['192.0.2.1:6380', '192.0.2.2:6380']\n"
+        "    sentinels: ['192.0.2.1:26380', '192.0.2.2:26380', '192.0.2.3:26380']\n    sentinel_group: chat\n    sentinel_password: false\n"
+        "    certificate_name: redis.example.com\n    cidrs: [192.0.2.0/28]\n    ca_secret: redis-ca\n"
+        "features: {calls: true, antivirus: true, monitoring: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
+    ),
+    "everything of others": (
+        "postgresql: {backend: external, external: {host: db.example.com, cidrs: [192.0.2.0/28], ca_secret: db-ca}}\n"
+        "redis: {backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/28], ca_secret: redis-ca}}\n"
+        "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n"
+        "secrets: {provider: external, store: {name: vault}}\n"
+    ),
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
     "internal authority": "tls: {source: internal-ca}\n",
@@ -51,6 +70,13 @@ SITES = {
     "manual secrets": "secrets: {provider: manual}\n",
     "mirror": "cluster: {multi_zone: true, domain: k8s.example}\n",
     "calls": "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {livekit: {audio: {active_level: 35}}}\n",
+    "calls behind load balancers": (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n"
+        "calls: {load_balancer: {livekit: {livekit-0: 203.0.113.10}, balancer_class: example.com/udp, annotations: {example.com/a: b}}}\n"
+    ),
+    "calls behind load balancers of its own": (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {service: node-port}}\n"
+    ),
     "TURN with a certificate of the site": "features: {calls: true}\ncalls: {turn_tls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n",
     "TURN in the clear": "features: {calls: true}\ncalls: {turn_tls: false}\ncluster: {node_cidrs: [10.0.0.0/24]}\ntls: {source: internal-ca}\n",
     "a light client for any homeserver": "element: {theme: light, custom_homeservers: true}\n",
@@ -109,7 +135,11 @@ SITES = {
     ),
     "workers by their work": "features: {monitoring: true}\nmonitoring: {keda: {namespace: scaling}}\n",
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
-    "administration": "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n",
+    "administration": (
+        "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n"
+        "login: {ldap: {servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"
+        "application_services: {far: {url: 'https://far.example.com', bot: far.bot, users: ['far_.*']}}\n"
+    ),
 }
 RULES = [
     availability.probe_problems,
@@ -164,7 +194,9 @@ def test_every_choice_is_made_by_one_of_the_sites(site: Site, full_site: Site, o
 
 @pytest.mark.parametrize("site_name", SITES)
 def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site_name: str) -> None:
-    assert {"Namespace", "Cluster", "StatefulSet"} <= _kinds(built[site_name])
+    kinds = _kinds(built[site_name])
+    assert {"Namespace", "StatefulSet"} <= kinds
+    assert ("Cluster" in kinds) == ("postgresql: {backend: external" not in SITES[site_name])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -198,10 +230,10 @@ def test_the_administration_is_published_to_named_addresses_only(built: dict[str
         found = [path for rule in hosts if rule["host"] == "admin.example.com" for path in rule["http"]["paths"]]
         return {path["path"]: path["backend"]["service"]["port"]["number"] for path in found}
 
-    assert paths("administration") == {"/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
+    assert paths("administration") == {"/": 8080, "/_synapse/admin": 8009, "/_matrix/client": 8008, "/_matrix/media": 8008}
     assert paths("administration of the service") == paths("administration") | {"/api/admin": 8082}
     assert paths("minimal") == {}
-    for name in ("admin-sources", "admin-client-sources"):
+    for name in ("admin-sources", "admin-client-sources", "admin-page-sources"):
         sources = built["administration"][ObjectId("Middleware", "matrix", name)]["spec"]["ipAllowList"]
         # The client is the last address that is not a load balancer's.
         assert sources == {"sourceRange": ["192.0.2.0/24"], "ipStrategy": {"excludedIPs": ["198.51.100.0/28"]}}

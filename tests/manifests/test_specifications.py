@@ -23,8 +23,10 @@ FIXED = {
     **{f"HAProxySpec.{name}": FOR_TESTS for name in ("synapse_port", "synapse_health_port", "ports", "nameservers", "check_seconds")},
     **{f"HAProxySpec.{name}": FOR_TESTS for name in ("listen_address", "grace_seconds", "drain_seconds")},
     **{f"HAProxySpec.{name}": FOR_TESTS for name in ("max_connections", "main_max_connections", "threads", "log_successes")},
-    **{f"RedisSpec.{name}": FOR_TESTS for name in ("proxy_port", "health_port", "votes_port", "max_connections", "patience_seconds")},
-    **{f"RedisSpec.{name}": FOR_TESTS for name in ("group", "eviction", "down_after_milliseconds", "failover_timeout_milliseconds")},
+    **{
+        f"RedisSpec.{name}": FOR_TESTS
+        for name in ("group", "eviction", "down_after_milliseconds", "failover_timeout_milliseconds", "proxy")
+    },
     "CoturnSpec.ports": FOR_TESTS,
     "CoturnSpec.run": FOR_TESTS,
     "LiveKitSpec.key_file": FOR_TESTS,

@@ -12,7 +12,7 @@ PLACES = {
 }
 """Addresses of somebody on the internet, of the networks that the sites below name, and others where no way leads but one to anywhere."""
 NETWORKS = "[10.20.0.0/16, 172.20.0.0/24]"
-PORTS = (22, 25, 80, 443, 465, 587, 636, 1344, 5432, 8008, 8080, 8443, 8448, 10250, 65535)
+PORTS = (22, 25, 80, 443, 465, 587, 636, 1344, 5432, 6380, 8008, 8080, 8443, 8448, 10250, 65535)
 """What is tried."""
 ANYWHERE = ("internet", "networks", "private")
 EVERY_PORT = PORTS
@@ -42,6 +42,14 @@ _API_SERVER = "api_server_cidrs: [10.98.0.1/32]"
 _ALERTS = "to: [ops@example.com], sender: matrix@example.com, server: smtp.example.com"
 _HOOK = f"{{server: hooks.example.com, cidrs: {NETWORKS}}}"
 _SIGNATURES = "features: {antivirus: true}\nantivirus: {signatures: bundle"
+
+_POSTGRESQL = "host: db.example.com, ca_secret: db-ca"
+_SYNAPSE = (
+    *("synapse", "account-data", "background", "client-reader", "device-lists", "encryption", "event-creator", "event-persister"),
+    *("initial-synchrotron", "media-repository", "presence-writer", "push-rules", "receipts", "sliding-sync", "synchrotron"),
+    *("typing-persister", "user-dir"),
+)
+"""All processes of a homeserver that does nothing besides."""
 
 WAYS: dict[str, tuple[Way, ...]] = {
     "federation": (
@@ -161,6 +169,36 @@ WAYS: dict[str, tuple[Way, ...]] = {
             f"{_SIGNATURES}}}\n",
         ),
     ),
+    "postgresql": (
+        Way(
+            f"postgresql: {{backend: external, external: {{{_POSTGRESQL}, cidrs: {NETWORKS}}}}}\n",
+            (*_SYNAPSE, "media-sweep", "external-postgresql-check"),
+            ("networks",),
+            (5432,),
+        ),
+        Way(
+            f"{_LOGIN}postgresql: {{backend: external, external: {{{_POSTGRESQL}, port: 5432, cidrs: {NETWORKS}}}}}\n",
+            (*_SYNAPSE, "mas-helper", "media-sweep", "external-postgresql-check", "matrix-authentication-service"),
+            ("networks",),
+            (5432,),
+            _LOGIN,
+        ),
+    ),
+    "redis": (
+        Way(
+            f"redis: {{backend: external, external: {{servers: ['redis.example.com:6380'], ca_secret: redis-ca, cidrs: {NETWORKS}}}}}\n",
+            ("external-redis-proxy",),
+            ("networks",),
+            (6380,),
+        ),
+        Way(
+            "redis: {backend: external, external: {servers: ['10.20.0.5:6380'], sentinels: ['10.20.0.5:8443', '10.20.0.6:8443', "
+            f"'10.20.0.7:8443'], certificate_name: redis.example.com, ca_secret: redis-ca, cidrs: {NETWORKS}}}}}\n",
+            ("external-redis-proxy",),
+            ("networks",),
+            (6380, 8443),
+        ),
+    ),
     "object-storage": (
         Way(
             "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com:8443'}}\n",
@@ -191,6 +229,9 @@ NO_WAY_OUT = {
     "ingress.admin_source_ranges": "who comes in",
     "ingress.li_source_ranges": "who comes in",
     "push": "its options open it",
+    "redis": "its options open it",
+    "redis.external.sentinel_group": "a name",
+    "redis.external.sentinel_password": "redis.backend opens it",
     "mail.tls": "mail opens it",
     "secrets.provider": "an operator of the cluster fetches them, not the platform",
     "calls.public_addresses": "who comes in",

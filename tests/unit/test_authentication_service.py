@@ -34,7 +34,7 @@ SPEC = ServiceSpec(
     server_name="example.com",
     host="auth.example.com",
     homeserver_url="http://haproxy:8009/",
-    database=Database(ENDPOINT, "postgresql-main-rw", "authentication_service", "authentication_service", "password", "ca"),
+    database=Database(ENDPOINT, "postgresql-main-rw", "authentication_service", "authentication_service", "password", "ca", "matrix"),
     database_connections=5,
     registration=RegistrationOptions(),
 )

@@ -60,6 +60,18 @@ CONTRADICTIONS = [
         "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {public_addresses: {10.9.0.1: 192.0.2.1}}",
         "5:27: calls.public_addresses: 10.9.0.1 is no address of a node",
     ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {media_ports: 40000-41000, load_balancer: {}}",
+        "5:22: calls.media_ports: has no effect with calls.load_balancer",
+    ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {livekit: {coturn-0: 192.0.2.1}}}",
+        "5:34: calls.load_balancer.livekit: coturn-0 is no pod of LiveKit",
+    ),
+    (
+        "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\ncalls: {load_balancer: {service: node-port, balancer_class: a}}",
+        "5:61: calls.load_balancer.balancer_class: is of load balancers that the cluster makes",
+    ),
     ("federation: {internet: false}\nfeatures: {federation: true}", "3:24: federation.internet: no other server can be called then"),
     (
         "federation: {networks: [0.0.0.0/0]}\nfeatures: {federation: true}",
@@ -95,6 +107,45 @@ CONTRADICTIONS = [
     ),
     ("mail: {server: smtp.example.com, sender: Matrix}", '3:42: mail.sender: "Matrix" has no address; give an e-mail address'),
     ("mail: {server: smtp.example.com}", "3:1: mail.sender: is missing; give an e-mail address"),
+    (
+        "features: {li: true}\nli: {country_code: DE, owner: a, officers: {a@b.example: A (investigator), c@b.example: C (approver)}}\n"
+        "postgresql: {backend: external, external: {host: db.example.com, ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        "5:23: postgresql.backend: external, and features.li follows the platform's own PostgreSQL",
+    ),
+    ("postgresql: {backend: external}", "3:23: postgresql.backend: external needs postgresql.external, which postgresql (line 3) lacks"),
+    (
+        "postgresql: {backend: external, external: {host: db.example.com, ca_secret: a, cidrs: []}}",
+        "3:87: postgresql.external.cidrs: is empty; list them",
+    ),
+    (
+        "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
+        "postgresql: {backend: external, external: {host: db.example.com, ca_secret: a, cidrs: [10.42.0.0/24]}}",
+        "4:87: postgresql.external.cidrs: 10.42.0.0/24 has addresses of the cluster itself",
+    ),
+    (
+        "postgresql: {backend: external, external: {host: db.example.com, ca_secret: a, cidrs: [192.0.2.0/24]}}\nbackups: {retention: 8w}",
+        "4:1: backups: has no effect with postgresql.backend: external (line 3)",
+    ),
+    (
+        "postgresql: {backend: external, external: {host: 192.0.2.1, ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        '3:50: postgresql.external.host: "192.0.2.1" is an IP address',
+    ),
+    (
+        "redis: {backend: external, external: {servers: [redis.example.com], ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        '3:49: redis.external.servers[0]: "redis.example.com" has no port',
+    ),
+    (
+        "redis: {backend: external, external: {servers: ['a.example:1', 'b.example:1'], ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        "3:48: redis.external.servers: are several, of which none but Sentinels tell which is the primary",
+    ),
+    (
+        "redis: {backend: external, external: {servers: ['a.example:1'], sentinels: ['a.example:2'], ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        "3:76: redis.external.sentinels: 1 have no majority that survives a loss; list all, 3 or more",
+    ),
+    (
+        "redis: {backend: external, external: {servers: ['192.0.2.1:6380'], ca_secret: a, cidrs: [192.0.2.0/24]}}",
+        "3:38: redis.external.certificate_name: is needed: 192.0.2.1:6380 is an address, and a certificate has names",
+    ),
     (
         "tls: {acme: {email: 'mailto:ops@example.com'}}",
         '3:21: tls.acme.email: "mailto:ops@example.com" is a URL; give an e-mail address, e.g. ops@',

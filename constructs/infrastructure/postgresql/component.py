@@ -18,7 +18,7 @@ from infrastructure.programs import program
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Pods, Port
+from kit.network import Endpoint, External, Pods, Port
 from kit.objects import CustomResource, data
 from kit.options import OptionError
 from kit.place import Place
@@ -69,15 +69,22 @@ class PostgresSpec:
 class Database:
     """How a client in the cluster's namespace reaches a database. `host` is the name that stands in the password file.
 
-    `password_secret` holds the `password` and the password file `pgpass`; `authority_secret` is the operator's, with the CA.
+    `password_secret` holds the `password` and the password file `pgpass`; `authority_secret` has the CA, as `ca.crt`; both are in
+    `namespace`.
     """
 
-    endpoint: Endpoint
+    endpoint: Endpoint | External
     host: str
     name: str
     user: str
     password_secret: str
     authority_secret: str
+    namespace: str
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.endpoint.port if isinstance(self.endpoint, Endpoint) else self.endpoint.ports[0]
 
 
 SIZED_BY_MEMORY = "its settings follow from its memory; write a profile of your own, one more file in overlays/, and remove this"
@@ -108,7 +115,7 @@ class PostgresCluster(Component):
         # (cloudnative-pg, pkg/specs/secrets.go and internal/controller/cluster_create.go).
         named = f"{name}-rw"
         self._named = named
-        self.database = Database(self.sql, named, DATABASE, spec.owner, f"{name}-app", f"{name}-ca")
+        self.database = Database(self.sql, named, DATABASE, spec.owner, f"{name}-app", f"{name}-ca", self.namespace)
         tuning = self.tuned(file, "instances", "postgresql", "resources", "storage", "walStorage")
         self.add(file, cnpg.Cluster, name, tuning=tuning, spec=self._cluster(spec))
         self.add("backup-config.yaml", ObjectStore, name, spec=_object_store(name, spec))
@@ -168,7 +175,7 @@ class PostgresCluster(Component):
             database_role_reclaim_policy=cnpg.DatabaseRoleSpecDatabaseRoleReclaimPolicy.RETAIN,
         )
         self.add(file, cnpg.DatabaseRole, resource, spec=role)
-        return Database(self.sql, self._named, database, name, resource, f"{self.name}-ca")
+        return Database(self.sql, self._named, database, name, resource, f"{self.name}-ca", self.namespace)
 
     def seen_from_elsewhere(self, database: Database) -> Database:
         """The same for a client in another namespace, whose certificate authority is not there: it binds the channel to the password.

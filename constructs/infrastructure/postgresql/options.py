@@ -1,10 +1,20 @@
-"""How a site backs its databases up, and from what it makes one that is lost."""
+"""Which PostgreSQL a site has; how it backs its own up, and from what it makes one that is lost."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
+
+from enum import StrEnum
+from typing import Annotated
 
 from attrs import evolve, frozen
 
-from kit.formats import BackupAge, Generation, Moment, Schedule
-from kit.options import option, required
+from kit.formats import BackupAge, Cidr, Generation, HostName, Moment, Name, Schedule
+from kit.options import Number, Text, When, option, required
+
+POSTGRESQL = "postgresql"
+"""The way out of the cluster to a PostgreSQL that exists."""
+
+Port = Annotated[int, Number("the number of a port", 1, 65_535, "5432")]
+# Names that need no quotes in SQL, and no escapes in a password file.
+Identifier = Annotated[str, Text("a name in PostgreSQL", "[a-z_][a-z0-9_-]{0,62}", "synapse")]
 
 
 @frozen(kw_only=True)
@@ -32,3 +42,42 @@ class BackupOptions:
     def of_a_copy(self) -> "BackupOptions":
         """The same for a database that is never restored, since it is made again from another."""
         return evolve(self, generation=1, restore=None)
+
+
+class PostgresqlBackend(StrEnum):
+    """Who runs it."""
+
+    CLOUDNATIVE_PG = "cloudnative-pg"
+    EXTERNAL = "external"
+
+
+@frozen(kw_only=True)
+class ExternalPostgresqlOptions:
+    """A PostgreSQL that exists, with TLS: who runs it also backs it up and upgrades it. Passwords: docs/01-DEPLOYMENT-GUIDE.md."""
+
+    host: HostName = required("Its name, which stands in its certificate: where it can be written, also after a failover.")
+    port: Port = option(5432, "Where it listens.")
+    cidrs: tuple[Cidr, ...] = required("Addresses at which it is reached.")
+    ca_secret: Name = required("Secret with `ca.crt`, the authority of its certificate.")
+    database: Identifier = option("synapse", "Synapse's database: encoding UTF8, LC_COLLATE and LC_CTYPE C.")
+    user: Identifier = option("synapse", "Who owns it.")
+    authentication_database: Identifier = option(
+        "authentication_service", "The database of the Matrix Authentication Service, with `features.authentication_service`."
+    )
+    authentication_user: Identifier = option("authentication_service", "Who owns that.")
+
+
+@frozen(kw_only=True)
+class PostgresqlOptions:
+    """Where accounts, rooms and messages are kept."""
+
+    backend: PostgresqlBackend = option(
+        PostgresqlBackend.CLOUDNATIVE_PG,
+        "`cloudnative-pg`: the platform runs it. `external`: any PostgreSQL with TLS; not with `features.li`, which follows the platform's own.",
+        opens=(POSTGRESQL,),
+    )
+    external: ExternalPostgresqlOptions | None = option(
+        None,
+        only_with=When("postgresql.backend", PostgresqlBackend.EXTERNAL),
+        needed_with=When("postgresql.backend", PostgresqlBackend.EXTERNAL),
+    )

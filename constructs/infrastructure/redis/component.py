@@ -2,6 +2,7 @@
 
 from infrastructure.redis.alerts import ALERTS
 from infrastructure.redis.configuration import RedisSpec, members, proxy_files, server_files
+from infrastructure.redis.proxy import proxy
 from infrastructure.redis.size import RedisSize
 from kit.component import Component, Priority, Workload
 from kit.images import image
@@ -15,7 +16,6 @@ from kit.secrets import Change, Composed, RandomText, Recipe, SecretSpec, Shared
 SERVER = Port("redis", 6379)
 SENTINEL = Port("sentinel", 26379)
 EXPORTER = Port("metrics", 9121)
-PROXIES = 2
 NEW_PASSWORD = Change(
     "Redis, its proxy and their clients refuse each other until all have the new one.",
     "Restart `redis`, `redis-proxy` and Synapse, with calls also LiveKit and lk-jwt-service, together: users notice.",
@@ -24,7 +24,6 @@ _SERVER_URL, _SENTINEL_URL = f"redis://localhost:{SERVER.number}", f"redis://loc
 _EXPORTER_PASSWORDS = f'{{{{"{_SERVER_URL}":"{{password}}","{_SENTINEL_URL}":"{{password}}"}}}}'
 """The file of redis_exporter: the password of each address that it asks."""
 _FILES = "/etc/redis"
-_PROXY_FILES = "/etc/haproxy"
 
 
 class RedisSentinel(Component):
@@ -139,33 +138,6 @@ class RedisSentinel(Component):
         )
 
     def _proxy(self) -> Endpoint:
-        proxy = proxy_files(self.spec)
-        files = self.config(f"{self.name}-proxy", proxy, stored={name: f"proxy/{name}" for name in proxy})
-        health = Port("metrics", self.spec.health_port)
-        container = Container(
-            name="haproxy",
-            image=image("haproxy"),
-            command=("/bin/sh", f"{_PROXY_FILES}/start-proxy.sh"),
-            ports=(Port("redis", self.spec.proxy_port), health),
-            mounts=(
-                Mount(files, _PROXY_FILES),
-                Mount(SecretFiles(self.password.name, items=(("password", "password"),)), "/secrets/redis"),
-            ),
-            # Longer than a failover: the proxy holds new connections meanwhile, which it could not do if it were taken out.
-            readiness=Probe.http("/ready", "metrics", period_seconds=5, failures=4),
-            # Without a primary for ten minutes it starts anew, and looks the addresses of the pods up again.
-            liveness=Probe.http("/ready", "metrics", period_seconds=60, failures=10),
-            pre_stop=("sleep", "5"),
-            resources=Resources(millicores(20), mib(48), mib(128)),
-        )
-        proxies = self.deployment(
-            "proxy-deployment.yaml",
-            f"{self.name}-proxy",
-            PodSpec(containers=(container,), grace_seconds=15),
-            part="proxy",
-            replicas=PROXIES,
-        )
-        service = self.service("sentinel-service.yaml", f"{self.name}-primary", proxies, {"redis": self.spec.proxy_port}, part="proxy")
-        self.connect(proxies.pods, self.servers, self.sentinels)
-        self.offers_metrics(proxies.pods, health, job=f"{self.name}-proxy")
-        return service.endpoint("redis")
+        files = proxy_files(self.spec)
+        placed = self.config(f"{self.name}-proxy", files, stored={name: f"proxy/{name}" for name in files})
+        return proxy(self, "sentinel-service.yaml", self.spec.proxy, placed, "start-proxy.sh", self.password, self.servers, self.sentinels)

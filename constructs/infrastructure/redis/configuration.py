@@ -9,6 +9,7 @@ from enum import Enum
 from attrs import field, frozen
 from attrs.validators import ge
 
+from infrastructure.redis.options import ExternalRedisOptions
 from kit.files import rendered, text
 from kit.quantities import Bytes, mib
 
@@ -61,6 +62,30 @@ def _odd(_instance: object, _attribute: object, value: tuple[Member, ...]) -> No
 
 
 @frozen
+class Known:
+    """A server, or a Sentinel, as the proxy knows it. `tls`: further words of its line, which say how it is spoken to."""
+
+    name: str
+    address: str
+    port: int
+    tls: str = ""
+
+
+@frozen
+class ProxySettings:
+    """The proxy that follows the primary."""
+
+    port: int = 6379
+    health_port: int = 8404
+    """`/alive`, `/ready`, `/metrics`."""
+    votes_port: int = 8405
+    """On its loopback: whom the Sentinels name."""
+    max_connections: int = 4096
+    patience_seconds: int = 20
+    """How long the proxy keeps a new connection while there is no primary. Below 30, after which Synapse gives up an answer."""
+
+
+@frozen
 class RedisSpec:
     """A set of servers and Sentinels. Raises ValueError for a number of members that cannot vote."""
 
@@ -74,15 +99,7 @@ class RedisSpec:
     """Silence after which a Sentinel takes a server for dead."""
     failover_timeout_milliseconds: int = 10_000
     """Twice this passes before a failover that did not succeed is tried again; a replica of the wrong primary is put right after it."""
-    proxy_port: int = 6379
-    health_port: int = 8404
-    """Of the proxy: `/alive`, `/ready`, `/metrics`."""
-    votes_port: int = 8405
-    """Of the proxy, on its loopback: whom the Sentinels name."""
-    max_connections: int = 4096
-    """Of the proxy."""
-    patience_seconds: int = 20
-    """How long the proxy keeps a new connection while there is no primary. Below 30, after which Synapse gives up an answer."""
+    proxy: ProxySettings = ProxySettings()
 
     @memory.validator
     def _enough(self, _attribute: object, value: Bytes) -> None:
@@ -103,7 +120,37 @@ def server_files(spec: RedisSpec) -> dict[str, str]:
 
 def proxy_files(spec: RedisSpec) -> dict[str, str]:
     """What the pods of the proxy mount at one path, by file name. No password."""
-    return _files(spec, ("haproxy.cfg", "members.sh"), ("common.sh", "start-proxy.sh"))
+    servers = [Known(member.name, member.address, member.port) for member in spec.members]
+    sentinels = [Known(member.name, member.address, member.sentinel_port) for member in spec.members]
+    values = {"group": spec.group, "majority": spec.majority, "sentinels_ask": True, "by_name": False}
+    settings = rendered(__package__, "haproxy.cfg", proxy=spec.proxy, servers=servers, sentinels=sentinels, **values)
+    return {"haproxy.cfg": settings} | _files(spec, ("members.sh",), ("common.sh", "start-proxy.sh"))
+
+
+def external_proxy_files(options: ExternalRedisOptions, proxy: ProxySettings, authority: str) -> dict[str, str]:
+    """The same for servers that others run, by TLS. `authority`: the file with that of their certificates."""
+
+    def known(kind: str, addresses: Iterable[str]) -> list[Known]:
+        found = []
+        for number, (host, _, port) in enumerate((address.partition(":") for address in addresses), 1):
+            name = options.certificate_name or host
+            words = f" ssl verify required ca-file {authority} verifyhost {name} sni str({name}) check-sni {name}"
+            found.append(Known(f"{kind}-{number}", host, int(port), words))
+        return found
+
+    sentinels = known("sentinel", options.sentinels)
+    settings = rendered(
+        __package__,
+        "haproxy.cfg",
+        proxy=proxy,
+        servers=known("server", options.servers),
+        sentinels=sentinels,
+        group=options.sentinel_group,
+        majority=len(sentinels) // 2 + 1,
+        sentinels_ask=options.sentinel_password,
+        by_name=True,
+    )
+    return {"haproxy.cfg": settings, "start-external.sh": text(__package__, "start-external.sh")}
 
 
 def _files(spec: RedisSpec, templates: Iterable[str], scripts: Iterable[str]) -> dict[str, str]:

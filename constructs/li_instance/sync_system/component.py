@@ -40,7 +40,7 @@ class SyncSystem(Component):
     def __init__(self, installation: Installation, place: Place, spec: SyncSpec) -> None:
         super().__init__(installation, "li-sync", place)
         self._spec = spec
-        main = {key: Shared(KeyRef(of.endpoint.pods.namespace, of.password_secret, "password")) for key, of in self._main_roles.items()}
+        main = {key: Shared(KeyRef(of.namespace, of.password_secret, "password")) for key, of in self._main_roles.items()}
         self.secret(SecretSpec(MAIN_ROLES, self.namespace, main))
         broker = server(self, BROKER, "broker.yaml", "broker", NEW_BROKER_PASSWORD).endpoint
         text = yaml_text(settings(spec, broker, self.namespace))

@@ -78,7 +78,7 @@ def settings(spec: SyncSpec, broker: Endpoint, namespace: str) -> Config:
 def _database(database: Database, file: str) -> Config:
     return {
         "host": database.host,
-        "port": database.endpoint.port,
+        "port": database.port,
         "database": database.name,
         "user": database.user,
         "password_file": f"/secrets/{file}",

@@ -154,6 +154,8 @@ class AuthenticationService(Component):
         if spec.administration:
             host, sources = spec.administration.host, spec.administration.allowed_sources
             self.expose(f"{NAME}-admin", host, listening.endpoint(ADMINISTRATION.name), ("/api/admin",), sources)
+            # Ketesa asks where the tokens come from (docs/external-auth-provider.md there).
+            self.expose(f"{NAME}-admin-page", spec.host, listening.endpoint(ADMINISTRATION.name), ("/api/admin",), sources)
 
     def _client_secret(self, name: str, of: ProviderOptions) -> str:
         """The Secret by which an identity provider knows the service."""

@@ -103,7 +103,7 @@ def service_config(spec: ServiceSpec) -> Config:
         },
         "database": {
             "host": spec.database.host,
-            "port": spec.database.endpoint.port,
+            "port": spec.database.port,
             "username": spec.database.user,
             "password_file": DATABASE_PASSWORD,
             "database": spec.database.name,

@@ -25,6 +25,8 @@ class NodeAddresses:
     """
 
     public: tuple[tuple[str, str], ...] = field(default=(), validator=_addresses)
+    balanced: tuple[tuple[str, str], ...] = ()
+    """Of pods behind a load balancer each: the pod's name, which comes in POD_NAME, to the address of its load balancer."""
 
     @property
     def script(self) -> str:
@@ -32,4 +34,6 @@ class NodeAddresses:
         lines = ["# shellcheck shell=sh disable=SC2034", "ADDRESS=$HOST_IP", "PUBLIC=$ADDRESS"]
         if self.public:
             lines += ["case $ADDRESS in", *(f"    '{own}') PUBLIC={public} ;;" for own, public in self.public), "esac"]
+        if self.balanced:
+            lines += ["case $POD_NAME in", *(f"    '{pod}') PUBLIC={address} ;;" for pod, address in self.balanced), "esac"]
         return "\n".join(lines) + "\n"

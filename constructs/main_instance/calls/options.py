@@ -1,12 +1,13 @@
 """The calls of a site: what LiveKit and coturn share."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
+from enum import StrEnum
 from typing import Annotated
 
 from attrs import frozen
 
-from kit.formats import AddressMap, Cidr, UdpPorts
-from kit.network import PortRange
+from kit.formats import AddressMap, Annotations, BalancerClass, Cidr, PodAddresses, UdpPorts
+from kit.network import Balancer, PortRange
 from kit.options import Free, Settings, option
 
 LiveKitSettings = Annotated[
@@ -15,6 +16,37 @@ LiveKitSettings = Annotated[
 
 OWN_HOSTS = "own-hosts"
 """The way to the site's own hosts, as everybody sees them."""
+
+
+class ServiceType(StrEnum):
+    """How the cluster opens a Service."""
+
+    LOAD_BALANCER = "load-balancer"
+    NODE_PORT = "node-port"
+
+
+@frozen(kw_only=True)
+class LoadBalancerOptions:
+    """Load balancers in front of LiveKit and coturn: one for each LiveKit, and one for coturn, with TURN over TLS on port 443."""
+
+    service: ServiceType = option(
+        ServiceType.LOAD_BALANCER,
+        "`load-balancer`: the cluster makes them. `node-port`: they are yours, and forward to the node ports of these Services.",
+    )
+    livekit: PodAddresses = option(
+        (),
+        "The address of each LiveKit's, by its pod. Clients are told of it.",
+        otherwise="`{}`: clients are told the addresses of nodes",
+    )
+    balancer_class: BalancerClass | None = option(
+        None, "Which kind of load balancer, where the cluster has several (`loadBalancerClass`).", otherwise="the cluster's default"
+    )
+    annotations: Annotations = option((), "Put on these Services: what your cloud wants to be told.", otherwise="`{}`")
+
+    @property
+    def balancer(self) -> Balancer:
+        """The same for a Service."""
+        return Balancer(self.service is ServiceType.NODE_PORT, self.balancer_class, self.annotations)
 
 
 @frozen(kw_only=True)
@@ -27,6 +59,7 @@ class CallsOptions:
         "that they reach.",
         otherwise="`{}`",
     )
+    load_balancer: LoadBalancerOptions | None = option(None, otherwise="clients reach the nodes themselves")
     media_ports: UdpPorts = option(PortRange(50_000, 54_999, "UDP"), "UDP ports for the media of group calls, two for each participant.")
     relay_ports: UdpPorts = option(PortRange(55_000, 59_999, "UDP"), "UDP ports from which TURN relays, one for each relayed address.")
     relay_to: tuple[Cidr, ...] = option(
@@ -37,7 +70,7 @@ class CallsOptions:
     )
     turn_tls: bool | None = option(
         None,
-        "Whether TURN is served by TLS too, on port 5349. With `tls.source: acme` you provide the certificate, in the Secret "
+        "Whether TURN is served by TLS too, on port 5349, or 443 of a load balancer. With `tls.source: acme` you give the certificate, in the Secret "
         "`tls.secret_names.turn`: the host leads to nodes, and the platform's issuer can prove the possession of those alone that lead "
         "to the ingress.",
         otherwise="`true`, and `false` with `tls.source: acme`",

@@ -81,6 +81,9 @@ class Coturn(Component):
         )
         pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, nodes=NODES, tolerated_taint=CALLS_TAINT)
         relays = self.daemon_set("daemonset.yaml", self.name, pod, part=self.name)
+        if balancer := settings.calls.load_balancer:
+            told = {"turn": ports.turn, "turn-udp": ports.turn} | ({"turns": settings.told_turns} if settings.tls else {})
+            self.service("service.yaml", "turn", relays, told, balancer=balancer.balancer)
         self.takes_node_ports(settings.calls.relay_ports, chosen_by="calls.relay_ports")
         self.metrics = self.service("service.yaml", self.name, relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
         self.offers_metrics(self.pods, self.metrics.target)

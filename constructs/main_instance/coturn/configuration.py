@@ -87,14 +87,20 @@ class CoturnSpec:
     def relays(self) -> tuple[Relay, ...]:
         """What clients are told. UDP first: it is what media wants; TCP and TLS get through where it does not."""
         plain = tuple(Relay(self.realm, self.ports.turn, transport) for transport in ("udp", "tcp"))
-        return plain + ((Relay(self.realm, self.ports.turns, "tls"),) if self.tls else ())
+        return plain + ((Relay(self.realm, self.told_turns, "tls"),) if self.tls else ())
+
+    @property
+    def told_turns(self) -> int:
+        """The port of TURN over TLS as clients see it: a load balancer has the one that is open in every network."""
+        return 443 if self.calls.load_balancer else self.ports.turns
 
 
 def configuration(spec: CoturnSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and scripts. No secret."""
     calls, cluster = spec.calls, spec.cluster
     own = (*cluster.node_cidrs, *cluster.pod_cidrs, *cluster.service_cidrs)
-    allowed = [*_without(calls.relay_to, own), *(ip_network(public) for _, public in calls.public_addresses)]
+    ways_in = (*calls.public_addresses, *(calls.load_balancer.livekit if calls.load_balancer else ()))
+    allowed = [*_without(calls.relay_to, own), *(ip_network(address) for _, address in ways_in)]
     settings = rendered(
         __package__,
         "turnserver.conf",

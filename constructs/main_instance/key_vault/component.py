@@ -59,7 +59,7 @@ class KeyVault(Component):
         self.own = self.secret(SecretSpec(self.name, self.namespace, keys), CHANGES)
         authority = Given("The authority's RSA public key of 3072 bits or more, in PEM: docs/07-LI-OPERATIONS.md", Form.RSA_PUBLIC_KEY)
         self.secret(SecretSpec(AUTHORITY_SECRET, self.namespace, {_AUTHORITY_KEY: authority}), {_AUTHORITY_KEY: NEW_AUTHORITY})
-        reader = KeyRef(spec.reader.endpoint.pods.namespace, spec.reader.password_secret, "password")
+        reader = KeyRef(spec.reader.namespace, spec.reader.password_secret, "password")
         self.secret(SecretSpec(READER_SECRET, self.namespace, {"password": Shared(reader)}))
         self._config = self.config(f"{self.name}-settings", {SETTINGS: yaml_text(settings(spec))})
         self._migrations(spec)

@@ -54,18 +54,22 @@ class LiveKit(Component):
         settings, ports = spec.settings, spec.settings.ports
         self.secret(SecretSpec(SECRET, self.namespace, {"password": Shared(spec.redis_password)}))
         files = self.config(self.name, configuration(settings))
+        balancer = settings.calls.load_balancer
+        listening = [Port("http", ports.http), Port("media", ports.media), Port("metrics", ports.metrics)]
+        if balancer:
+            listening.append(Port("media-udp", ports.balanced, "UDP"))
         container = Container(
             name="livekit",
             image=image("livekit"),
             command=("/bin/sh", f"{_FILES}/start.sh"),
-            ports=(Port("http", ports.http), Port("media", ports.media), Port("metrics", ports.metrics)),
+            ports=tuple(listening),
             mounts=(
                 Mount(files, _FILES),
                 Mount(SecretFiles(spec.api_secret, items=(("keys.yaml", "keys.yaml"),)), "/secrets/livekit"),
                 Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis"),
                 Mount(SecretFiles(spec.turn_secret.secret, items=((spec.turn_secret.key, "shared_secret"),)), "/secrets/turn"),
             ),
-            env={"HOST_IP": PodField("status.hostIP")},
+            env={"HOST_IP": PodField("status.hostIP"), **({"POD_NAME": PodField("metadata.name")} if balancer else {})},
             # The answer says whether a message to itself came back from Redis in the last seconds.
             readiness=Probe.http("/", "http", failures=3),
             # Calls that go on need no Redis, so it is not restarted for a failover. But when the machine of a Redis proxy loses power, it would
@@ -77,7 +81,14 @@ class LiveKit(Component):
         servers = self.stateful_set(
             "statefulset.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas, governing_service="livekit-nodes"
         )
-        self.takes_node_ports(settings.calls.media_ports, chosen_by="calls.media_ports")
+        if balancer:
+            open_ports = {"media": ports.media, "media-udp": ports.balanced}
+            for pod_name in (f"{self.name}-{ordinal}" for ordinal in range(spec.size.replicas)):
+                self.service(
+                    "service.yaml", pod_name, servers, open_ports, publish_not_ready=True, pod_name=pod_name, balancer=balancer.balancer
+                )
+        else:
+            self.takes_node_ports(settings.calls.media_ports, chosen_by="calls.media_ports")
         self.metrics = self.service(
             "service.yaml", "livekit-nodes", servers, {"metrics": ports.metrics}, headless=True, publish_not_ready=True
         ).endpoint("metrics")

@@ -21,10 +21,12 @@ REDIS_DATABASE = 1
 
 @frozen
 class Ports:
-    """Where LiveKit listens, all TCP: `http` for signalling and its API, `media` for those whose network lets no UDP through."""
+    """Where LiveKit listens, all TCP but one: `http` for signalling and its API, `media` for those whose network lets no UDP through."""
 
     http: int = 7880
     media: int = 7881
+    balanced: int = 7882
+    """UDP, for all media of a node that is behind a load balancer."""
     metrics: int = 6789
 
 
@@ -48,7 +50,8 @@ class LiveKitSpec:
 
 def configuration(spec: LiveKitSpec) -> dict[str, str]:
     """What the pods mount at one path, by file name: settings and the start script. No secret."""
-    nodes = NodeAddresses(spec.calls.public_addresses)
+    balancer = spec.calls.load_balancer
+    nodes = NodeAddresses(spec.calls.public_addresses, balancer.livekit if balancer else ())
     return {"config.yaml": yaml_text(settings(spec)), SCRIPT: nodes.script, "start.sh": text(__package__, "start.sh")}
 
 
@@ -62,8 +65,7 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
         "prometheus": {"port": spec.ports.metrics},
         "rtc": {
             "tcp_port": spec.ports.media,
-            "port_range_start": spec.calls.media_ports.first,
-            "port_range_end": spec.calls.media_ports.last,
+            **_media(spec),
             # No server of somebody else's is asked for this node's address.
             "use_external_ip": False,
             # Without any of these, clients would be told to ask Twilio and Google for their addresses (pkg/service/roommanager.go).
@@ -89,3 +91,10 @@ def settings(spec: LiveKitSpec) -> dict[str, Any]:
         "calls.livekit",
         {"rtc.port_range_start": "calls.media_ports", "rtc.port_range_end": "calls.media_ports"},
     )
+
+
+def _media(spec: LiveKitSpec) -> dict[str, Any]:
+    """Where UDP comes in: a load balancer has no thousands of ports, and one carries them all (rtcconfig: `udp_port`)."""
+    if spec.calls.load_balancer:
+        return {"udp_port": spec.ports.balanced}
+    return {"port_range_start": spec.calls.media_ports.first, "port_range_end": spec.calls.media_ports.last}

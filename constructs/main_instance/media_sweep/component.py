@@ -46,7 +46,7 @@ class MediaSweep(Component):
             "region": bucket.region,
             "database": {
                 "host": database.host,
-                "port": database.endpoint.port,
+                "port": database.port,
                 "dbname": database.name,
                 "user": database.user,
                 "sslmode": "verify-full",

@@ -413,7 +413,7 @@ def _database(spec: HomeserverSpec, connections: int) -> Config:
         "name": "psycopg2",
         "args": {
             "host": database.host,
-            "port": database.endpoint.port,
+            "port": database.port,
             "dbname": database.name,
             "user": database.user,
             "passfile": spec.paths.database_password,

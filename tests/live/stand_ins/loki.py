@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stands in for Loki, which no package registry has: it takes lines by Loki's API, and keeps them in the bucket of its rendered file.
+"""Stands in for Loki, which tests/live/test_loki.py runs where Go has built it: it keeps lines that come by its API in its rendered bucket.
 
 Usage: loki -config.file=FILE. Each push is an object of the bucket; a question is answered from them, one tenant's alone. No LogQL.
 """

@@ -96,6 +96,7 @@ def governing_service_problems(objects: Objects) -> list[str]:
 def resolution_problems(objects: Objects) -> list[str]:
     """Services by which a pod that is not ready has no name, those that lead to such pods, and those that are open to the outside.
 
+    Media of calls may come from outside: to one LiveKit, of which a call is on one, or to coturn.
     Whoever names a pod finds out by itself whether it answers. Sentinel gives up a failover when the old primary's name is gone.
     """
     found = []
@@ -108,7 +109,11 @@ def resolution_problems(objects: Objects) -> list[str]:
         if single and "clusterIP" in spec:
             found.append(f"{title(service)}: its address does not stay")
         if spec.get("type", "ClusterIP") != "ClusterIP":
-            found.append(f"{title(service)} is open outside the cluster")
+            name, component = service["metadata"]["name"], service["metadata"]["labels"]["app.kubernetes.io/name"]
+            if not (single if component == "livekit" else (component, name) == ("coturn", "turn")):
+                found.append(f"{title(service)} is open outside the cluster")
+            if spec.get("externalTrafficPolicy") != "Local":
+                found.append(f"{title(service)} hides where packets come from")
     return found
 
 

@@ -112,6 +112,7 @@ LIVES: Mapping[str, Life] = {
     "synapse-li/synapse": Life(30, Check(_HEALTH, 16), Check(_HEALTH, 48), Check(_HEALTH, 86_400)),
     "li-proxy/haproxy": Life(30, Check("GET metrics/live", 15), Check("GET metrics/live", 15), Check("GET metrics/live", 30), "wait 5"),
     "element-web-li/nginx": Life(30, Check("GET http/health", 15), Check("GET http/health", 30), before_stop="sleep 5"),
+    "synapse-admin/ketesa": Life(30, Check("GET http/health", 15), Check("GET http/health", 30)),
     "synapse-admin-li/ketesa": Life(30, Check("GET http/health", 15), Check("GET http/health", 30)),
     "valkey-li/valkey": Life(30, Check("connect to redis", 15), Check("connect to redis", 30)),
     "li-sync-broker/valkey": Life(30, Check("connect to redis", 15), Check("connect to redis", 30)),

@@ -246,8 +246,9 @@ def publication_problems(objects: Objects) -> list[str]:
     for ingress in of_kind(objects, "Ingress"):
         allow_list = _allow_list(ingress, objects)
         for rule in ingress["spec"]["rules"]:
-            closed.setdefault(rule["host"], set()).add(bool(allow_list))
             for path in rule["http"]["paths"]:
+                if not _ADMINISTRATION.match(path["path"]):
+                    closed.setdefault(rule["host"], set()).add(bool(allow_list))
                 internal = _port_name(path["backend"]["service"], namespace_of(ingress), objects) == "internal"
                 if internal and not path["path"].startswith("/_synapse/admin"):
                     found.append(f"{title(ingress)}: {path['path']} leads past what the public may call")
@@ -262,7 +263,8 @@ def publication_problems(objects: Objects) -> list[str]:
     return found + [f"{host} is open in one Ingress and closed in another" for host, states in closed.items() if len(states) > 1]
 
 
-_ADMINISTRATION = re.compile("^/_synapse(?!/client)")
+_ADMINISTRATION = re.compile("^/(_synapse(?!/client)|api/admin)")
+"""Closed on every host, also on one that is open for the rest."""
 
 
 def _allow_list(ingress: Mapping[str, Any], objects: Objects) -> list[str]:

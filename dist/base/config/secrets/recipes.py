@@ -7,6 +7,7 @@ A recipe is the JSON object of the request file. The forms are those that the `m
 """
 
 import io
+import re
 import secrets
 import string
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 Recipe: TypeAlias = Mapping[str, Any]
+
+_PLAIN = re.compile(rb"[A-Za-z0-9._~-]+")
 
 
 class RecipeError(Exception):
@@ -105,6 +108,8 @@ def _flaw(recipe: Recipe, value: bytes, expected: bytes | None) -> str | None:
             return "is not an RSA private key"
         case {"recipe": "given", "form": "line"} if b"\n" in value:
             return "has a line feed, which its program would take for a part of it; give it without one, e.g. by `printf %s`"
+        case {"recipe": "given", "form": "plain"} if not _PLAIN.fullmatch(value):
+            return "has other characters than letters, digits and . _ ~ -, or a line feed; give another one, e.g. by `printf %s`"
         case {"recipe": "given", "form": "rsa-public-key"} if b"PRIVATE KEY" in value:
             return "holds a private key, which must never be in the cluster; give the public key"
         case {"recipe": "given", "form": "rsa-public-key"} if not _is_rsa_public_key(value):

@@ -1,0 +1,1 @@
+"""Says what a PostgreSQL that others run lacks for this platform."""
