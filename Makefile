@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax
 
-.PHONY: help setup synth check docs test test-fast test-live test-thorough test-cluster cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner bench imports lock clean
+.PHONY: help setup synth check docs test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .to
 
 test-thorough: test-live ## Run the live tests too that take minutes each
 	$(PY) -m pytest -m "live and thorough and not cluster"
+
+drill: setup .venv-live/.done .tools/bin/kubectl ## Lose the database, a table, a bucket and Secrets here, and bring them back as the guide says
+	tools/install-debian-packages
+	$(PY) -m pytest -q tests/live/test_backup_guide.py
 
 lint: setup ## Check style and types
 	.venv/bin/ruff check .

@@ -17,6 +17,7 @@ from app.commands.explain import explain
 from app.commands.images import images
 from app.commands.plan import plan
 from app.commands.reach import reach
+from app.commands.secret_copies import export_secrets, import_secrets
 from app.commands.secrets import secrets
 from app.commands.synth import synth
 from app.errors import UserError
@@ -51,5 +52,5 @@ def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, docs):
+for command in (synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, export_secrets, import_secrets, docs):
     main.add_command(command)

@@ -10,6 +10,7 @@ from attrs import fields
 from antivirus.options import UNPACKED
 from app.site import Namespaces, Site
 from infrastructure.operators import OPERATORS
+from infrastructure.postgresql.schedule import firings
 from kit.options import OptionError
 from kit.quantities import Bytes, gib, mib, tib
 from main_instance.calls.options import CallsOptions, ServiceType
@@ -60,6 +61,23 @@ def _generations(site: Site) -> Iterator[OptionError]:
             "backups.generation",
             f"{generation} is not after backups.restore.generation, {restore.generation}: a restored database archives in a place of its own; "
             f"give {restore.generation + 1} or more",
+        )
+
+
+def _schedules(site: Site) -> Iterator[OptionError]:
+    try:
+        firings(site.backups.schedule)
+    except ValueError as error:
+        yield OptionError("backups.schedule", f'"{site.backups.schedule}" {error}; give a day that every year has, such as 0 0 2 * * SUN')
+
+
+def _backup_storage(site: Site) -> Iterator[OptionError]:
+    """Storage of backups' own is another than that of media."""
+    own, media = site.backups.object_storage.external, site.object_storage.external
+    if own and media and own.endpoint == media.endpoint:
+        yield OptionError(
+            "backups.object_storage.external.endpoint",
+            f"{own.endpoint} has media too, whose fate backups are not to share; give another, or remove backups.object_storage",
         )
 
 
@@ -303,6 +321,8 @@ def _autoscaling(site: Site) -> Iterator[OptionError]:
 _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _foreign_namespaces,
     _generations,
+    _schedules,
+    _backup_storage,
     _networks,
     _public_addresses,
     _load_balancers,

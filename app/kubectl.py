@@ -1,114 +1,37 @@
-"""`kubectl` and `git` as a person runs them: what a folder of `dist/` builds to, here, at a revision, and in a cluster."""
+"""What is asked of a cluster: by the kubectl of the person who runs a command, with their rights."""
 
-import io
 import json
-import shutil
 import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
-from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from app.errors import UserError
 
-Objects = list[dict[str, Any]]
 
-_OURS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
-_SECONDS = 120
-PART_OF = "app.kubernetes.io/part-of=matrix-platform"
+class KubectlError(UserError):
+    """The cluster has refused something, or cannot be asked; in kubectl's own words, which hold no value of a Secret."""
 
 
-class CommandError(UserError):
-    """A program that is needed is not there, or says that it cannot do what it was asked."""
+@frozen
+class Kubectl:
+    """A cluster. `context`: that of the kubeconfig; None for the current one."""
 
+    context: str | None
 
-def kubectl(*arguments: str, context: str | None = None, given: str | None = None, seconds: float = _SECONDS) -> str:
-    """What kubectl prints. CommandError has kubectl's own words when it fails."""
-    program = shutil.which("kubectl") or shutil.which("kubectl", path=str(_OURS))
-    if program is None:
-        raise CommandError("there is no kubectl: install it, or put .tools/bin of this repository on PATH")
-    said = takewhile(lambda word: not word.startswith("--"), arguments)
-    return _run([program, *(["--context", context] if context else []), *arguments], f"kubectl {' '.join(said)}", given, seconds)
+    def read(self, *arguments: str) -> Any:
+        """What kubectl prints, read."""
+        return json.loads(self.run(*arguments, "--output", "json", "--request-timeout", "20s"))
 
-
-def read(*arguments: str, context: str | None = None) -> Any:
-    """What the cluster answers, as data."""
-    return json.loads(kubectl(*arguments, "--output", "json", "--request-timeout", "20s", context=context, seconds=60))
-
-
-def build(folder: Path) -> Objects:
-    """The objects that `kubectl apply -k` of a folder sends."""
-    if not (folder / "kustomization.yaml").is_file():
-        raise CommandError(f"{folder} has no kustomization.yaml: is this the folder that synth wrote, and the profile one of its overlays?")
-    return _objects(kubectl("kustomize", str(folder)))
-
-
-def build_at(revision: str, dist: Path, below: str) -> Objects:
-    """The same of the folder `below` in `dist` as it was at a revision of Git."""
-    place = dist.resolve()
-    top = Path(_git(place.parent, "rev-parse", "--show-toplevel").decode().strip())
-    path = place.relative_to(top.resolve()).as_posix()
-    _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", said=f"there is no revision {revision!r} of {top}")
-    packed = _git(top, "archive", "--format=tar", revision, "--", path, said=f"{revision} has no {path}")
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-            archive.extractall(folder, filter="data")
-        return build(Path(folder) / path / below)
-
-
-def live(objects: Objects, context: str | None = None) -> tuple[Objects, Objects]:
-    """The same objects as they are in the cluster, and as a server-side apply would leave them; nothing is changed.
-
-    Among the first are those of the platform that an apply does not know any more.
-    """
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kinds = dict.fromkeys(_resource(o) for o in objects)
-    labelled: Objects = read("get", ",".join(kinds), "--all-namespaces", "--selector", PART_OF, context=context)["items"]
-    present: Objects = json.loads(
-        kubectl("get", "--ignore-not-found", "--filename", "-", "--output", "json", context=context, given=text) or '{"items": []}'
-    )["items"]
-    dry_run = ("apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename", "-", "--output", "json")
-    merged: Objects = json.loads(kubectl(*dry_run, context=context, given=text))["items"]
-    known = {_key(o) for o in present}
-    left = [o for o in labelled if _key(o) not in known and not o["metadata"].get("ownerReferences")]
-    return [*present, *left], merged
-
-
-def _resource(o: dict[str, Any]) -> str:
-    """A kind as kubectl finds it among others of the same name: `Cluster.v1.postgresql.cnpg.io`."""
-    group, _, version = o["apiVersion"].rpartition("/")
-    return f"{o['kind']}.{version}.{group}" if group else str(o["kind"])
-
-
-def _key(o: dict[str, Any]) -> tuple[str, str, str]:
-    return o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]
-
-
-def _objects(text: str) -> Objects:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loaded: Iterable[Any] = yaml.load_all(text, loader)
-    return [o for o in loaded if o]
-
-
-def _git(folder: Path, *arguments: str, said: str | None = None) -> bytes:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False, timeout=_SECONDS)
-    except FileNotFoundError:
-        raise CommandError("there is no git, which knows the revisions of dist/") from None
-    if done.returncode:
-        raise CommandError(said or f"git {' '.join(arguments)}: {done.stderr.decode().strip()}")
-    return done.stdout
-
-
-def _run(command: Sequence[str], name: str, given: str | None, seconds: float) -> str:
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise CommandError(f"{name}: no answer within {seconds:.0f} seconds") from None
-    if done.returncode:
-        raise CommandError(f"{name}: {done.stderr.strip()}")
-    return done.stdout
+    def run(self, *arguments: str, given: str | None = None, seconds: float = 60) -> str:
+        """What kubectl prints. `given`: on its standard input."""
+        command = ["kubectl", *(["--context", self.context] if self.context else []), *arguments]
+        try:
+            done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=seconds)
+        except FileNotFoundError:
+            raise KubectlError("there is no kubectl: install it, or put .tools/bin of this repository on PATH") from None
+        except subprocess.TimeoutExpired:
+            raise KubectlError(f"the cluster does not answer within {seconds:.0f} seconds") from None
+        if done.returncode:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout

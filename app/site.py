@@ -61,6 +61,7 @@ class Namespaces:
     li: Label = option("matrix-li", "The lawful-interception instance, apart from everything else.")
     rtc: Label = option("matrix-rtc", "Calls. Its pods may be in the network of their nodes, which no other namespace allows.")
     monitoring: Label = option("matrix-monitoring", "What watches the rest.")
+    backups: Label = option("matrix-backups", "The MinIO that keeps backups, with `backups.object_storage.backend: minio`.")
 
 
 @frozen(kw_only=True)

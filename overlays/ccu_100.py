@@ -26,6 +26,7 @@ PROFILE = Profile(
     redis=RedisSize(servers=3, memory=mib(64)),
     minio=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(100), memory=mib(288)),
     minio_li=ErasureSize(nodes=4, drive=gib(8), cpu=millicores(50), memory=mib(144)),
+    minio_backups=ErasureSize(nodes=4, drive=gib(14), cpu=millicores(50), memory=mib(144)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=1,

@@ -26,6 +26,7 @@ PROFILE = Profile(
     redis=RedisSize(servers=3, memory=mib(128)),
     minio=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=mib(768)),
     minio_li=ErasureSize(nodes=4, drive=gib(20), cpu=millicores(50), memory=mib(192)),
+    minio_backups=ErasureSize(nodes=4, drive=gib(50), cpu=millicores(50), memory=mib(192)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=2,

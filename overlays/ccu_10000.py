@@ -26,6 +26,7 @@ PROFILE = Profile(
     redis=RedisSize(servers=5, memory=mib(512)),
     minio=ErasureSize(nodes=8, drive=gib(120), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(60), cpu=millicores(200), memory=gib(1)),
+    minio_backups=ErasureSize(nodes=4, drive=gib(240), cpu=millicores(200), memory=gib(1)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=8,

@@ -26,6 +26,7 @@ PROFILE = Profile(
     redis=RedisSize(servers=5, memory=gib(1)),
     minio=ErasureSize(nodes=12, drive=gib(160), cpu=millicores(500), memory=gib(2)),
     minio_li=ErasureSize(nodes=4, drive=gib(100), cpu=millicores(250), memory=gib(1)),
+    minio_backups=ErasureSize(nodes=4, drive=gib(480), cpu=millicores(250), memory=gib(1)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=16,

@@ -26,6 +26,7 @@ PROFILE = Profile(
     redis=RedisSize(servers=3, memory=mib(256)),
     minio=ErasureSize(nodes=6, drive=gib(80), cpu=millicores(300), memory=gib(1)),
     minio_li=ErasureSize(nodes=4, drive=gib(30), cpu=millicores(100), memory=mib(384)),
+    minio_backups=ErasureSize(nodes=4, drive=gib(120), cpu=millicores(100), memory=mib(384)),
     synapse=SynapseSize(
         workers=Workers(
             synchrotron=4,

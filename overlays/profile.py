@@ -64,6 +64,7 @@ class Profile:
     redis: RedisSize
     minio: ErasureSize
     minio_li: ErasureSize
+    minio_backups: ErasureSize
     synapse: SynapseSize
     synapse_li: SynapseLiSize
     haproxy: HAProxySize
@@ -82,7 +83,12 @@ class Profile:
     def __attrs_post_init__(self) -> None:
         if mistakes := list(_mistakes(self, "")):
             raise ProfileError("\n".join(mistakes))
-        sizes: dict[str, RedisSize | ErasureSize] = {"redis": self.redis, "minio": self.minio, "minio_li": self.minio_li}
+        sizes: dict[str, RedisSize | ErasureSize] = {
+            "redis": self.redis,
+            "minio": self.minio,
+            "minio_li": self.minio_li,
+            "minio_backups": self.minio_backups,
+        }
         reasons = [f"profile {self.name}: {name}.{reason}" for name, size in sizes.items() for reason in size.refusals()]
         if reasons:
             raise ProfileError("\n".join(reasons))

@@ -19,7 +19,7 @@ THOROUGH = {
         "test_li_sync_upgrade",
         "test_login_platform",
     ),
-    *("test_media_sweep", "test_monitoring_platform", "test_outside", "test_synapse_start"),
+    *("test_backup_sizes", "test_media_sweep", "test_monitoring_platform", "test_outside", "test_synapse_start"),
 }
 """Live tests that take minutes each, and so have a command of their own."""
 LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))

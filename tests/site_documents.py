@@ -157,6 +157,11 @@ CONTRADICTIONS = {
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
     "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
+    "names a day that never comes": "backups: {schedule: 0 0 2 31 11 *}",
+    "whose fate backups are not to share": (
+        "object_storage: {backend: external, external: {endpoint: 'https://a.b'}}\n"
+        "backups: {object_storage: {backend: external, external: {endpoint: 'https://a.b'}}}"
+    ),
     "and features.li follows the platform's own PostgreSQL": (
         "features: {li: true}\nli: {country_code: DE, owner: o, officers: {a@b.example: A (investigator), c@b.example: C (approver)}}\n"
         "postgresql: {backend: external, external: {host: a.b, ca_secret: a, cidrs: [192.0.2.0/24]}}"

@@ -20,4 +20,4 @@ def budget(site: Site, name: str | None) -> None:
         click.echo(workload_table(render(site, profile)))
     else:
         renderings = {profile.name: render(site, profile) for profile in profiles()}
-        click.echo(budget_page(profiles(), renderings))
+        click.echo(budget_page(site, profiles(), renderings))

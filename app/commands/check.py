@@ -1,20 +1,20 @@
 """`check`: whether a site is sound, on one screen."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from app.commands.common import profile_named, with_site
-from app.kubectl import read
+from app.commands.common import caution, profile_named, with_site
 from app.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from app.inspection.budget import Line
-    from kit.rendering import Rendering
+    from kit.rendering import Manifest, Rendering
     from overlays import Profile
 
 _DIST = Path("dist")
@@ -47,12 +47,13 @@ def _check_site(site: Site) -> NoReturn:
     from app.inspection.images import used_images
     from app.inspection.kept import kept, kept_in, left_behind
     from app.inspection.secret_scan import find_secrets
+    from kit.images import without_release
     from overlays import profiles
 
     renderings: Mapping[Profile, Rendering] = {profile: render(site, profile) for profile in profiles()}
     rows, problems = [], []
     for profile, rendering in renderings.items():
-        total = budget(rendering.manifests()).total
+        total = budget(_within_envelope(site, rendering)).total
         over = list(_beyond(profile, total))
         problems += [f"{profile.name}: {what} beyond its envelope" for what in over]
         cores = f"{total.cpu.millicores / 1000:.1f} of {profile.envelope.cpu.millicores / 1000:.0f}"
@@ -60,6 +61,8 @@ def _check_site(site: Site) -> NoReturn:
         gibibytes = [f"{used.count / 2**30:.0f} of {most.count / 2**30:.0f}" for used, most in amounts]
         rows.append((profile.name, total.pods, cores, *gibibytes, "too much" if over else "fits"))
     click.echo(tabulate(rows, ["profile", "pods", "cores", "memory (Gi)", "storage (Gi)", ""], tablefmt="simple", disable_numparse=True))
+
+    _say_rooms(site, profiles())
 
     files = compile_site(site, profiles())
     found = find_secrets(files)
@@ -70,6 +73,9 @@ def _check_site(site: Site) -> NoReturn:
         click.echo(left)
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")
+    caution(site)
+    for line in without_release(datetime.now(UTC).date()):
+        click.echo(f"caution: {line}", err=True)
     for problem in problems:
         click.echo(problem, err=True)
     click.echo("sound" if not problems else f"{len(problems)} problems")
@@ -79,10 +85,11 @@ def _check_site(site: Site) -> NoReturn:
 def _check_cluster(site: Site, name: str | None, context: str | None) -> NoReturn:
     from app.compiler import render
     from app.inspection.prerequisites import RESOURCES, Wanted, findings, state_of
+    from app.kubectl import Kubectl
     from overlays import profiles
 
-    profile = profile_named(name) if name else profiles()[0]
-    state = state_of(read("version", context=context), read("get", ",".join(RESOURCES), context=context))
+    profile, cluster = profile_named(name) if name else profiles()[0], Kubectl(context)
+    state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES)))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
     if site.features.monitoring and site.monitoring.keda:
@@ -97,6 +104,25 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     missing = sum(not finding.met for finding in found)
     click.echo(f"{profile.name}: {'the cluster has what the site needs' if not missing else f'{missing} of {len(found)} are missing'}")
     sys.exit(1 if missing else 0)
+
+
+def _say_rooms(site: Site, sizes: "Sequence[Profile]") -> None:
+    """How much each object storage keeps of what."""
+    from tabulate import tabulate
+
+    from app.documents import room_rows
+
+    click.echo()
+    click.echo(
+        tabulate(
+            room_rows(site, sizes), ["profile", "store (Gi)", "has", "backups", "media", "logs"], tablefmt="simple", disable_numparse=True
+        )
+    )
+
+
+def _within_envelope(site: Site, rendering: "Rendering") -> "list[Manifest]":
+    """What an envelope is about. A MinIO that keeps backups stands beside the platform, on disks of its own."""
+    return [manifest for manifest in rendering.manifests() if manifest["metadata"].get("namespace") != site.namespaces.backups]
 
 
 def _beyond(profile: "Profile", total: "Line") -> "Iterator[str]":

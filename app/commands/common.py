@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
+from app.cautions import cautions
 from app.settings import located, read_site, warnings
+from app.site import Site
 from kit.options import OptionError
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ def with_site(command: F) -> F:
             raise located(site_file, error) from error
 
     return cast("F", run)
+
+
+def caution(site: Site) -> None:
+    """Say on standard error what the site's choices cannot survive."""
+    for line in cautions(site):
+        click.echo(f"caution: {line}", err=True)
 
 
 def profile_named(name: str) -> "Profile":

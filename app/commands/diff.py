@@ -36,7 +36,7 @@ def diff(site: Site, name: str, since: str, cluster: bool, context: str | None, 
     from app.commands.notices import lines, people
     from app.inspection.changes import changes
     from app.inspection.steps import left, refused, steps
-    from app.kubectl import build, build_at, live
+    from app.trees import build, build_at, live
 
     profile = profile_named(name)
     below = f"overlays/{profile.name}"

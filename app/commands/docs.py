@@ -18,7 +18,7 @@ def docs(site: Site) -> None:
     from overlays import profiles
 
     renderings = {profile.name: render(site, profile) for profile in profiles()}
-    pages = {f"docs/reference/{name}": text for name, text in documents(profiles(), renderings).items()}
+    pages = {f"docs/reference/{name}": text for name, text in documents(site, profiles(), renderings).items()}
     pages |= {"docs/site-reference.md": site_reference(), "site.schema.json": site_schema_text()}
     for path, text in pages.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)

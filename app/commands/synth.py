@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from app.commands.common import with_site
+from app.commands.common import caution, with_site
 from app.commands.output import progress
 from app.site import Site
 
@@ -44,3 +44,4 @@ def synth(site: Site, out: Path, check: bool) -> None:
     for left in left_behind(before, kept_in(out)):
         click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")
+    caution(site)

@@ -2,26 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.documents.budget import budget_page, workload_table
+from app.documents.budget import budget_page, room_rows, workload_table
 from app.documents.dashboards import dashboards_page
 from app.documents.declared import declarations, secrets_page, state_page, ways_out_page
 from app.documents.needs import images_page, operators_page
 from app.documents.synapse_options import synapse_options_page
 from app.documents.workers import workers_page
+from app.site import Site
 from kit.rendering import Rendering
 from overlays import Profile
 
-__all__ = ["budget_page", "documents", "workload_table"]
+__all__ = ["budget_page", "documents", "room_rows", "workload_table"]
 
 NOTICE = "<!-- Made by `make docs`; change the code that it describes instead. -->\n\n"
 
 
-def documents(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> dict[str, str]:
+def documents(site: Site, profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> dict[str, str]:
     """File name below `docs/reference/` to text."""
     declared = declarations(profiles[0])
     pages = {
         "workers.md": workers_page(profiles),
-        "budget.md": budget_page(profiles, renderings),
+        "budget.md": budget_page(site, profiles, renderings),
         "images.md": images_page(),
         "operators.md": operators_page(),
         "secrets.md": secrets_page(declared),

@@ -6,18 +6,24 @@ from tabulate import tabulate
 
 from app.inspection.budget import Budget, Line, budget
 from app.inspection.nodes import need, one_per_node
+from app.platform.room import rooms
+from app.site import Site
 from kit.quantities import Bytes
 from kit.rendering import Rendering
 from overlays import Profile
 
 
-def budget_page(profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> str:
+def budget_page(site: Site, profiles: Sequence[Profile], renderings: Mapping[str, Rendering]) -> str:
     """What the pods of each profile request, beside the profile's envelope."""
     budgets = {profile.name: budget(renderings[profile.name].manifests()) for profile in profiles}
     return (
         "# Requests per profile\n\n"
         "The sum of what all pods request: autoscaled workers at their least number, DaemonSets on three nodes, Jobs not at all.\n\n"
         + tabulate(_totals(profiles, budgets), ["Profile", "", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+        + "\n\n## Room in object storage\n\n"
+        "What backups come to when the database's volume is as full as it may be, and what they leave, in GiB. Media and logs have quotas of that "
+        "size: what may grow without bounds must not take the room of the archive, without which PostgreSQL stops.\n\n"
+        + tabulate(room_rows(site, profiles), ["Profile", "Store", "Has", "Backups", "Media", "Logs"], tablefmt="pipe")
         + "\n\n## Nodes\n\n"
         "As many as there are pods that must not share one, and three at least. Of like nodes each needs so much for these pods alone that all have "
         "a place while any one node is lost; but who must not share a node waits for another one then, and its quorum has a majority without it. "
@@ -41,6 +47,16 @@ def workload_table(rendering: Rendering) -> str:
     lines = budget(rendering.manifests()).lines
     rows = [(line.workload, *_cells(line)[1:]) for line in lines]
     return tabulate(rows, ["Workload", "Pods", "CPU", "Memory", "Storage"], tablefmt="pipe")
+
+
+def room_rows(site: Site, profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
+    """What each object storage of a site has room for, in Gi."""
+    found = [(profile.name, room) for profile in profiles for room in rooms(site, profile).all]
+    return [(name, room.store, *map(_gibibytes, (room.usable, room.backups, room.media, room.logs))) for name, room in found]
+
+
+def _gibibytes(amount: Bytes | None) -> str:
+    return f"{amount.count / 2**30:.0f}" if amount else "-"
 
 
 def _nodes(profile: Profile, rendering: Rendering) -> tuple[object, ...]:

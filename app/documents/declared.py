@@ -24,6 +24,7 @@ login: {providers: {corporate: {issuer: "https://id.example.com", client_id: mat
 application_services: {telegram: {url: "https://telegram.example.com", bot: telegrambot}}
 cluster: {node_cidrs: [10.0.0.0/24], service_cidrs: [10.43.0.0/16]}
 ingress: {li_source_ranges: [192.0.2.0/24]}
+backups: {object_storage: {backend: minio}}
 li:
   country_code: DE
   owner: operator
@@ -39,6 +40,7 @@ _OTHERWISE = """
 server_name: example.com
 images: {registry: registry.example.com/matrix}
 object_storage: {backend: external, external: {endpoint: https://s3.example.com}}
+backups: {object_storage: {backend: external, external: {endpoint: https://backups.example.com}}}
 features: {li: true, monitoring: true}
 li: {country_code: DE, owner: operator, officers: {anna@example.com: Anna Adler (investigator)}}
 login:

@@ -2,13 +2,14 @@
 
 from attrs import frozen
 
+from app.platform.room import UNDELETED_DAYS, UNDELETED_DAYS_OF_A_COPY, Room, Rooms, rooms, sized
 from app.site import Site
 from infrastructure.access import OperatorAccess
 from infrastructure.foundation import Foundation, Namespace
 from infrastructure.object_storage.buckets import Buckets, BucketsSpec
 from infrastructure.object_storage.external import ExternalStorage
 from infrastructure.object_storage.minio import MinioOperatorRelease, MinioTenant
-from infrastructure.object_storage.options import ExternalOptions
+from infrastructure.object_storage.options import BACKUP_STORAGE, ExternalOptions, ObjectStorageBackend
 from infrastructure.object_storage.policies import (
     BACKUPS,
     LOGS,
@@ -23,12 +24,14 @@ from infrastructure.object_storage.policies import (
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.postgresql.component import PostgresCluster, PostgresSpec
 from infrastructure.postgresql.external import ExternalPostgresql
+from infrastructure.postgresql.options import BackupStore
 from infrastructure.redis.component import RedisSentinel
 from infrastructure.redis.external import ExternalRedis
 from kit.installation import Installation
 from kit.place import Place
 from overlays.profile import Profile
 
+_MEDIA_AND_BACKUPS = "media, and the backups of databases"
 LI_SYNC = "li-sync"
 """The user of main's object storage that copies media to the lawful-intercept instance."""
 
@@ -59,6 +62,14 @@ class Storage:
 
 
 @frozen
+class BackupStorage:
+    """Where backups are, apart from media. `li`: None where the lawful-intercept instance keeps its own, or where there is none."""
+
+    main: Bucket
+    li: Bucket | None
+
+
+@frozen
 class Infrastructure:
     """What the instances stand on."""
 
@@ -74,10 +85,13 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     Foundation(installation, root, namespaces(site))
     OperatorAccess(installation, root)
 
+    if ObjectStorageBackend.MINIO in (site.object_storage.backend, site.backups.object_storage.backend):
+        MinioOperatorRelease(installation, main)
+    shares, apart = rooms(site, profile), _backups_apart(installation, main, lawful, site, profile)
     if external := site.object_storage.external:
-        storage = _external(installation, main, lawful, site, external)
+        storage = _external(installation, main, lawful, site, external, apart)
     else:
-        storage = _minio(installation, main, lawful, site, profile)
+        storage = _minio(installation, main, lawful, site, profile, shares, apart)
     return Infrastructure(_postgresql(installation, main, site, profile, storage), _redis(installation, main, site, profile), storage)
 
 
@@ -120,63 +134,105 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
         *([Namespace(names.li)] if site.features.li else []),
         *([calls] if site.features.calls else []),
         *([Namespace(names.monitoring)] if site.features.monitoring else []),
+        *([Namespace(names.backups)] if site.backups.object_storage.backend is BackupStore.MINIO else []),
     )
 
 
-def _external(installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions) -> Storage:
+def _backups_apart(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> BackupStorage | None:
+    """Storage that backups have for themselves. A second MinIO is for the main instance alone: the other one has its own already."""
+    if site.postgresql.external:
+        return None
+    names, chosen = site.object_storage.buckets, site.backups.object_storage
+    if chosen.external:
+        outside = ExternalStorage(installation, main, chosen.external, BACKUP_STORAGE)
+        theirs = ExternalStorage(installation, lawful, chosen.external, BACKUP_STORAGE) if site.features.li else None
+        return BackupStorage(outside.bucket(names.backups, "backups"), theirs.bucket(names.backups_li, "backups") if theirs else None)
+    if chosen.backend is not BackupStore.MINIO:
+        return None
+    place = Place("infrastructure", site.namespaces.backups, "-backups")
+    tenant = MinioTenant(installation, place, sized(site, profile.minio_backups), site.object_storage.minio, "the backups of databases")
+    bucket = tenant.bucket(names.backups, "backups")
+    made = (ProvisionedBucket(names.backups, keep_deleted_days=UNDELETED_DAYS),)
+    Buckets(installation, tenant, BucketsSpec(made, ((BucketUser("backups", bucket.name, BACKUPS), bucket),)))
+    return BackupStorage(tenant.seen_from(main.namespace, bucket), None)
+
+
+def _external(
+    installation: Installation, main: Place, lawful: Place, site: Site, options: ExternalOptions, apart: BackupStorage | None
+) -> Storage:
     """Object storage that others run: media, backups and logs of the main instance, and what the other one has."""
     names = site.object_storage.buckets
     storage = ExternalStorage(installation, main, options)
-    media, backups = storage.bucket(names.media, "media"), None if site.postgresql.external else storage.bucket(names.backups, "backups")
+    media, backups = storage.bucket(names.media, "media"), apart.main if apart else None
+    if not apart and not site.postgresql.external:
+        backups = storage.bucket(names.backups, "backups")
     sweep = storage.bucket(names.media, "media-sweep", "list, with versions, and delete from") if site.media.remove_deleted else None
     logs = storage.bucket(names.logs, "logs") if site.keeps_logs else None
     if not site.features.li:
         return Storage(media, backups, sweep, logs, None)
     own = ExternalStorage(installation, lawful, options)
     source, reader = own.bucket(names.media, "source", "read and list"), own.bucket(names.media_li, "reader", "read")
-    theirs = LiStorage(source, own.bucket(names.media_li, "mirror"), reader, own.bucket(names.backups_li, "backups"))
-    return Storage(media, backups, sweep, logs, theirs)
+    backups_li = apart.li if apart and apart.li else own.bucket(names.backups_li, "backups")
+    return Storage(media, backups, sweep, logs, LiStorage(source, own.bucket(names.media_li, "mirror"), reader, backups_li))
 
 
-def _minio(installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile) -> Storage:
-    """The same in MinIO: a tenant for each instance, whose users may do what they must and no more."""
-    MinioOperatorRelease(installation, main)
+def _minio(
+    installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile, shares: Rooms, apart: BackupStorage | None
+) -> Storage:
+    """The same in MinIO: a tenant for each instance, whose users may do what they must and no more.
+
+    What may grow without bounds has a quota. Backups have none: PostgreSQL stops when its archive takes nothing more, and their room is kept free.
+    """
     names, options = site.object_storage.buckets, site.object_storage.minio
-    tenant = MinioTenant(installation, main, profile.minio, options)
-    media, backups = tenant.bucket(names.media, "media"), None if site.postgresql.external else tenant.bucket(names.backups, "backups")
-    made, users = [ProvisionedBucket(media.name)], [(BucketUser("media", media.name, MEDIA), media)]
-    if backups:
-        made.append(_kept(backups.name))
+    keeps_backups = not apart and not site.postgresql.external
+    tenant = MinioTenant(installation, main, sized(site, profile.minio), options, _MEDIA_AND_BACKUPS if keeps_backups else "media")
+    media, backups = tenant.bucket(names.media, "media"), apart.main if apart else None
+    made, users = [_with_quota(names.media, shares.main)], [(BucketUser("media", media.name, MEDIA), media)]
+    if keeps_backups:
+        backups = tenant.bucket(names.backups, "backups")
+        made.append(ProvisionedBucket(backups.name, keep_deleted_days=UNDELETED_DAYS))
         users.append((BucketUser("backups", backups.name, BACKUPS), backups))
     sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
     if sweep:
         users.append((BucketUser("media-sweep", sweep.name, MEDIA_SWEEP), sweep))
     logs = tenant.bucket(names.logs, "logs") if site.keeps_logs else None
     if logs:
-        made.append(ProvisionedBucket(logs.name))
+        made.append(ProvisionedBucket(logs.name, quota=shares.main.logs if shares.main else None))
         users.append((BucketUser("logs", logs.name, LOGS), logs))
     li_storage = None
     if site.features.li:
-        own = MinioTenant(installation, lawful, profile.minio_li, options)
         source = tenant.bucket(names.media, LI_SYNC)
         users.append((BucketUser(LI_SYNC, names.media, MEDIA_SOURCE), source))
-        li_storage = LiStorage(
-            tenant.seen_from(lawful.namespace, source),
-            own.bucket(names.media_li, "mirror"),
-            own.bucket(names.media_li, "reader"),
-            own.bucket(names.backups_li, "backups"),
-        )
-        theirs = (
-            (BucketUser("mirror", names.media_li, MEDIA_COPY), li_storage.mirror),
-            (BucketUser("reader", names.media_li, MEDIA_READER), li_storage.reader),
-            (BucketUser("backups", names.backups_li, BACKUPS), li_storage.backups),
-        )
-        copies = (ProvisionedBucket(names.media_li), _kept(names.backups_li))
-        Buckets(installation, own, BucketsSpec(copies, theirs))
+        theirs = tenant.seen_from(lawful.namespace, source)
+        li_storage = _minio_li(installation, lawful, site, profile, shares.li, theirs, apart.li if apart else None)
     Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
     return Storage(media, backups, sweep, logs, li_storage)
 
 
-def _kept(backups: str) -> ProvisionedBucket:
-    """A bucket of backups: who has its keys cannot destroy them at once."""
-    return ProvisionedBucket(backups, keep_deleted_days=7)
+def _minio_li(
+    installation: Installation,
+    lawful: Place,
+    site: Site,
+    profile: Profile,
+    share: Room | None,
+    source: Bucket,
+    backups_apart: Bucket | None,
+) -> LiStorage:
+    """The tenant of the lawful-intercept instance."""
+    names = site.object_storage.buckets
+    own = MinioTenant(
+        installation, lawful, sized(site, profile.minio_li), site.object_storage.minio, "media" if backups_apart else _MEDIA_AND_BACKUPS
+    )
+    mirror, reader = own.bucket(names.media_li, "mirror"), own.bucket(names.media_li, "reader")
+    backups = backups_apart or own.bucket(names.backups_li, "backups")
+    made = [_with_quota(names.media_li, share)]
+    users = [(BucketUser("mirror", names.media_li, MEDIA_COPY), mirror), (BucketUser("reader", names.media_li, MEDIA_READER), reader)]
+    if not backups_apart:
+        made.append(ProvisionedBucket(names.backups_li, keep_deleted_days=UNDELETED_DAYS_OF_A_COPY))
+        users.append((BucketUser("backups", names.backups_li, BACKUPS), backups))
+    Buckets(installation, own, BucketsSpec(tuple(made), tuple(users)))
+    return LiStorage(source, mirror, reader, backups)
+
+
+def _with_quota(name: str, share: Room | None) -> ProvisionedBucket:
+    return ProvisionedBucket(name, quota=share.media if share else None)

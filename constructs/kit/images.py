@@ -1,6 +1,8 @@
 """The image lock: every container image by its short name, with what a pod must know about it."""
 
+import re
 import tomllib
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,7 @@ class Image:
 
     `user` is the numeric user id (and group id, unless `group` differs) for `runAsUser`: the kubelet refuses
     `runAsNonRoot` for images whose USER is a name. `built`: made from this repository, so its registry is the site's.
+    `released`: the day of this release, where it is known and its tag does not say it.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Image:
     group: int
     digest: str | None = None
     built: bool = False
+    released: date | None = None
     instead: str | None = None
     """The reference of the site's own image, in place of this one."""
 
@@ -32,6 +36,12 @@ class Image:
     def containerfile(self) -> str:
         """Where it is made of, if it is built: in the repository, with `services` for its context."""
         return f"services/{self.repository.replace('-', '_')}/Containerfile"
+
+    @property
+    def day(self) -> date | None:
+        """When it was released, as far as that is known."""
+        told = re.search(r"20\d{2}-\d{2}-\d{2}", self.tag)
+        return self.released or (date.fromisoformat(told[0]) if told else None)
 
     def reference(self, registry: str, mirror: str | None = None) -> str:
         """What goes into a pod: `registry` holds the images that are built, `mirror` replaces the host of all others."""
@@ -72,3 +82,17 @@ def image(name: str, instead: str | None = None) -> Image:
     if name not in image_lock():
         raise ValueError(f"images.toml has no image {name!r}: add it there, with its tag, licence and user")
     return evolve(image_lock()[name], instead=instead)
+
+
+LONG_WITHOUT_RELEASE = 150
+"""Days after which somebody should look whether a repository still has releases: the one of object storage was renamed, and nothing said so."""
+
+
+def without_release(today: date) -> list[str]:
+    """The images whose release is old, with what to do: one line each."""
+    ages = {image: (today - image.day).days for image in image_lock().values() if image.day}
+    return [
+        f"images.toml: {image.repository}:{image.tag} is {days} days old: look whether there is a newer one, or whether the repository has moved"
+        for image, days in ages.items()
+        if days > LONG_WITHOUT_RELEASE
+    ]

@@ -103,15 +103,15 @@ def provision(request: Request, administrator: Keys, actors: Sequence[Actor], pa
     patience.call(admin.check_ready)
     for bucket in request.buckets:
         with report.about(f"bucket {bucket.name}"):
-            patience.call(partial(_make_bucket, s3, bucket, report))
+            patience.call(partial(_make_bucket, admin, s3, bucket, report))
     for actor in actors:
         with report.about(f"user {actor.user.name}"):
             patience.call(partial(_make_user, admin, actor, report))
     report.say(f"{report.changes} change(s)" if report.changes else "nothing to change")
 
 
-def _make_bucket(s3: S3, bucket: Bucket, report: Report) -> None:
-    for change in s3.make_bucket(bucket):
+def _make_bucket(admin: Administration, s3: S3, bucket: Bucket, report: Report) -> None:
+    for change in [*s3.make_bucket(bucket), *admin.set_quota(bucket)]:
         report.changed(f"bucket {bucket.name}: {change}")
     if bucket.keep_deleted_days is not None and not s3.protects_versions(bucket.name):
         report.say(

@@ -253,6 +253,15 @@ class Administration:
         if status != 200:
             raise Unavailable(f"{self.endpoint} is not ready to write (health check: {status})")
 
+    def set_quota(self, bucket: Bucket) -> list[str]:
+        """Give a bucket its quota, and return what that took."""
+        found = json.loads(_admin(lambda: self._admin.bucket_quota_get(bucket.name)))
+        # Newer servers say `size`, older ones `quota` (minio/madmin-go, quota-commands.go); 0 is none.
+        if int(found.get("size") or found.get("quota") or 0) == (bucket.quota or 0):
+            return []
+        _admin(lambda: self._admin.bucket_quota_set(bucket.name, bucket.quota or 0))
+        return [f"quota of {bucket.quota} bytes" if bucket.quota else "quota taken off"]
+
     def policy(self, name: str) -> Mapping[str, Any] | None:
         """Get the document of a policy, or None where there is none."""
         document: Mapping[str, Any] | None = _found(lambda: json.loads(self._admin.policy_info(name)), "XMinioAdminNoSuchPolicy")

@@ -71,7 +71,7 @@ IMAGES: Mapping[str, Image] = {
     "matrixdotorg/sygnal:": Image(("debian", "python", "stand-ins"), environment={"PYTHONPATH": f"{_STAND_INS}/sygnal"}),
     "coturn/coturn:": Image(("debian",), user="65534:65534"),
     "cloudnative-pg/postgresql:": Image(("debian",), environment={"PATH": f"/usr/lib/postgresql/18/bin:{_PATH}"}, user="26"),
-    "pgsty/minio:": _go("minio", "/usr/local/bin/minio", "debian", user="1000"),
+    "pgsty/silo:": _go("minio", "/usr/local/bin/minio", "debian", user="1000"),
     "livekit/livekit-server:": _go("livekit", "/livekit-server", "debian", user=""),
     "registry.k8s.io/pause:": _go("pause", "/pause", user="65535:65535"),
     "coredns/coredns:": _go("coredns", "/coredns", user=""),

@@ -61,6 +61,7 @@ def _synced(good: str, failed: str) -> dict[str, str]:
 
 
 _PG = {"job": "postgresql-main"}
+_BACKUPS = "barman_cloud_cloudnative_pg_io_"
 _VOLUME = {"persistentvolumeclaim": "data-postgresql-main-1"}
 _DISK = {"node": "a", "mountpoint": "/node-disk"}
 _CERTIFICATE = {"name": "matrix-tls"}
@@ -272,13 +273,33 @@ CASES = (
     ),
     case(
         "BackupStale",
-        {_of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="a"): "60"},
+        {_of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "60"},
         # Each instance says what it knows: the newest counts.
         {
-            _of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="a"): "60",
-            _of("barman_cloud_cloudnative_pg_io_last_available_backup_timestamp", **_PG, pod="b"): "600000",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "60",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "600000",
         },
         minutes=8 * 24 * 60,
+        step=30,
+    ),
+    case(
+        "BackupFailed",
+        {
+            _of(f"{_BACKUPS}last_failed_backup_timestamp", **_PG, pod="a"): "900",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "0",
+        },
+        # It has been made up for, as another instance knows already.
+        {
+            _of(f"{_BACKUPS}last_failed_backup_timestamp", **_PG, pod="a"): "900",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="a"): "0",
+            _of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "1000",
+        },
+    ),
+    case(
+        "BackupUnknown",
+        _healthy_database(),
+        _healthy_database() | {_of(f"{_BACKUPS}last_available_backup_timestamp", **_PG, pod="b"): "60"},
+        minutes=240,
         step=30,
     ),
     case(
@@ -323,6 +344,16 @@ CASES = (
         },
     ),
     # -- the antivirus
+    case(
+        "ObjectStorageRefuses",
+        # Every server tells of all.
+        {_of("minio_s3_requests_4xx_errors_total", job="minio-main", pod=pod, server="a", api="putobject"): "0+3x30" for pod in ("a", "b")},
+        # A file that is not there is none of it, and now and then somebody writes what is there already.
+        {
+            _of("minio_s3_requests_4xx_errors_total", job="minio-main", pod="a", server="a", api="getobject"): "0+60x30",
+            _of("minio_s3_requests_4xx_errors_total", job="minio-main", pod="a", server="a", api="putobject"): "0+1x30",
+        },
+    ),
     case(
         "ScanEngineDown",
         {_of("scan_worker_engine_up", engine="clamav", address=f"10.0.0.{n}", pod="a"): "0" for n in (1, 2)},

@@ -69,8 +69,10 @@ def minio_process(
 
 
 @contextlib.contextmanager
-def running_minio(program: Path, folder: Path, *, drives: int = 4, certificates: Path | None = None) -> Iterator[Minio]:
+def running_minio(
+    program: Path, folder: Path, *, drives: int = 4, certificates: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Minio]:
     """Run a server and wait until it can write."""
-    with minio_process(program, folder, drives=drives, certificates=certificates) as minio:
+    with minio_process(program, folder, drives=drives, certificates=certificates, environment=environment) as minio:
         minio.program.ready(minio.health, 60)
         yield minio

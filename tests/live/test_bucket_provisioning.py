@@ -3,21 +3,24 @@
 import json
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 
 from infrastructure.object_storage.policies import BACKUPS, LOGS, MEDIA, MEDIA_READER, BucketUser, ProvisionedBucket, Provisioning, Storage
+from kit.quantities import mib
 from tests.live.minio_server import ROOT_PASSWORD, ROOT_USER, Minio, minio_process, minio_program, running_minio
-from tests.live.processes import free_ports
+from tests.live.processes import free_ports, wait_for
 from tests.live.programs import installed
 
 # Building MinIO, where it is not there yet, takes minutes.
@@ -111,12 +114,13 @@ class Installation:
     minio: Minio
     folder: Path
     ca_file: str | None = None
+    buckets: tuple[ProvisionedBucket, ...] = BUCKETS
     secrets: dict[str, str] = field(factory=lambda: {ROOT_USER: ROOT_PASSWORD} | {name: f"secret-key-of-{name}" for name in USERS})
 
     def start(self, *options: str) -> "subprocess.Popen[str]":
         """Start the program with its request and keys mounted as in the Job."""
         storage = Storage(self.minio.endpoint, REGION, ca_file=self.ca_file)
-        document = json.loads(Provisioning(storage, BUCKETS, tuple(USERS.values())).request())
+        document = json.loads(Provisioning(storage, self.buckets, tuple(USERS.values())).request())
         document["administrator"] = self._mount("administrator", ROOT_USER)
         for user in document["users"]:
             user["keys"] = self._mount(user["name"], user["name"])
@@ -223,6 +227,31 @@ def test_a_second_run_changes_nothing(installation: Installation) -> None:
     assert code == 0, printed
     assert "nothing to change" in printed
     assert installation.state() == before
+
+
+def test_media_end_at_their_quota_and_the_archive_goes_on(program: Path, tmp_path: Path) -> None:
+    """MinIO counts what a bucket holds as its scanner goes round."""
+    with running_minio(program, tmp_path, environment={"MINIO_SCANNER_SPEED": "fastest", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}) as minio:
+        installation = Installation(minio, tmp_path, buckets=(evolve(BUCKETS[0], quota=mib(20)), *BUCKETS[1:]))
+        code, printed = installation.run()
+        assert (code, "bucket media: quota of 20971520 bytes" in printed) == (0, True), printed
+        media, archive = installation.s3("synapse-media"), installation.s3("postgres-backup")
+
+        def refused() -> str | None:
+            try:
+                media.put_object(Bucket="media", Key=f"{time.monotonic()}", Body=LARGE)
+            except ClientError as error:
+                return str(error.response["Error"]["Code"])
+            time.sleep(1)
+            return None
+
+        assert wait_for(refused, 300, "the quota to be noticed") == "XMinioAdminBucketQuotaExceeded"
+        archive.put_object(Bucket="backups", Key="wal", Body=LARGE)
+        with urllib.request.urlopen(f"{minio.endpoint}/minio/v2/metrics/cluster", timeout=20) as told:
+            assert 'minio_s3_requests_4xx_errors_total{api="putobject"' in told.read().decode(), (
+                "what the alert ObjectStorageRefuses looks at"
+            )
+        assert "nothing to change" in installation.run()[1]
 
 
 def test_a_changed_secret_key_replaces_the_old_one(installation: Installation) -> None:

@@ -18,11 +18,12 @@ POSTGRESQL, ARCHIVE, TENANT = "Cluster/postgresql-main", "ObjectStore/postgresql
 ISSUER, INGRESS = "Issuer/matrix-platform", "Ingress/matrix/matrix"
 CLAIM = "spec.pools[].volumeClaimTemplate.spec"
 EXTERNAL = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com', region: eu-1, ca_secret: s3-ca}}"
+BACKUPS = "backups: {object_storage: {backend: "
 
 CHOICES: list[tuple[str, str, str, Any]] = [
     ("backups: {schedule: '0 30 4 * * 1'}", "ScheduledBackup/postgresql-main", "spec.schedule", "0 30 4 * * 1"),
-    ("backups: {retention: 8w}", ARCHIVE, "spec.retentionPolicy", "8w"),
-    ("storage_sizes: {database: 70Gi}", POSTGRESQL, "spec.storage.size", "70Gi"),
+    ("backups: {retention: 3w}", ARCHIVE, "spec.retentionPolicy", "3w"),
+    ("storage_sizes: {database: 22Gi}", POSTGRESQL, "spec.storage.size", "22Gi"),
     ("storage_sizes: {write_ahead_log: 12Gi}", POSTGRESQL, "spec.walStorage.size", "12Gi"),
     ("storage_sizes: {object_storage_drive: 90Gi}", TENANT, f"{CLAIM}.resources.requests.storage", "90Gi"),
     ("storage_classes: {default: standard}", POSTGRESQL, "spec.storage.storageClass", "standard"),
@@ -33,6 +34,14 @@ CHOICES: list[tuple[str, str, str, Any]] = [
     ("storage_classes: {default: standard, object_storage: local}", TENANT, f"{CLAIM}.storageClassName", "local"),
     ("object_storage: {minio: {image: 'registry.example.com/minio:1'}}", TENANT, "spec.image", "registry.example.com/minio:1"),
     (EXTERNAL, ARCHIVE, "spec.configuration.endpointURL", "https://s3.example.com"),
+    (
+        f"{BACKUPS}external, external: {{endpoint: 'https://b.example.com'}}}}}}",
+        ARCHIVE,
+        "spec.configuration.endpointURL",
+        "https://b.example.com",
+    ),
+    (f"{BACKUPS}minio}}}}", ARCHIVE, "spec.configuration.endpointURL", "http://minio.matrix-backups.svc.cluster.local"),
+    (f"{BACKUPS}minio}}}}\nnamespaces: {{backups: kept}}", "Tenant/minio-backups", "metadata.namespace", "kept"),
     (EXTERNAL, ARCHIVE, "spec.configuration.endpointCA", {"name": "s3-ca", "key": "ca.crt"}),
     ("tls: {acme: {server: 'https://ca.example.com/directory'}}", ISSUER, "spec.acme.server", "https://ca.example.com/directory"),
     ("tls: {acme: {email: ops@example.com}}", ISSUER, "spec.acme.email", "ops@example.com"),

@@ -3,12 +3,14 @@
 import tomllib
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from app.site import Site
-from kit.images import image_lock
+from kit.images import LONG_WITHOUT_RELEASE, image_lock, without_release
 from tests.kustomize import ROOT
 from tests.manifests.rules.images import lock_problems, usage_problems
 from tests.manifests.rules.objects import Objects
@@ -29,6 +31,17 @@ def test_the_lock_is_well_formed() -> None:
 
 def test_the_lock_holds_the_images_that_run_and_no_others(site: Site, used: set[str]) -> None:
     assert usage_problems(LOCK, site.images.registry, used) == []
+
+
+def test_a_repository_without_a_release_for_long_is_told_of() -> None:
+    storage = image_lock()["minio"]
+    assert storage.day
+    told = [line for line in without_release(storage.day + timedelta(LONG_WITHOUT_RELEASE + 1)) if storage.repository in line]
+    assert told == [
+        f"images.toml: {storage.repository}:{storage.tag} is 151 days old: look whether there is a newer one, or whether the repository has moved"
+    ]
+    assert not any(storage.repository in line for line in without_release(storage.day + timedelta(LONG_WITHOUT_RELEASE)))
+    assert evolve(storage, tag="v1", released=date(2026, 1, 31)).day == date(2026, 1, 31)
 
 
 def test_what_is_built_has_a_containerfile() -> None:

@@ -135,6 +135,14 @@ SITES = {
     ),
     "workers by their work": "features: {monitoring: true}\nmonitoring: {keda: {namespace: scaling}}\n",
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
+    "backups in another S3": (
+        "backups:\n  object_storage: {backend: external, external: {endpoint: https://backups.example.com, region: eu-1, ca_secret: backups-ca}}\n"
+        + LI
+    ),
+    "backups in a second MinIO": "backups: {object_storage: {backend: minio}}\n" + LI,
+    "media elsewhere, backups in a MinIO": (
+        "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\nbackups: {object_storage: {backend: minio}}\n"
+    ),
     "administration": (
         "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n"
         "login: {ldap: {servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"

@@ -43,6 +43,8 @@ _ALERTS = "to: [ops@example.com], sender: matrix@example.com, server: smtp.examp
 _HOOK = f"{{server: hooks.example.com, cidrs: {NETWORKS}}}"
 _SIGNATURES = "features: {antivirus: true}\nantivirus: {signatures: bundle"
 
+_BACKUPS = "backups: {object_storage: {backend: external, external: {endpoint: 'https://backups.example.com:8443'}}}\n"
+_S3 = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com'}}\n"
 _POSTGRESQL = "host: db.example.com, ca_secret: db-ca"
 _SYNAPSE = (
     *("synapse", "account-data", "background", "client-reader", "device-lists", "encryption", "event-creator", "event-persister"),
@@ -205,6 +207,16 @@ WAYS: dict[str, tuple[Way, ...]] = {
             ("media-repository", "media-sweep", "postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"),
             ANYWHERE,
             (8443,),
+        ),
+    ),
+    "backup-storage": (
+        Way(_BACKUPS, ("postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"), ANYWHERE, (8443,)),
+        Way(
+            f"{_S3}{_BACKUPS}",
+            ("postgresql-main", "postgresql-main-1-initdb", "postgresql-main-2-join"),
+            ANYWHERE,
+            (8443,),
+            _S3,
         ),
     ),
 }

@@ -18,6 +18,7 @@ from infrastructure.object_storage.policies import (
     Provisioning,
     Storage,
 )
+from kit.quantities import Bytes
 from services.buckets.request import User, read_request
 
 ACCESSES = {"MEDIA": MEDIA, "MEDIA_READER": MEDIA_READER, "BACKUPS": BACKUPS, "LOGS": LOGS}
@@ -61,9 +62,9 @@ def test_whoever_may_start_an_upload_may_abort_it() -> None:
 
 @st.composite
 def provisionings(draw: st.DrawFn) -> Provisioning:
-    days = st.none() | st.integers(1, 3650)
+    days, quotas = st.none() | st.integers(1, 3650), st.none() | st.builds(Bytes, st.integers(1, 2**50))
     names = draw(st.lists(BUCKET_NAMES, min_size=1, max_size=4, unique=True))
-    buckets = [ProvisionedBucket(name, draw(days), draw(days)) for name in names]
+    buckets = [ProvisionedBucket(name, draw(days), draw(days), draw(quotas)) for name in names]
     user_names = draw(st.lists(BUCKET_NAMES.filter(lambda name: name != ADMINISTRATOR), max_size=5, unique=True))
     users = [BucketUser(name, draw(st.sampled_from(names)), draw(st.sampled_from(list(ACCESSES.values())))) for name in user_names]
     storage = Storage(ENDPOINT, "us-east-1", draw(st.booleans()), draw(st.none() | st.just("/etc/ca.crt")), draw(st.booleans()))
@@ -80,8 +81,8 @@ def test_the_program_reads_from_the_request_exactly_what_was_declared(
     assert (read.endpoint, read.region, read.path_style) == (ENDPOINT, "us-east-1", provisioning.storage.path_style)
     assert (str(read.ca_file) if read.ca_file else None) == provisioning.storage.ca_file
     assert (read.administrator is not None) == provisioning.storage.administered
-    assert [(b.name, b.keep_deleted_days, b.expire_days) for b in read.buckets] == [
-        (b.name, b.keep_deleted_days, b.expire_days) for b in provisioning.buckets
+    assert [(b.name, b.keep_deleted_days, b.expire_days, b.quota) for b in read.buckets] == [
+        (b.name, b.keep_deleted_days, b.expire_days, b.quota.count if b.quota else None) for b in provisioning.buckets
     ]
     assert [(u.name, str(u.keys), u.policy_name) for u in read.users] == [(u.name, u.keys, u.name) for u in provisioning.users]
     for declared, user in zip(provisioning.users, read.users, strict=True):

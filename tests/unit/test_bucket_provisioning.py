@@ -24,6 +24,7 @@ from moto import mock_aws
 from urllib3 import BaseHTTPResponse
 
 from infrastructure.object_storage.policies import BACKUPS, LOGS, MEDIA, MEDIA_READER, BucketUser, ProvisionedBucket, Provisioning, Storage
+from kit.quantities import gib
 from services.buckets import provision as program
 from services.buckets.request import Keys, read_request
 from services.buckets.storage import Administration
@@ -55,6 +56,7 @@ class MinioState:
     changes: list[str] = field(factory=list)
     refusals: list[int] = field(factory=list)
     """Answers that come first, each once, e.g. 503."""
+    quotas: dict[str, int] = field(factory=dict)
     unlimited: set[str] = field(factory=set)
     """Users who may do anything, whatever their policies."""
 
@@ -88,6 +90,10 @@ class MinioState:
             case "set-user-or-group-policy":
                 assert user is not None
                 user["policyName"] = query["policyName"]
+            case "get-bucket-quota":
+                return 200, {"quota": self.quotas.get(query["bucket"], 0), "size": 0, "rate": 0, "requests": 0}
+            case "set-bucket-quota":
+                self.quotas[query["bucket"]] = json.loads(body)["quota"]
             case _:
                 return 501, {"Code": "NotImplemented"}
         self.changes.append(command)
@@ -284,6 +290,15 @@ def test_a_changed_age_replaces_our_rule_and_no_age_removes_it(job: Job, s3: Any
     assert job.run() == 0
     with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
         s3.get_bucket_lifecycle_configuration(Bucket="logs")
+
+
+def test_a_quota_is_set_changed_and_taken_off(job: Job, state: MinioState, capsys: pytest.CaptureFixture[str]) -> None:
+    for quota, said in ((gib(1), "quota of 1073741824 bytes"), (gib(2), "quota of 2147483648 bytes"), (None, "quota taken off")):
+        job.provisioning = Provisioning(job.provisioning.storage, (ProvisionedBucket("media", quota=quota), *BUCKETS[1:]), USERS)
+        assert job.run() == 0
+        assert state.quotas["media"] == (quota.count if quota else 0)
+        assert f"bucket media: {said}" in capsys.readouterr().out
+    assert state.quotas.keys() == {"media"}, "the others were never touched"
 
 
 def test_versioning_is_never_switched_off(job: Job, s3: Any) -> None:

@@ -80,6 +80,11 @@ def test_a_profile_that_cannot_be_deployed_is_refused_with_the_reason(site: Path
     assert (dist / "base/kustomization.yaml").read_text() == "old\n"
 
 
+def test_what_backups_do_not_survive_is_said_as_a_site_is_compiled(site: Path, dist: Path) -> None:
+    result = run("synth", "--site", str(site), "--out", str(dist))
+    assert (result.exit_code, "caution: backups.object_storage.backend: with-media: " in result.output) == (0, True), result.output
+
+
 def test_an_unknown_profile_suggests_the_nearest() -> None:
     result = run("budget", "--profile", "1000ccu")
     assert (result.exit_code, "did you mean 1000-ccu?" in result.output) == (2, True)

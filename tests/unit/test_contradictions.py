@@ -49,6 +49,15 @@ CONTRADICTIONS = [
         "backups: {generation: 2, restore: {generation: 1, time: '2026-02-30T12:00:00Z'}}",
         '3:57: backups.restore.time: "2026-02-30T12:00:00Z" is no time that exists',
     ),
+    (
+        "backups: {schedule: 0 0 2 30 2 *}",
+        '3:21: backups.schedule: "0 0 2 30 2 *" names a day that never comes; give a day that every year has',
+    ),
+    (
+        "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com'}}\n"
+        "backups: {object_storage: {backend: external, external: {endpoint: 'https://s3.example.com'}}}",
+        "4:68: backups.object_storage.external.endpoint: https://s3.example.com has media too, whose fate backups are not to share",
+    ),
     ("storage_sizes: {database: 1Ki}", "3:27: storage_sizes.database: 1Ki is no size of such a volume; give 1Gi to 64Ti"),
     ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
     ("media: {max_upload_size: 2000Ti}", "3:26: media.max_upload_size: 2000Ti in one request"),

@@ -16,7 +16,9 @@ OPTIONS = frozenset(Path(__file__).with_name("loki_options.txt").read_text().spl
 """Made of docs/sources/shared/configuration.md of Loki 3.7.6, whose head says how."""
 
 KEYS = credentials_secret("minio-main-user-logs", "matrix", Fixed("logs"), RandomText(40), Fixed("us-east-1"))
-BUCKET = Bucket("matrix-logs", "http://minio.matrix.svc.cluster.local", "us-east-1", Credentials(KEYS), outside("http://minio"))
+BUCKET = Bucket(
+    "matrix-logs", "http://minio.matrix.svc.cluster.local", "us-east-1", Credentials(KEYS), outside("object-storage", "http://minio")
+)
 SPEC = LokiSpec(LogOptions(), BUCKET, 1, "loki-members.monitoring.svc.cluster.local", gib(1), None)
 
 

@@ -34,4 +34,12 @@ ALERTS = (
         Severity.WARNING,
         "{{ $labels.job }} has {{ $value | humanizePercentage }} of its room left.",
     ),
+    Alert(
+        "ObjectStorageRefuses",
+        "sum by (namespace, job) (max by (namespace, job, server, api)"
+        ' (rate(minio_s3_requests_4xx_errors_total{api=~"putobject|putobjectpart|newmultipartupload"}[10m]))) > 0.02',
+        15,
+        Severity.WARNING,
+        "{{ $labels.job }} refuses what is put: a bucket has reached its quota, or somebody's keys or rights are wrong.",
+    ),
 )

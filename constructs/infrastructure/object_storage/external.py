@@ -1,6 +1,6 @@
 """Object storage that others run: any S3."""
 
-from infrastructure.object_storage.options import ExternalOptions
+from infrastructure.object_storage.options import OBJECT_STORAGE, ExternalOptions
 from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, credentials_secret, outside
 from kit.component import Component
 from kit.installation import Installation
@@ -15,19 +15,23 @@ NEW_KEYS = Change(
 
 
 class ExternalStorage(Component):
-    """Deploys nothing: it says what its clients must know, and which keys the operator of the site has to give."""
+    """Deploys nothing: it says what its clients must know, and which keys the operator of the site has to give.
+
+    `way`: the name of the way out that leads to it, which its Secrets have too.
+    """
 
     directory = "03-object-storage"
 
-    def __init__(self, installation: Installation, place: Place, options: ExternalOptions) -> None:
-        super().__init__(installation, "object-storage", place)
+    def __init__(self, installation: Installation, place: Place, options: ExternalOptions, way: str = OBJECT_STORAGE) -> None:
+        super().__init__(installation, way, place)
         self._options = options
+        self._way = way
 
     def bucket(self, name: str, user: str, may: str = "read and write") -> Bucket:
         """A bucket as one of its users sees it, whose keys are thereby declared. `may`: what the user does with it."""
         options = self._options
         keys = credentials_secret(
-            f"object-storage-user-{user}",
+            f"{self._way}-user-{user}",
             self.namespace,
             Given(f"Access key that may {may} the bucket {name}", Form.LINE),
             Given(f"Secret key of the access key for the bucket {name}", Form.LINE),
@@ -35,4 +39,4 @@ class ExternalStorage(Component):
         )
         authority = Authority(options.ca_secret, "ca.crt") if options.ca_secret else None
         secret = self.secret(keys, dict.fromkeys(keys.kept, NEW_KEYS))
-        return Bucket(name, options.endpoint, options.region, Credentials(secret), outside(options.endpoint), authority)
+        return Bucket(name, options.endpoint, options.region, Credentials(secret), outside(self._way, options.endpoint), authority)

@@ -54,7 +54,10 @@ class MinioOperatorRelease(Component):
 
 
 class MinioTenant(Component):
-    """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set."""
+    """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set.
+
+    The operator calls the Service of every tenant `minio`, so that each has a namespace of its own. `holds`: what is in it, in words.
+    """
 
     directory = "03-minio"
     noticed = "nothing while the other servers of the pool are up; an upload that is cut is tried again"
@@ -62,7 +65,7 @@ class MinioTenant(Component):
     together = True
     priority = Priority.DATA
 
-    def __init__(self, installation: Installation, place: Place, size: ErasureSize, options: MinioOptions) -> None:
+    def __init__(self, installation: Installation, place: Place, size: ErasureSize, options: MinioOptions, holds: str) -> None:
         super().__init__(installation, f"minio-{place.instance}", place)
         self.pods = Pods(self.name, self.namespace, (("v1.min.io/tenant", self.name),))
         # The operator makes this Service, with this name and port, for a tenant without TLS (minio/operator, names.go, minio-services.go).
@@ -86,7 +89,7 @@ class MinioTenant(Component):
         # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE below.
         self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
         self.alerts(*ALERTS)
-        self.keeps("media, and the backups of databases", f"Tenant {self.name}", "Nothing but a copy that you make of its buckets.")
+        self.keeps(holds, f"Tenant {self.name}", "Nothing but a copy that you make of its buckets: docs/05-BACKUP-RESTORE.md.")
 
     def bucket(self, name: str, user: str) -> Bucket:
         """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
@@ -102,8 +105,7 @@ class MinioTenant(Component):
     def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
         facts, image_user, placement = self.installation.facts, image("minio").user, self.placement(self.name)
         resources = placement.resources.over(size.resources)
-        drive = facts.storage_sizes.object_storage_drive or size.drive
-        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(drive)}}}
+        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(size.drive)}}}
         if facts.storage_classes.object_storage:
             claim["storageClassName"] = facts.storage_classes.object_storage
         pool = {

@@ -10,6 +10,8 @@ from kit.options import When, option, required, section
 
 OBJECT_STORAGE = "object-storage"
 """The way out of the cluster to an S3 that exists."""
+BACKUP_STORAGE = "backup-storage"
+"""The same to one that has backups alone."""
 
 
 class ObjectStorageBackend(StrEnum):

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from kit.quantities import Bytes
+
 KEYS_FOLDER = "/run/secrets/buckets"
 """Where the program finds keys: a folder for each user and one for the administrator, each with the files `access-key` and `secret-key`."""
 
@@ -70,15 +72,19 @@ class ProvisionedBucket:
     `keep_deleted_days`: how long an object that was deleted or overwritten can be brought back (None: not at all). Such a bucket has
     versioning, and object lock without a retention, so that its users cannot destroy versions.
     `expire_days`: the age at which objects go (None: never). Both are at least 1.
+    `quota`: what it may fill (None: as much as there is).
     """
 
     name: str
     keep_deleted_days: int | None = None
     expire_days: int | None = None
+    quota: Bytes | None = None
 
     def __attrs_post_init__(self) -> None:
         if not _BUCKET_NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no bucket name: 3 to 63 lower-case letters, digits and hyphens")
+        if self.quota is not None and self.quota.count < 1:
+            raise ValueError(f"bucket {self.name}: a quota of nothing would be none")
         for days in (self.keep_deleted_days, self.expire_days):
             if days is not None and days < 1:
                 raise ValueError(f"bucket {self.name}: {days} days; S3 counts from 1")
@@ -148,7 +154,12 @@ class Provisioning:
             "ca_file": storage.ca_file,
             "administrator": f"{KEYS_FOLDER}/{ADMINISTRATOR}" if storage.administered else None,
             "buckets": [
-                {"name": bucket.name, "keep_deleted_days": bucket.keep_deleted_days, "expire_days": bucket.expire_days}
+                {
+                    "name": bucket.name,
+                    "keep_deleted_days": bucket.keep_deleted_days,
+                    "expire_days": bucket.expire_days,
+                    "quota": bucket.quota.count if bucket.quota else None,
+                }
                 for bucket in self.buckets
             ],
             "users": [

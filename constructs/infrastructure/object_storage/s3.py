@@ -1,11 +1,10 @@
 """The one interface to object storage: what a client of a bucket must know, whoever serves it."""
 
-from ipaddress import ip_address
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from infrastructure.object_storage.options import OBJECT_STORAGE
 from kit.network import Endpoint, External
 from kit.secrets import Composed, Recipe, SecretSpec, Shared
 
@@ -56,14 +55,14 @@ class Bucket:
     authority: Authority | None = None
 
 
-def outside(url: str) -> External:
-    """The peer behind a URL."""
+def outside(way: str, url: str) -> External:
+    """The peer behind a URL, by the name of the way out to it."""
     parts = urlsplit(url)
     try:
-        cidrs: tuple[str, ...] = (f"{ip_address(parts.hostname or '')}/32",)
+        cidrs: tuple[str, ...] = (str(ip_network(parts.hostname or "")),)
     except ValueError:
         cidrs = ()
-    return External(OBJECT_STORAGE, (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
+    return External(way, (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
 
 
 def credentials_secret(name: str, namespace: str, access_key: Recipe, secret_key: Recipe, region: Recipe) -> SecretSpec:

@@ -4,6 +4,9 @@ from attrs import frozen
 
 from kit.quantities import Bytes, Cpu, Resources
 
+_FILES_PERCENT = 95
+"""ext4 keeps 5 % for root (mke2fs(8), -m), as whom MinIO does not run."""
+
 
 @frozen
 class ErasureSize:
@@ -32,6 +35,12 @@ class ErasureSize:
     def raw(self) -> Bytes:
         """The sum of all volumes."""
         return self.drive * (self.nodes * self.drives)
+
+    @property
+    def usable(self) -> Bytes:
+        """What objects can fill: without parity, and without what the file system of each drive keeps for itself."""
+        kept = self.raw.count * (self.erasure_set - self.parity) // self.erasure_set
+        return Bytes(kept * _FILES_PERCENT // 100)
 
     def refusals(self) -> list[str]:
         """Why MinIO would not start so, or not survive the loss of a node: one line each, naming the field."""

@@ -1,5 +1,6 @@
 """What CloudNativePG's exporter tells people of a cluster. Names and labels: cloudnative-pg 1.30, default monitoring queries."""
 
+from infrastructure.postgresql.schedule import firings
 from kit.monitoring import Alert, Severity
 
 _EVERYBODY = (
@@ -12,19 +13,14 @@ _EVERYBODY = (
     "SyncBudgetBurns",
     "SyncBudgetBurnsFast",
 )
-_DAYS = 24
-
-
-def longest_pause(schedule: str) -> int:
-    """The most hours between two backups of a schedule: six fields, seconds first."""
-    _, _, _, day, _, weekday = schedule.split()
-    every = {"*", "?"}
-    return _DAYS * (1 if {day, weekday} <= every else 7 if day in every else 31)
+_BACKUPS = "barman_cloud_cloudnative_pg_io_"
+"""What the plugin's own series begin with, which every instance serves; 0: never (plugin-barman-cloud, internal/cnpgi/instance/metrics.go). The
+operator's, `cnpg_collector_last_*_backup_timestamp`, stay 0 where a plugin takes the backups."""
 
 
 def alerts(instances: int, schedule: str) -> tuple[Alert, ...]:
     """Those of a cluster of so many instances that is backed up at these times."""
-    stale = longest_pause(schedule) + 6
+    stale = firings(schedule).longest_pause + 6
     return (
         Alert(
             "DatabaseNoPrimary",
@@ -72,10 +68,25 @@ def alerts(instances: int, schedule: str) -> tuple[Alert, ...]:
         ),
         Alert(
             "BackupStale",
-            f"time() - max by (namespace, job) (barman_cloud_cloudnative_pg_io_last_available_backup_timestamp) > {stale} * 3600",
-            0,
+            f"time() - max by (namespace, job) ({_BACKUPS}last_available_backup_timestamp) > {stale} * 3600",
+            60,
             Severity.WARNING,
-            "The last backup of {{ $labels.job }} is {{ $value | humanizeDuration }} old.",
+            f"{{{{ $labels.job }}}} has no base backup of the last {stale} hours.",
+        ),
+        Alert(
+            "BackupFailed",
+            f"max by (namespace, job) ({_BACKUPS}last_failed_backup_timestamp) > max by (namespace, job) ({_BACKUPS}last_available_backup_timestamp)",
+            15,
+            Severity.WARNING,
+            "The last base backup of {{ $labels.job }} has failed.",
+        ),
+        Alert(
+            "BackupUnknown",
+            "max by (namespace, job) (cnpg_pg_replication_in_recovery)"
+            f" unless on (namespace, job) ({_BACKUPS}last_available_backup_timestamp)",
+            60,
+            Severity.WARNING,
+            "Nobody says whether {{ $labels.job }} has backups: the plugin of the operator does not answer, or cannot read its store.",
         ),
         Alert(
             "SlotLag",

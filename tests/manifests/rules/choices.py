@@ -18,7 +18,7 @@ class Choices:
     images: frozenset[str]
     """All that may run, as the site pulls them."""
     backup_schedule: str = "0 0 2 * * SUN"
-    backup_retention: str = "30d"
+    backup_retention: str = "14d"
     database_class: str | None = None
     pull_secrets: tuple[str, ...] = ()
     acme_server: str = "https://acme-v02.api.letsencrypt.org/directory"

@@ -10,7 +10,7 @@ REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 FIELDS = {"repository", "tag", "licence", "user"}
-OPTIONAL = {"digest", "group", "built"}
+OPTIONAL = {"digest", "group", "built", "released"}
 
 # SPDX identifiers (https://spdx.org/licenses/) of what the platform runs; another one deserves a look before it is added.
 LICENCES = {"AGPL-3.0-only", "AGPL-3.0-or-later", "Apache-2.0", "BSD-3-Clause", "GPL-2.0-only", "GPL-2.0-or-later", "MIT", "PostgreSQL"}

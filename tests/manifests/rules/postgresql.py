@@ -179,22 +179,27 @@ def _generation_problems(cluster: Object, objects: Objects) -> Iterator[str]:
 def _bucket_problems(store: Object, bucket: str, objects: Objects) -> Iterator[str]:
     """Why a store could not use a bucket: nobody makes it, or not for its user, or its clients know another address."""
     configuration, namespace = store["spec"]["configuration"], namespace_of(store)
-    provisioned = [job for job in _bucket_jobs(objects, namespace) if job["endpoint"] == configuration["endpointURL"]]
+    provisioned = [job for job in _bucket_jobs(objects) if job["endpoint"] == configuration["endpointURL"]]
+    secret = configuration["s3Credentials"]["accessKeyId"]["name"]
     for job in provisioned:
         if bucket not in [made["name"] for made in job["buckets"]]:
             yield f"the Job of the buckets makes no {bucket}"
-        user = configuration["s3Credentials"]["accessKeyId"]["name"].partition("-user-")[2]
+        user = secret.partition("-user-")[2]
         allowed = {one["name"]: str(one["policy"]["document"]) for one in job["users"]}
         if f"arn:aws:s3:::{bucket}/*" not in allowed.get(user, ""):
             yield f"the user {user!r} may not write to {bucket}"
     if not provisioned:
-        # Storage of others: then all that is known of its address is that Synapse keeps its media there.
+        # Storage of others: then all that is known of its address is that Synapse keeps its media there, or that it must not.
         known = [text for o in of_kind(objects, "ConfigMap") if namespace_of(o) == namespace for _, text in strings(o.get("data", {}))]
-        if not any(f"endpoint_url: {configuration['endpointURL']}\n" in text for text in known):
+        shared = any(f"endpoint_url: {configuration['endpointURL']}\n" in text for text in known)
+        apart = secret.startswith("backup-storage-")
+        if apart and shared:
+            yield f"it is to be apart from media, which are at {configuration['endpointURL']} too"
+        elif not apart and not shared:
             yield f"nobody else in {namespace} knows {configuration['endpointURL']}"
 
 
-def _bucket_jobs(objects: Objects, namespace: str) -> list[dict[str, Any]]:
-    """What the Jobs of a namespace's buckets are asked for."""
-    maps = [o for o in of_kind(objects, "ConfigMap") if namespace_of(o) == namespace and "-buckets-request" in o["metadata"]["name"]]
+def _bucket_jobs(objects: Objects) -> list[dict[str, Any]]:
+    """What the Jobs of buckets are asked for."""
+    maps = [o for o in of_kind(objects, "ConfigMap") if "-buckets-request" in o["metadata"]["name"]]
     return [json.loads(text) for o in maps for text in o["data"].values()]

@@ -23,12 +23,13 @@ class Bucket:
     """A bucket.
 
     `keep_deleted_days`: how long an object that was deleted or overwritten can be brought back (None: not at all);
-    `expire_days`: the age at which objects go (None: never).
+    `expire_days`: the age at which objects go (None: never); `quota`: the bytes that it may fill (None: as many as there are).
     """
 
     name: str
     keep_deleted_days: int | None
     expire_days: int | None
+    quota: int | None
 
 
 @frozen
@@ -75,7 +76,7 @@ def _request(document: Mapping[str, Any]) -> Request:
         path_style=bool(document["path_style"]),
         ca_file=Path(ca_file) if ca_file else None,
         administrator=Path(administrator) if administrator else None,
-        buckets=tuple(Bucket(b["name"], b["keep_deleted_days"], b["expire_days"]) for b in document["buckets"]),
+        buckets=tuple(Bucket(b["name"], b["keep_deleted_days"], b["expire_days"], b["quota"]) for b in document["buckets"]),
         users=tuple(User(u["name"], Path(u["keys"]), u["policy"]["name"], u["policy"]["document"]) for u in document["users"]),
     )
 
