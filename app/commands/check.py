@@ -89,12 +89,13 @@ def _check_cluster(site: Site, name: str | None, context: str | None) -> NoRetur
     from overlays import profiles
 
     profile, cluster = profile_named(name) if name else profiles()[0], Kubectl(context)
-    state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES)))
+    state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES), "--namespace", "default"))
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
     if site.features.monitoring and site.monitoring.keda:
         namespaces[site.monitoring.keda.namespace] = "monitoring.keda.namespace"
-    wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs)
+    api_servers = site.cluster.api_servers if site.network_policies else ()
+    wanted = Wanted(None if ingress.gateway else ingress.class_name, namespaces, site.cluster.node_cidrs, api_servers)
     found = findings(render(site, profile).manifests(), wanted, state)
     for finding in found:
         click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.seen}")

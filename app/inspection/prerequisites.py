@@ -21,8 +21,9 @@ RESOURCES = (
     "ingressclasses.networking.k8s.io",
     "customresourcedefinitions.apiextensions.k8s.io",
     "apiservices.apiregistration.k8s.io",
+    "endpointslices.discovery.k8s.io",
 )
-"""What is read of a cluster, and nothing else: no Secret, and nothing is changed."""
+"""What is read of a cluster, where it has a namespace of `default`, and nothing else: no Secret, and nothing is changed."""
 
 _METRICS = "v1beta1.metrics.k8s.io"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -62,6 +63,8 @@ class Wanted:
     namespaces: Mapping[str, str] = field(factory=dict)
     """Name to the option that says so."""
     node_cidrs: tuple[str, ...] = ()
+    api_servers: tuple[str, ...] = ()
+    """Where network policies let pods find the API server; empty where there are no policies."""
 
 
 def findings(manifests: Iterable[Manifest], wanted: Wanted, state: ClusterState) -> list[Finding]:
@@ -73,6 +76,7 @@ def findings(manifests: Iterable[Manifest], wanted: Wanted, state: ClusterState)
         *_storage_classes(objects, state),
         *_nodes(objects, wanted, state),
         *_metrics(objects, state),
+        *_api_server(wanted, state),
         *_entrance(wanted, state),
     ]
 
@@ -183,6 +187,31 @@ def _metrics(objects: Sequence[Manifest], state: ClusterState) -> Iterator[Findi
     available = any(c["type"] == "Available" and c["status"] == "True" for c in service.get("status", {}).get("conditions", []))
     seen = "available" if available else "not available" if service else "not there"
     yield Finding(available, f"{_METRICS}, by which autoscalers see the use of CPU", seen, "install metrics-server")
+
+
+def _api_server(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:
+    """Where the Service `kubernetes` leads is where policies let pods go: they judge the address behind a Service, not the Service's own."""
+    slices = [
+        o for o in state.of_kind("EndpointSlice") if o["metadata"].get("labels", {}).get("kubernetes.io/service-name") == "kubernetes"
+    ]
+    addresses = sorted({a for o in slices for endpoint in o["endpoints"] for a in endpoint["addresses"]})
+    ports = sorted({port["port"] for o in slices for port in o["ports"]})
+    if not wanted.api_servers:
+        return
+    outside = [a for a in addresses if not any(ip_address(a) in ip_network(cidr) for cidr in wanted.api_servers)]
+    named = ", ".join(f"{a}/{128 if ':' in a else 32}" for a in addresses)
+    yield Finding(
+        bool(addresses) and not outside,
+        "the API server within cluster.api_server_cidrs",
+        ", ".join(addresses) or "no endpoint of the Service kubernetes",
+        f"write cluster: {{api_server_cidrs: [{named}]}}",
+    )
+    yield Finding(
+        set(ports) <= {443, 6443},
+        "the API server on port 443 or 6443",
+        ", ".join(map(str, ports)),
+        "let pods reach it by policies of your own",
+    )
 
 
 def _entrance(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:

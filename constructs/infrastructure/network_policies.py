@@ -110,7 +110,7 @@ def _egress(declared: Declarations, cluster: Cluster) -> dict[Pods, list[k8s.Net
         every = k8s.NetworkPolicyPort(protocol=external.protocol)
         rules[source].append(k8s.NetworkPolicyEgressRule(to=_outside(external), ports=numbers or [every]))
     for source in declared.api_clients:
-        to = [_block(cidr) for cidr in cluster.api_server_cidrs] or None
+        to = [_block(cidr) for cidr in cluster.api_servers]
         rules[source].append(k8s.NetworkPolicyEgressRule(to=to, ports=[_port(p) for p in _API_SERVER]))
     for source in rules:
         rules[source] += _dns(cluster.dns)

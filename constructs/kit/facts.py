@@ -32,6 +32,10 @@ class Dns:
     )
 
 
+PRIVATE_NETWORKS: Final = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Where the API server is, unless a site says otherwise (RFC 1918, 6598, 4193): never at an address of the internet by default."""
+
+
 @frozen(kw_only=True)
 class Cluster:
     """What the platform must know about the Kubernetes cluster."""
@@ -42,7 +46,10 @@ class Cluster:
         False, "Whether the nodes stand in several zones (`topology.kubernetes.io/zone`) over which replicas are spread."
     )
     api_server_cidrs: tuple[Cidr, ...] = option(
-        (), "Addresses of the API server's endpoints. Empty: who needs it may reach ports 443 and 6443 of any address."
+        (),
+        "Addresses of the API server's endpoints, of which who needs it may reach ports 443 and 6443. `python -m app check --cluster` names "
+        "them.",
+        otherwise="every private network",
     )
     node_cidrs: tuple[Cidr, ...] = option(
         (),
@@ -56,6 +63,11 @@ class Cluster:
         "Addresses of the Services, to which TURN does not relay. With push Synapse may call them: Sygnal is there.",
         needed_with=When("features.push", True),
     )
+
+    @property
+    def api_servers(self) -> tuple[str, ...]:
+        """The networks in which the API server is."""
+        return self.api_server_cidrs or PRIVATE_NETWORKS
 
 
 _OWN_DATABASE = When("postgresql.backend", "cloudnative-pg")

@@ -58,7 +58,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
         "notify_after": "1s",
     },
     "homeserver": {"url_previews": True},
-    "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR]},
+    "cluster": {"pod_cidrs": [POD_CIDR], "service_cidrs": [SERVICE_CIDR], "node_cidrs": [NODE_CIDR], "api_server_cidrs": [NODE_CIDR]},
 }
 """What the site of the tests has beyond the site.yaml of the repository."""
 

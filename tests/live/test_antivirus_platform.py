@@ -68,7 +68,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         example,
         features=evolve(example.features, li=False, calls=False, push=False, antivirus=True),
         antivirus=AntivirusOptions(signatures=Signatures.BUNDLE, encrypted=True),
-        cluster=evolve(example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
+        cluster=evolve(
+            example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,), api_server_cidrs=(NODE_CIDR,)
+        ),
     )
     folder: Path = tmp_path_factory.mktemp("antivirus")
     write(folder, compile_site(chosen, profiles()[:1]))

@@ -75,7 +75,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         shipped,
         features=evolve(shipped.features, li=False, calls=False, push=False, authentication_service=True),
         ingress=evolve(shipped.ingress, admin_source_ranges=("192.0.2.0/24",)),
-        cluster=evolve(shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
+        cluster=evolve(
+            shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,), api_server_cidrs=(NODE_CIDR,)
+        ),
     )
     folder: Path = tmp_path_factory.mktemp("authentication")
     write(folder, compile_site(chosen, profiles()[:1]))

@@ -63,7 +63,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         features=evolve(shipped.features, calls=False, push=False),
         li=evolve(shipped.li, key_deposit=True, notice_url="https://example.com/who-can-read-my-messages"),
         ingress=evolve(shipped.ingress, li_source_ranges=("192.0.2.0/24",)),
-        cluster=evolve(shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
+        cluster=evolve(
+            shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,), api_server_cidrs=(NODE_CIDR,)
+        ),
     )
     folder: Path = tmp_path_factory.mktemp("li")
     write(folder, compile_site(chosen, profiles()[:1]))

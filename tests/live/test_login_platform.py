@@ -30,7 +30,7 @@ CLIENT_SECRET, BIND_PASSWORD = "what-only-they-and-we-know", "what-the-directory
 SITE = f"""
 server_name: example.com
 images: {{registry: registry.example.com/matrix}}
-cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}]}}
+cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}], api_server_cidrs: [{NODE_CIDR}]}}
 login:
   passwords: false
   ca_secret: corporate-ca

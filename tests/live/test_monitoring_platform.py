@@ -57,7 +57,9 @@ def site() -> Site:
         features=evolve(example.features, li=False, calls=False, push=False, federation=True, antivirus=True, monitoring=True),
         antivirus=AntivirusOptions(signatures=Signatures.BUNDLE),
         monitoring=evolve(example.monitoring, keda=Keda()),
-        cluster=evolve(example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,)),
+        cluster=evolve(
+            example.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,), api_server_cidrs=(NODE_CIDR,)
+        ),
     )
 
 

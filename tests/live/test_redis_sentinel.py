@@ -680,6 +680,22 @@ def test_after_a_restart_of_all_pods_no_server_is_primary_before_a_majority_is_b
     assert all(pod.epoch() >= epoch for pod, epoch in zip(redis.pods, epochs, strict=True)), "a Sentinel forgot a failover"
 
 
+def test_a_primary_whose_volume_is_lost_when_all_lose_power_does_not_empty_its_replicas(redis: Set) -> None:
+    """The Sentinels of the others still name it, and its replicas are not there yet: it waits until one of them can be primary."""
+    ask(redis.port, "SET", "kept", "before the power cut")
+    old = redis.primary()
+    for pod in redis.pods_without(old):
+        wait_for(lambda: ask(pod.member.port, "GET", "kept") == "before the power cut", 10, "the replica has it")  # noqa: B023
+        ask(pod.member.port, "SAVE")
+    for pod in redis.pods:
+        pod.kill()
+    old.wipe()
+    for pod in redis.pods:
+        pod.start()
+    assert redis.settle() is not old
+    assert ask(redis.port, "GET", "kept") == "before the power cut"
+
+
 def test_a_set_whose_primary_does_not_return_elects_another(redis: Set) -> None:
     ask(redis.port, "SET", "kept", "other value")
     old = redis.primary()

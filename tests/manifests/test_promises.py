@@ -22,7 +22,7 @@ from tests.manifests.rules import (
     tenants,
     ways_out,
 )
-from tests.manifests.rules.mutation import Break, adding, assert_noticed, deleting, replacing, setting, updating, without
+from tests.manifests.rules.mutation import Break, adding, assert_noticed, both, deleting, replacing, setting, updating, without
 from tests.manifests.rules.objects import Declared, Objects, Rule, assert_kept, of_kind, workloads
 
 LOCK: Mapping[str, Any] = tomllib.loads((ROOT / "images.toml").read_text())
@@ -49,6 +49,7 @@ RULES: list[Rule] = [
     postgresql.connection_security_problems,
     postgresql.database_problems,
     postgresql.durability_problems,
+    postgresql.failover_problems,
     postgresql.spread_problems,
     postgresql.tuning_problems,
     promises.promise_problems,
@@ -121,6 +122,17 @@ DATA: list[tuple[Rule, Break, str]] = [
     (promises.promise_problems, without(POSTGRESQL, f"{SYNCHRONOUS}.failoverQuorum"), "could be promoted"),
     (promises.promise_problems, setting(POSTGRESQL, f"{SYNCHRONOUS}.method", "first"), "hold up every commit"),
     (postgresql.durability_problems, without(POSTGRESQL, f"{SYNCHRONOUS}.dataDurability"), "with 2 instances is preferred"),
+    (postgresql.failover_problems, setting(POSTGRESQL, f"{SYNCHRONOUS}.number", 0), "when the primary alone is lost"),
+    (
+        postgresql.failover_problems,
+        both(setting(POSTGRESQL, "spec.instances", 4), setting(POSTGRESQL, f"{SYNCHRONOUS}.number", 1)),
+        "while one of 3 is away",
+    ),
+    (
+        postgresql.failover_problems,
+        both(setting(POSTGRESQL, "spec.instances", 3), setting(POSTGRESQL, f"{SYNCHRONOUS}.number", 2)),
+        "nothing is written",
+    ),
     (promises.promise_problems, without(POSTGRESQL, "spec.switchoverDelay"), "an hour to shut down"),
     # room for memory and write-ahead log
     (postgresql.tuning_problems, setting(POSTGRESQL, "spec.postgresql.parameters.shared_buffers", "64MB"), "shared_buffers is 64MB"),
@@ -298,6 +310,11 @@ WAYS: list[tuple[Rule, Break, str]] = [
         "NetworkPolicy matrix/sygnal lets out to private addresses",
     ),
     (ways_out.way_out_problems, adding("NetworkPolicy/sygnal", "spec.egress", {"ports": [{"port": 443}]}), "lets out to everything"),
+    (
+        ways_out.way_out_problems,
+        adding("NetworkPolicy/secret-generator", "spec.egress", {"ports": [{"port": 6443}]}),
+        "matrix/secret-generator lets out to everything",
+    ),
 ]
 
 OTHERWISE: list[tuple[Rule, Break, str]] = [

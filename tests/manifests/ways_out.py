@@ -224,6 +224,9 @@ WAYS: dict[str, tuple[Way, ...]] = {
 
 NO_WAY_OUT = {
     "ingress.monitoring_source_ranges": "who comes in",
+    "monitoring.keda": "who comes in",
+    "monitoring.keda.namespace": "who comes in",
+    "monitoring.operator.url": "KEDA asks it, and no pod of the platform",
     "li.owner": "a name",
     "login.ldap.start_tls": "login.ldap opens it",
     "homeserver.encryption": "what clients ask of the homeserver",

@@ -25,7 +25,9 @@ li: {country_code: DE, owner: operator, officers: {a@example.net: A (approver)}}
 cluster: {node_cidrs: [10.0.0.0/24]}
 storage_classes: {database: fast}
 """
-WANTED = Wanted("traefik", {"traefik": "ingress.controller_namespace", "kube-system": "cluster.dns.namespace"}, ("10.0.0.0/24",))
+WANTED = Wanted(
+    "traefik", {"traefik": "ingress.controller_namespace", "kube-system": "cluster.dns.namespace"}, ("10.0.0.0/24",), ("10.0.0.0/8",)
+)
 VERSION = {"serverVersion": {"major": "1", "minor": "35+"}}
 CALLS = {"matrix-platform/livekit": "true", "matrix-platform/coturn": "true"}
 Objects = list[dict[str, Any]]
@@ -73,6 +75,13 @@ def cluster() -> Objects:
         named("StorageClass", "standard", metadata=default, allowVolumeExpansion=True),
         named("StorageClass", "fast", allowVolumeExpansion=True),
         named("IngressClass", "traefik"),
+        named(
+            "EndpointSlice",
+            "kubernetes",
+            metadata={"labels": {"kubernetes.io/service-name": "kubernetes"}},
+            endpoints=[{"addresses": ["10.0.0.1"]}],
+            ports=[{"port": 6443}],
+        ),
         *(named("Namespace", name) for name in ("traefik", "kube-system")),
         named("APIService", "v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]}),
     ]
@@ -149,6 +158,16 @@ BREAKS: list[tuple[str, Callable[[Objects], Any], str]] = [
         "6.0 Gi, in use or not",
     ),
     ("no metrics", lambda o: _drop(o, "APIService", "v1beta1.metrics.k8s.io"), "by which autoscalers see the use of CPU: not there"),
+    (
+        "an API server on the internet",
+        lambda o: _the(o, "EndpointSlice", "kubernetes").update(endpoints=[{"addresses": ["203.0.113.5"]}]),
+        "the API server within cluster.api_server_cidrs: 203.0.113.5",
+    ),
+    (
+        "an API server on another port",
+        lambda o: _the(o, "EndpointSlice", "kubernetes").update(ports=[{"port": 16443}]),
+        "the API server on port 443 or 6443: 16443",
+    ),
     ("no ingress class", lambda o: _drop(o, "IngressClass", "traefik"), "IngressClass traefik: not there"),
     ("DNS elsewhere", lambda o: _drop(o, "Namespace", "kube-system"), "the namespace kube-system of cluster.dns.namespace: not there"),
 ]
@@ -190,8 +209,11 @@ def test_the_command_only_reads_and_says_what_kubectl_says(tmp_path: Path, clust
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "100-ccu: the cluster has what the site needs")
     asked = "--output json --request-timeout 20s"
-    assert calls.read_text().splitlines() == [f"--context test version {asked}", f"--context test get {','.join(RESOURCES)} {asked}"]
+    assert calls.read_text().splitlines() == [
+        f"--context test version {asked}",
+        f"--context test get {','.join(RESOURCES)} --namespace default {asked}",
+    ]
     kubectl.write_text("#!/bin/sh\necho 'error: you must be logged in' >&2; exit 1\n")
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
-    assert "kubectl version: error: you must be logged in\n" in done.stderr
+    assert f"kubectl version {asked}: error: you must be logged in\n" in done.stderr

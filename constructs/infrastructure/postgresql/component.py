@@ -223,7 +223,7 @@ class PostgresCluster(Component):
                 pg_hba=["hostssl all all all scram-sha-256", "host all all all reject"],
                 synchronous=cnpg.ClusterSpecPostgresqlSynchronous(
                     method=cnpg.ClusterSpecPostgresqlSynchronousMethod.ANY,
-                    number=1,
+                    number=size.acknowledging,
                     # With one standby, insisting on it would stop every write while it is away.
                     data_durability=cnpg.ClusterSpecPostgresqlSynchronousDataDurability.REQUIRED
                     if size.instances > 2

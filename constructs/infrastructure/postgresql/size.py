@@ -15,3 +15,13 @@ class PostgresSize:
     storage: Bytes
     wal: Bytes
     max_connections: int
+
+    @property
+    def acknowledging(self) -> int:
+        """How many standbys must have a commit before it is acknowledged.
+
+        The operator promotes one where standbys within reach and these are together more than all standbys: the fewer acknowledge, the fewer
+        may be away beside the primary. The more do, the fewer may be away before writes stop. This is the middle: with three instances any
+        one may be lost, with four a standby and then the primary besides.
+        """
+        return max(1, self.instances // 2)

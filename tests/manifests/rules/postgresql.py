@@ -47,6 +47,35 @@ def durability_problems(objects: Objects) -> list[str]:
     return found
 
 
+def promoted(instances: int, acknowledging: int, away: int) -> bool:
+    """Whether the operator promotes a standby when the primary is lost and so many standbys are away.
+
+    R + W > N: cloudnative-pg 1.30, internal/controller/replicas_quorum.go, evaluateQuorumCheckWithStatus. N: the standbys; W: how many
+    acknowledge a commit, none of which is refused; R: standbys within reach.
+    """
+    standbys = instances - 1
+    return acknowledging > 0 and (standbys - away) + acknowledging > standbys
+
+
+def written(instances: int, acknowledging: int, away: int) -> bool:
+    """Whether commits are acknowledged with so many standbys away, where as many must have them as are said."""
+    return instances - 1 - away >= acknowledging
+
+
+def failover_problems(objects: Objects) -> list[str]:
+    """Clusters in which one loss more than must be stops writes, or a failover: with one of three away, with one of four and then the primary."""
+    found = []
+    for cluster in of_kind(objects, "Cluster"):
+        instances, number = cluster["spec"]["instances"], cluster["spec"]["postgresql"]["synchronous"]["number"]
+        if not promoted(instances, number, away=0):
+            found.append(f"{title(cluster)}: no standby is promoted when the primary alone is lost")
+        if instances > 3 and not promoted(instances, number, away=1):
+            found.append(f"{title(cluster)}: no standby is promoted while one of {instances - 1} is away: {number} acknowledge a commit")
+        if instances > 2 and not written(instances, number, away=1):
+            found.append(f"{title(cluster)}: with one standby away nothing is written: {number} of {instances - 1} must acknowledge")
+    return found
+
+
 def tuning_problems(objects: Objects) -> list[str]:
     """Clusters whose memory, processors or WAL volume are shared out otherwise than it is promised."""
     return [f"{title(cluster)}: {problem}" for cluster in of_kind(objects, "Cluster") for problem in _tuning(cluster["spec"])]

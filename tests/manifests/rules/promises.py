@@ -30,7 +30,6 @@ CLUSTER: Promises = {
     "spec.replicationSlots.highAvailability.enabled": (True, "a standby that lags could find its write-ahead log recycled"),
     "spec.replicationSlots.highAvailability.synchronizeLogicalDecoding": (True, "a logical subscriber would lose its slot in a failover"),
     "spec.postgresql.synchronous.method": ("any", "one named standby that is slow would hold up every commit"),
-    "spec.postgresql.synchronous.number": (1, "a commit would be acknowledged before a standby has it, or wait for more than one"),
     "spec.postgresql.synchronous.failoverQuorum": (True, "a standby without an acknowledged commit could be promoted"),
     "spec.postgresql.parameters.hot_standby_feedback": ("on", "CloudNativePG refuses synchronizeLogicalDecoding without"),
     "spec.postgresql.parameters.sync_replication_slots": ("on", "CloudNativePG refuses synchronizeLogicalDecoding without"),

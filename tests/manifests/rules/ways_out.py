@@ -10,20 +10,12 @@ _PRIVATE = {
 
 ANYWHERE = {
     "lk-jwt-service": "the site's own hosts, which in an intranet have private addresses",
-    "postgresql-access": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
+    "postgresql-access": "object storage of the site, wherever it is",
     "synapse-media-repository": "object storage of the site, wherever it is",
-    "postgresql-li-first-backup": "the API server, of which the site has said no address",
     "media-sweep": "object storage of the site, wherever it is",
-    "postgresql-main-first-backup": "the API server, of which the site has said no address",
-    "secret-generator": "the API server, of which the site has said no address",
-    "minio-main": "the API server, of which the site has said no address",
-    "alloy": "the API server, of which the site has said no address",
-    "kube-state-metrics": "the API server, of which the site has said no address",
-    "prometheus": "the API server, of which the site has said no address",
-    "minio-li": "the API server, of which the site has said no address",
-    "postgresql-li": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
+    "postgresql-li": "object storage of the site, wherever it is",
     "synapse-li": "object storage of the site, wherever it is",
-    "li-sync-worker": "object storage of the site, wherever it is, and the API server, of which the site has said no address",
+    "li-sync-worker": "object storage of the site, wherever it is",
 }
 """NetworkPolicies that let pods out to private addresses of no known place: why."""
 
