@@ -1,21 +1,19 @@
-"""`kubectl` and `git` as a person runs them: what a folder of `dist/` builds to, here, at a revision, and in a cluster."""
+"""What a folder of `dist/` builds to, here, at a revision, and in a cluster."""
 
 import io
 import json
-import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from app.errors import UserError
+from app.kubectl import Kubectl
 
 Objects = list[dict[str, Any]]
 
-_OURS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
 _SECONDS = 120
 PART_OF = "app.kubernetes.io/part-of=matrix-platform"
 
@@ -24,25 +22,11 @@ class CommandError(UserError):
     """A program that is needed is not there, or says that it cannot do what it was asked."""
 
 
-def kubectl(*arguments: str, context: str | None = None, given: str | None = None, seconds: float = _SECONDS) -> str:
-    """What kubectl prints. CommandError has kubectl's own words when it fails."""
-    program = shutil.which("kubectl") or shutil.which("kubectl", path=str(_OURS))
-    if program is None:
-        raise CommandError("there is no kubectl: install it, or put .tools/bin of this repository on PATH")
-    said = takewhile(lambda word: not word.startswith("--"), arguments)
-    return _run([program, *(["--context", context] if context else []), *arguments], f"kubectl {' '.join(said)}", given, seconds)
-
-
-def read(*arguments: str, context: str | None = None) -> Any:
-    """What the cluster answers, as data."""
-    return json.loads(kubectl(*arguments, "--output", "json", "--request-timeout", "20s", context=context, seconds=60))
-
-
 def build(folder: Path) -> Objects:
     """The objects that `kubectl apply -k` of a folder sends."""
     if not (folder / "kustomization.yaml").is_file():
         raise CommandError(f"{folder} has no kustomization.yaml: is this the folder that synth wrote, and the profile one of its overlays?")
-    return _objects(kubectl("kustomize", str(folder)))
+    return _objects(Kubectl().run("kustomize", str(folder), seconds=_SECONDS))
 
 
 def build_at(revision: str, dist: Path, below: str) -> Objects:
@@ -58,19 +42,18 @@ def build_at(revision: str, dist: Path, below: str) -> Objects:
         return build(Path(folder) / path / below)
 
 
-def live(objects: Objects, context: str | None = None) -> tuple[Objects, Objects]:
+def live(objects: Objects, cluster: Kubectl) -> tuple[Objects, Objects]:
     """The same objects as they are in the cluster, and as a server-side apply would leave them; nothing is changed.
 
     Among the first are those of the platform that an apply does not know any more.
     """
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kinds = dict.fromkeys(_resource(o) for o in objects)
-    labelled: Objects = read("get", ",".join(kinds), "--all-namespaces", "--selector", PART_OF, context=context)["items"]
-    present: Objects = json.loads(
-        kubectl("get", "--ignore-not-found", "--filename", "-", "--output", "json", context=context, given=text) or '{"items": []}'
-    )["items"]
+    labelled: Objects = cluster.read("get", ",".join(kinds), "--all-namespaces", "--selector", PART_OF)["items"]
+    asked = cluster.run("get", "--ignore-not-found", "--filename", "-", "--output", "json", given=text, seconds=_SECONDS)
+    present: Objects = json.loads(asked or '{"items": []}')["items"]
     dry_run = ("apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename", "-", "--output", "json")
-    merged: Objects = json.loads(kubectl(*dry_run, context=context, given=text))["items"]
+    merged: Objects = json.loads(cluster.run(*dry_run, given=text, seconds=_SECONDS))["items"]
     known = {_key(o) for o in present}
     left = [o for o in labelled if _key(o) not in known and not o["metadata"].get("ownerReferences")]
     return [*present, *left], merged
@@ -101,14 +84,4 @@ def _git(folder: Path, *arguments: str, said: str | None = None) -> bytes:
         raise CommandError("there is no git, which knows the revisions of dist/") from None
     if done.returncode:
         raise CommandError(said or f"git {' '.join(arguments)}: {done.stderr.decode().strip()}")
-    return done.stdout
-
-
-def _run(command: Sequence[str], name: str, given: str | None, seconds: float) -> str:
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise CommandError(f"{name}: no answer within {seconds:.0f} seconds") from None
-    if done.returncode:
-        raise CommandError(f"{name}: {done.stderr.strip()}")
     return done.stdout

@@ -36,6 +36,7 @@ def diff(site: Site, name: str, since: str, cluster: bool, context: str | None, 
     from app.commands.notices import lines, people
     from app.inspection.changes import changes
     from app.inspection.steps import left, refused, steps
+    from app.kubectl import Kubectl
     from app.trees import build, build_at, live
 
     profile = profile_named(name)
@@ -43,7 +44,7 @@ def diff(site: Site, name: str, since: str, cluster: bool, context: str | None, 
     with progress("building both sides"):
         after = build(dist / below)
         if cluster:
-            before, after = live(after, context)
+            before, after = live(after, Kubectl(context))
         else:
             before = build_at(since, dist, below)
     found = changes(before, after)
