@@ -8,10 +8,14 @@ from typing import Any
 import click
 
 from app.commands.budget import budget
+from app.commands.bundle import bundle
 from app.commands.check import check
 from app.commands.common import fail
+from app.commands.diff import diff
 from app.commands.docs import docs
+from app.commands.explain import explain
 from app.commands.images import images
+from app.commands.plan import plan
 from app.commands.reach import reach
 from app.commands.secret_copies import export_secrets, import_secrets
 from app.commands.secrets import secrets
@@ -43,9 +47,10 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="matrix-platform", message="%(package)s %(version)s")
 def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, docs, budget, images, reach, secrets, export_secrets, import_secrets):
+for command in (synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, export_secrets, import_secrets, docs):
     main.add_command(command)

@@ -53,6 +53,15 @@ def write_tree(target: Path, files: Files) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def differing(target: Path, files: Files) -> dict[str, str]:
+    """Path to what is wrong with it, for every file in which a folder is not what `write_tree` would make of it."""
+    there = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()} if target.is_dir() else {}
+    found = {path: "is not there" for path in files if path not in there}
+    found |= {path: "has no source any more" for path in there if path not in files}
+    found |= {path: "differs" for path in there if path in files and there[path].read_bytes() != files[path].encode()}
+    return dict(sorted(found.items()))
+
+
 def _tidy(target: Path) -> None:
     """Put right what a run left that was killed: the old tree, if it had gone aside and no new one had come, and the folders beside it."""
     for staging in target.parent.glob(f".{target.name}-*"):

@@ -9,6 +9,7 @@ there and nowhere else.
 from attrs import evolve, fields, frozen
 
 from antivirus.options import CLAMAV, AntivirusOptions
+from app.gitops.options import GitopsOptions
 from infrastructure.ingress.options import IngressOptions, TlsOptions
 from infrastructure.object_storage.options import ObjectStorageOptions
 from infrastructure.postgresql.options import BackupOptions, PostgresqlBackend, PostgresqlOptions
@@ -147,6 +148,7 @@ class Site:
     )
     li: LiOptions = section(LiOptions, only_with=When("features.li", True))
     backups: BackupOptions = section(BackupOptions, only_with=When("postgresql.backend", PostgresqlBackend.CLOUDNATIVE_PG))
+    gitops: GitopsOptions | None = option(None, otherwise="`dist/` has no folder for Argo CD and none for Flux")
 
     def __attrs_post_init__(self) -> None:
         named = {host.name: getattr(self.hosts, host.name).replace("<server_name>", self.domain) for host in fields(Hosts)}

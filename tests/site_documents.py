@@ -93,6 +93,8 @@ GOOD_TEXTS += [
     "Anna Adler (investigator, approver)",
     "ldaps://ldap.example.com",
     "#hall:example.com",
+    "oci://registry.example.com/charts",
+    "1000-ccu",
 ]
 WORDS = st.from_regex(r"[a-z][a-z0-9]{2,7}", fullmatch=True)
 

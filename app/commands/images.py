@@ -8,20 +8,45 @@ from app.site import Site
 
 @click.command()
 @click.option("--build", is_flag=True, help="Print the commands that build and push the images that are made from this repository.")
+@click.option("--operators", is_flag=True, help="Those of the operators too, and of what these let run.")
+@click.option(
+    "--pin", is_flag=True, help="Ask the registries for the digest of every image of others (by skopeo), and write it into images.toml."
+)
 @with_site
-def images(site: Site, build: bool) -> None:
+def images(site: Site, build: bool, operators: bool, pin: bool) -> None:
     """List every image as this site pulls it: what an air-gapped registry must hold."""
+    if pin:
+        _pin(site)
+        return
     from app.compiler import render
+    from app.gitops.operators import wanted
     from app.inspection.images import used_images
     from kit.images import image_lock
     from overlays import profiles
 
     used = used_images(render(site, profiles()[0]).manifests())
     if not build:
-        click.echo("\n".join(used))
+        theirs = [image.mirrored(site.images.mirror) for operator in wanted(site) for image in operator.images] if operators else []
+        click.echo("\n".join([*used, *theirs]))
         return
     for image in image_lock().values():
         if image.built and image.reference(site.images.registry) in used:
             # Its digest is known once it is pushed.
             name = image.reference(site.images.registry).partition("@")[0]
             click.echo(f"podman build --tag {name} --file {image.containerfile} services && podman push {name}")
+
+
+def _pin(site: Site) -> None:
+    """Write the digest of each image that is not built here, as the site's mirror has it, or upstream where there is no mirror."""
+    from attrs import evolve
+
+    from app.bundle import resolve
+    from kit.images import LOCK_FILE, image_lock, pinned
+
+    text = LOCK_FILE.read_text()
+    for image in image_lock().values():
+        if not image.built:
+            digest = resolve(evolve(image, digest=None).reference(site.images.registry, site.images.mirror))
+            text = pinned(text, image.name, digest)
+            click.echo(f"{image.repository}:{image.tag}: {digest}")
+    LOCK_FILE.write_text(text)

@@ -15,6 +15,18 @@ class Chart:
 
 
 @frozen
+class OperatorImage:
+    """An image that an operator runs, or lets run. `values`: the key of the chart below which it can be had from elsewhere."""
+
+    reference: str
+    values: str | None = None
+
+    def mirrored(self, mirror: str | None) -> str:
+        """The reference with the mirror in place of the registry's host."""
+        return f"{mirror}/{self.reference.partition('/')[2]}" if mirror else self.reference
+
+
+@frozen
 class Operator:
     """One of them: the release that the platform's objects are made for, and its pods, which come to ours.
 
@@ -33,6 +45,7 @@ class Operator:
     values: str | None = None
     """A file with values for the chart, which the documentation shows."""
     labels: tuple[tuple[str, str], ...] = ()
+    images: tuple[OperatorImage, ...] = ()
 
     @property
     def pods(self) -> Pods:
@@ -64,6 +77,14 @@ CERT_MANAGER = Operator(
     purpose="certificates of the hosts, and of the barman-cloud plugin",
     chart=Chart("https://charts.jetstack.io", "cert-manager", "v1.21.1"),
     settings=("crds.enabled=true",),
+    # cert-manager: deploy/charts/cert-manager/values.yaml
+    images=(
+        OperatorImage("quay.io/jetstack/cert-manager-controller:v1.21.1", "image"),
+        OperatorImage("quay.io/jetstack/cert-manager-webhook:v1.21.1", "webhook.image"),
+        OperatorImage("quay.io/jetstack/cert-manager-cainjector:v1.21.1", "cainjector.image"),
+        OperatorImage("quay.io/jetstack/cert-manager-acmesolver:v1.21.1", "acmesolver.image"),
+        OperatorImage("quay.io/jetstack/cert-manager-startupapicheck:v1.21.1", "startupapicheck.image"),
+    ),
 )
 CERT_MANAGER_METRICS = Port("http-metrics", 9402)
 """Of cert-manager's controller, and of the Service `cert-manager` of its chart (deploy/charts/cert-manager/templates/service.yaml)."""
@@ -76,6 +97,7 @@ CLOUDNATIVE_PG = Operator(
     purpose="PostgreSQL",
     chart=Chart("https://cloudnative-pg.github.io/charts", "cloudnative-pg", "0.29.0"),
     labels=(("app.kubernetes.io/name", "cloudnative-pg"),),
+    images=(OperatorImage("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "image"),),
 )
 BARMAN_CLOUD_PLUGIN = Operator(
     name="barman-cloud-plugin",
@@ -84,6 +106,11 @@ BARMAN_CLOUD_PLUGIN = Operator(
     licence="Apache-2.0",
     purpose="backups of PostgreSQL and its write-ahead log",
     manifest="https://github.com/cloudnative-pg/plugin-barman-cloud/releases/download/v0.14.0/manifest.yaml",
+    # The first is its Deployment's; the second is named in a Secret, for the sidecar of each database (its kubernetes/kustomization.yaml).
+    images=(
+        OperatorImage("ghcr.io/cloudnative-pg/plugin-barman-cloud:v0.14.0"),
+        OperatorImage("ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar:v0.14.0"),
+    ),
 )
 # minio/operator: helm/operator/Chart.yaml
 MINIO_OPERATOR = Operator(
@@ -93,6 +120,11 @@ MINIO_OPERATOR = Operator(
     licence="AGPL-3.0-only",
     purpose="object storage, unless you bring an S3",
     chart=Chart("https://operator.min.io", "operator", "7.1.1"),
+    # helm/operator/values.yaml; the second runs beside each server of a Tenant, by the operator's environment.
+    images=(
+        OperatorImage("quay.io/minio/operator:v7.1.1", "operator.image"),
+        OperatorImage("quay.io/minio/operator-sidecar:v7.1.1", "operator.sidecarImage"),
+    ),
 )
 # traefik/traefik-helm-chart: traefik/Chart.yaml
 TRAEFIK = Operator(
@@ -103,6 +135,7 @@ TRAEFIK = Operator(
     purpose="the way in, unless you have another ingress controller or a Gateway",
     chart=Chart("https://traefik.github.io/charts", "traefik", "41.3.0"),
     values="traefik-values.yaml",
+    images=(OperatorImage("docker.io/library/traefik:v3.7.11", "image"),),
 )
 KEDA = Operator(
     name="keda",
@@ -111,6 +144,12 @@ KEDA = Operator(
     licence="Apache-2.0",
     purpose="numbers of workers by what Prometheus measures, if you choose `monitoring.keda`",
     manifest="https://github.com/kedacore/keda/releases/download/v2.21.0/keda-2.21.0.yaml",
+    # kedacore/keda: config/{manager,metrics-server,webhooks}
+    images=(
+        OperatorImage("ghcr.io/kedacore/keda:2.21.0"),
+        OperatorImage("ghcr.io/kedacore/keda-metrics-apiserver:2.21.0"),
+        OperatorImage("ghcr.io/kedacore/keda-admission-webhooks:2.21.0"),
+    ),
 )
 
 OPERATORS = (CERT_MANAGER, CLOUDNATIVE_PG, BARMAN_CLOUD_PLUGIN, MINIO_OPERATOR, TRAEFIK, KEDA)

@@ -80,6 +80,10 @@ class Component(Construct):
     together: ClassVar[bool] = False
     """Whether all instances stand in one folder, each with names and files that say which it is."""
     priority: ClassVar[Priority | None] = None
+    noticed: str = ""
+    """What people notice while its pods are replaced one after the other."""
+    stopped_by: ClassVar[tuple[str, str] | None] = None
+    """A ConfigMap whose change stops all of its pods at once, by themselves, and what people notice then."""
     sized_by_memory: ClassVar[str] = ""
     """Why a site cannot give its pods other resources than the profile, if it cannot."""
     host_network: ClassVar[bool] = False

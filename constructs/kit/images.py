@@ -63,6 +63,20 @@ def image_lock() -> dict[str, Image]:
     return {name: Image(name=name, group=entry.pop("group", entry["user"]), **entry) for name, entry in entries.items()}
 
 
+def pinned(text: str, name: str, digest: str) -> str:
+    """The text of the lock with another digest of one image, below its tag; all else stays as it was written."""
+    lines, within = [], False
+    for line in text.splitlines():
+        if line.startswith("["):
+            within = line == f"[{name}]"
+        if within and line.startswith("digest = "):
+            continue
+        lines.append(line)
+        if within and line.startswith("tag = "):
+            lines.append(f'digest = "{digest}"')
+    return "\n".join(lines) + "\n"
+
+
 def image(name: str, instead: str | None = None) -> Image:
     """The image called `name` in images.toml, or the site's own in its place. ValueError if there is none."""
     if name not in image_lock():

@@ -15,6 +15,7 @@ from kit.pods import ConfigMap
 from kit.rendering import Manifest, ObjectId, PlacedObject, Rendering, Tuning
 from kit.secrets import DeclaredSecret
 from kit.state import KEPT, State
+from kit.waves import with_wave
 
 
 @define
@@ -48,6 +49,7 @@ class Installation(Chart):
         self.facts = facts
         self.declared = Declarations()
         self._objects: dict[ObjectId, PlacedObject] = {}
+        self._makers: dict[ObjectId, Construct] = {}
         self._config_maps: dict[tuple[str, str], dict[str, str]] = {}
         self._files: dict[str, str] = {}
         self._kept: set[ObjectId] = set()
@@ -66,12 +68,17 @@ class Installation(Chart):
         **properties: Any,
     ) -> ObjectId:
         """Build one object and place it in `file` (below `dist/base`). Two objects of one identity are an error."""
-        built = manifest(scope, kind, name=name, namespace=namespace, labels=labels, annotations=annotations, **properties)
+        built = with_wave(file, manifest(scope, kind, name=name, namespace=namespace, labels=labels, annotations=annotations, **properties))
         identity = ObjectId.of(built)
         if identity in self._objects:
             raise ValueError(f"{identity} is declared twice: in {self._objects[identity].file} and in {file}")
         self._objects[identity] = PlacedObject(file, built, tuning)
+        self._makers[identity] = scope
         return identity
+
+    def maker(self, identity: ObjectId) -> Any:
+        """The component that has added an object."""
+        return self._makers[identity]
 
     def add_config_map(self, name: str, namespace: str, files: Mapping[str, tuple[str, str]]) -> None:
         """Pack files into a generated ConfigMap: key to (path below `config/`, text). A path has one content."""

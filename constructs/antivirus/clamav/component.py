@@ -43,6 +43,7 @@ class ClamAv(Component):
     """
 
     directory = "01-clamav"
+    noticed = "nothing: scan workers ask an engine of another node"
     config_directory = "antivirus"
     priority = Priority.MESSAGING
 

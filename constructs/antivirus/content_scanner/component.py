@@ -48,6 +48,7 @@ class ContentScanner(Component):
     """Equal replicas with one key: a file that is scanned lies decrypted in memory, and nothing of it is kept."""
 
     directory = "04-content-scanner"
+    noticed = "nothing: a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: ContentScannerSpec) -> None:

@@ -40,6 +40,7 @@ class ScanWorkers(Component):
     """Equal replicas without state: no file is held as a whole, in memory or on disk."""
 
     directory = "02-scan-workers"
+    noticed = "nothing: a new one is ready before an old one goes"
     config_directory = "antivirus"
     priority = Priority.MESSAGING
 

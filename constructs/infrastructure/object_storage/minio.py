@@ -60,6 +60,7 @@ class MinioTenant(Component):
     """
 
     directory = "03-minio"
+    noticed = "nothing while the other servers of the pool are up; an upload that is cut is tried again"
     config_directory = "minio"
     together = True
     priority = Priority.DATA

@@ -97,12 +97,15 @@ class PostgresCluster(Component):
     """
 
     directory = "01-postgresql"
+    noticed = "sending waits for seconds, once, when the primary hands over to a standby, last of all"
     config_directory = "postgresql"
     together = True
     priority = Priority.DATA
 
     def __init__(self, installation: Installation, place: Place, spec: PostgresSpec) -> None:
         super().__init__(installation, f"postgresql-{place.instance}", place)
+        if place.suffix:
+            self.noticed = "users nothing; officers wait for seconds, once, when the primary hands over to a standby"
         name, file = self.name, f"{place.instance}-cluster.yaml"
         # Instances and the Jobs that create or join them carry this label (cloudnative-pg, pkg/utils/labels_annotations.go).
         self.pods = Pods(name, self.namespace, (("cnpg.io/cluster", name),))

@@ -35,6 +35,7 @@ class RedisSentinel(Component):
 
     sized_by_memory = "its settings follow from its memory; write a profile of your own, one more file in overlays/, and remove this"
     directory = "02-redis"
+    noticed = "messages arrive a few seconds late, once, when the primary's turn comes"
     priority = Priority.DATA
 
     def __init__(self, installation: Installation, place: Place, size: RedisSize, *, measured: bool) -> None:

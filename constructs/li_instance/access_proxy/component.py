@@ -22,6 +22,7 @@ class AccessProxy(Component):
     """It says to the vault who asks for what, and to nobody else what the vault's tokens are."""
 
     directory = "05-access-proxy"
+    noticed = "users nothing; a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: AccessProxySpec, vault_secret: SecretSpec) -> None:

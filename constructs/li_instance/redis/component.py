@@ -45,6 +45,7 @@ class Redis(Component):
     """What the instance's Synapse is told by: what has come with the replication."""
 
     directory = "02-valkey"
+    noticed = "users nothing; officers see what is new a little later"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place) -> None:

@@ -35,6 +35,7 @@ class SynapseLi(Component):
     """It begins where main is (services/li_sync/synapse_start.py), and is then told by li_sync what has come."""
 
     directory = "01-synapse"
+    noticed = "users nothing; officers wait until it is back"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: SynapseLiSpec) -> None:

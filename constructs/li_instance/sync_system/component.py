@@ -33,6 +33,7 @@ class SyncSystem(Component):
     """Workers, feeder and status page share a volume with the checkpoints; one beat says what is due."""
 
     directory = "04-sync-system"
+    noticed = "users nothing; officers see what is new a little later"
     config_directory = "sync-system"
     priority = Priority.MESSAGING
 

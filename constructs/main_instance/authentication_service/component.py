@@ -89,6 +89,7 @@ class AuthenticationService(Component):
     """
 
     directory = f"09-{NAME}"
+    noticed = "nothing: a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: AuthenticationSpec) -> None:

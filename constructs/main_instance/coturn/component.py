@@ -43,6 +43,7 @@ class Coturn(Component):
     """One on each labelled node, in the node's network: a Service cannot stand for thousands of UDP ports."""
 
     directory = "06-coturn"
+    noticed = "a call that is relayed by it ends, and is set up anew"
     priority = Priority.MESSAGING
     host_network = True
 

@@ -17,6 +17,7 @@ class ElementWeb(Component):
     """Static files behind an nginx with a configuration of our own: the image's start scripts write into its root file system."""
 
     directory = "02-element-web"
+    noticed = "nothing: a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: ElementWebSpec) -> None:

@@ -69,6 +69,7 @@ class HAProxy(Component):
     """Two or more equal proxies: each knows every instance that may ever be, so all of them agree on who serves whom."""
 
     directory = "03-haproxy"
+    noticed = "nothing: a new one is ready before an old one goes, and what an old one has begun it ends"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: ProxySpec) -> None:

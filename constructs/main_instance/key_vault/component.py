@@ -50,6 +50,7 @@ class KeyVault(Component):
     """Each caller has a port of its own, so that policies can tell them apart: Synapse, the proxy of the other instance, Prometheus."""
 
     directory = "08-key-vault"
+    noticed = "nothing: a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: KeyVaultSpec) -> None:

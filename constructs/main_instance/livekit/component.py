@@ -45,6 +45,7 @@ class LiveKit(Component):
     """
 
     directory = "04-livekit"
+    noticed = "nothing: a pod goes when its last participant has left, or after five hours"
     priority = Priority.MESSAGING
     host_network = True
 

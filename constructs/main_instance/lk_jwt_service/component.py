@@ -57,6 +57,7 @@ class LkJwtService(Component):
     """
 
     directory = "05-lk-jwt-service"
+    noticed = "nothing: the other lets people into calls"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: AuthorisationSpec) -> None:

@@ -30,6 +30,7 @@ class Sygnal(Component):
     """
 
     directory = "07-sygnal"
+    noticed = "nothing: a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, options: PushOptions, pushers: Pods) -> None:

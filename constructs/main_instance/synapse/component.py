@@ -133,6 +133,8 @@ class Synapse(Component):
     """The homeserver. A worker's configuration, workload and place in the shard map all come from its record in `workers.py`."""
 
     directory = "01-synapse"
+    noticed = "what a process does waits for the seconds that its pod is away; nobody is logged out, nothing that was accepted is lost"
+    stopped_by = ("synapse-shards", "all of Synapse stops and starts with another list of writers: sending pauses for some ten seconds")
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: SynapseSpec) -> None:

@@ -16,6 +16,7 @@ class SynapseAdmin(Component):
     """Static files behind the image's own web server (static-web-server)."""
 
     directory = "12-synapse-admin"
+    noticed = "users nothing; a new one is ready before an old one goes"
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: SynapseAdminSpec) -> None:

@@ -37,6 +37,7 @@ class Alertmanager(Component):
     """One or more that know of each other: silences and what people have been told are in all of them."""
 
     directory = "04-alertmanager"
+    noticed = "nothing; where there is one, alerts wait until it is back"
     config_directory = "monitoring"
 
     def __init__(self, installation: Installation, place: Place, alerting: Alerting) -> None:

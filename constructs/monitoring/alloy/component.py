@@ -32,6 +32,7 @@ class Alloy(Component):
     """One reader, by the API of Kubernetes: it has no access to nodes. Where it was in each log is on its volume."""
 
     directory = "05-alloy"
+    noticed = "nothing: lines wait where they are"
 
     def __init__(self, installation: Installation, place: Place, reading: Reading) -> None:
         super().__init__(installation, "alloy", place)

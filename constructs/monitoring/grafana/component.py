@@ -38,6 +38,7 @@ class Grafana(Component):
     """One server that keeps nothing: all that it shows is provisioned, so another is as good, and people log in anew."""
 
     directory = "02-grafana"
+    noticed = "users nothing; who looks at dashboards logs in anew"
     config_directory = "monitoring"
 
     def __init__(self, installation: Installation, place: Place, showing: Showing) -> None:

@@ -26,6 +26,7 @@ class KubeStateMetrics(Component):
     """One is enough: it keeps nothing, and reads all anew when it starts."""
 
     directory = "05-kube-state-metrics"
+    noticed = "nothing"
 
     def __init__(self, installation: Installation, place: Place, namespaces: tuple[str, ...]) -> None:
         super().__init__(installation, "kube-state-metrics", place)

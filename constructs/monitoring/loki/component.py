@@ -32,6 +32,7 @@ class Loki(Component):
     """Equal servers, each of which does everything. What is younger than two hours is on their volumes, all else in the bucket."""
 
     directory = "03-loki"
+    noticed = "users nothing; where there is one server, logs cannot be searched until it is back"
 
     def __init__(self, installation: Installation, place: Place, keeping: Keeping) -> None:
         super().__init__(installation, "loki", place)

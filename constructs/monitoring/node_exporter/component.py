@@ -19,6 +19,7 @@ class NodeExporter(Component):
     """One on each node, a pod like any other: it sees nothing of the node but what /proc says to everybody."""
 
     directory = "06-node-exporter"
+    noticed = "nothing"
 
     def __init__(self, installation: Installation, place: Place) -> None:
         super().__init__(installation, "node-exporter", place)

@@ -55,6 +55,7 @@ class Prometheus(Component):
     """One server with a volume. It is made last: it scrapes what every other component has declared until then, and itself."""
 
     directory = "01-prometheus"
+    noticed = "users nothing; graphs have a gap, and alerts wait, until it is back"
     config_directory = "monitoring"
 
     def __init__(self, installation: Installation, place: Place, watching: Watching) -> None:

@@ -1,0 +1,174 @@
+"""What lies between two sets of rendered objects: which are new, gone or different, in which fields, and what that does to pods."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from attrs import frozen
+
+from app.inspection.refusals import refusal
+from kit.rendering import Manifest, ObjectId
+
+# What Kustomize adds to the names of ConfigMaps (kustomize, api/hasher: five bits a letter, without vowels), and kit.component to those of Jobs.
+_CONFIG_MAP_DIGEST = re.compile(r"-[bcdfghkmt2456789]{10}$")
+_JOB_DIGEST = re.compile(r"-[0-9a-f]{10}$")
+# What an API server or its controllers write.
+_WRITTEN_BY_OTHERS = {
+    "managedFields",
+    "resourceVersion",
+    "uid",
+    "generation",
+    "creationTimestamp",
+    "selfLink",
+    "ownerReferences",
+    "finalizers",
+}
+_NAMED = ("name", "mountPath", "containerPort", "port")
+_INSTANCES = ("spec.instances",)
+_IN_PLACE = ("metadata.", "spec.storage.size", "spec.walStorage.size", "spec.storage.resizeInUseVolumes", *_INSTANCES)
+"""Fields of a Cluster of CloudNativePG with which no instance is replaced."""
+
+
+class Action(Enum):
+    """What becomes of an object."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    GONE = "gone"
+
+
+class Effect(Enum):
+    """What that does to its pods."""
+
+    NONE = "in place"
+    STARTS = "pods start"
+    RESTARTS = "pods are replaced, one after another"
+    GROWS = "more pods"
+    SHRINKS = "fewer pods"
+    RUNS = "runs once"
+    ENDS = "pods end"
+    REFUSED = "refused"
+
+
+_RUN_PODS = {"StatefulSet", "Deployment", "DaemonSet", "Cluster", "Tenant"}
+
+
+@frozen
+class Field:
+    """A field by its path, such as `spec.template.spec.containers[synapse].image`, before and after. None: it is not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@frozen
+class Change:
+    """What becomes of one object. `identity`: without the digest that a generated name ends in. `refused`: why it cannot be."""
+
+    identity: ObjectId
+    action: Action
+    effect: Effect
+    component: str
+    wave: int
+    fields: tuple[Field, ...] = ()
+    refused: str | None = None
+
+
+def changes(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[Change, ...]:
+    """All differences, in the order of the steps in which a GitOps tool applies them, then of the objects' names."""
+    old, new = _by_identity(before), _by_identity(after)
+    found = []
+    for identity in {**old, **new}:
+        was, will = old.get(identity), new.get(identity)
+        if was is not None and will is not None:
+            fields = tuple(sorted(differences(_content(was), _content(will)), key=lambda field: field.path))
+            if fields:
+                refused = refusal(was, will)
+                effect = Effect.REFUSED if refused else _effect(identity, fields)
+                found.append(Change(identity, Action.CHANGED, effect, _component(will), _wave(will), fields, refused))
+        elif will is not None:
+            effect = Effect.STARTS if identity.kind in _RUN_PODS else Effect.RUNS if identity.kind == "Job" else Effect.NONE
+            found.append(Change(identity, Action.NEW, effect, _component(will), _wave(will)))
+        elif was is not None:
+            effect = Effect.ENDS if identity.kind in _RUN_PODS else Effect.NONE
+            found.append(Change(identity, Action.GONE, effect, _component(was), _wave(was)))
+    return tuple(sorted(found, key=lambda change: (change.wave, change.component, change.identity)))
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[Field]:
+    """The smallest fields in which two values differ. Items of a list that have names are compared by name."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in {**before, **after}:
+            yield from differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(before, list) and isinstance(after, list) and (key := _name_key([*before, *after])):
+        old, new = {item[key]: item for item in before}, {item[key]: item for item in after}
+        for name in {**old, **new}:
+            yield from differences(old.get(name), new.get(name), f"{path}[{name}]")
+    elif before != after:
+        yield Field(path, before, after)
+
+
+def identity_of(manifest: Manifest) -> ObjectId:
+    """An object's identity without the digest that its name ends in where it is generated."""
+    identity = ObjectId.of(manifest)
+    digest = {"ConfigMap": _CONFIG_MAP_DIGEST, "Job": _JOB_DIGEST}.get(identity.kind)
+    return ObjectId(identity.kind, identity.namespace, digest.sub("", identity.name)) if digest else identity
+
+
+def _by_identity(objects: Iterable[Manifest]) -> dict[ObjectId, Manifest]:
+    return {identity_of(o): o for o in objects}
+
+
+def _content(manifest: Manifest) -> Manifest:
+    """What an object says, without what others write into it; a Job by its name, which ends in a digest of what it runs."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in _WRITTEN_BY_OTHERS}
+    if manifest["kind"] == "Job":
+        return {"metadata": metadata}  # with its name
+    if manifest["kind"] == "ConfigMap":
+        metadata = {key: value for key, value in metadata.items() if key != "name"}
+    return {**{key: value for key, value in manifest.items() if key != "status"}, "metadata": metadata}
+
+
+def _name_key(items: Sequence[Any]) -> str | None:
+    """The field by which the items of a list are told apart, if there is one."""
+    for key in _NAMED:
+        if items and all(isinstance(item, Mapping) and isinstance(item.get(key), str | int) for item in items):
+            return key
+    return None
+
+
+def _effect(identity: ObjectId, fields: Sequence[Field]) -> Effect:
+    paths = [field.path for field in fields]
+    match identity.kind:
+        case "Job":
+            return Effect.RUNS if "metadata.name" in paths else Effect.NONE
+        case "StatefulSet" | "Deployment" | "DaemonSet":
+            if any(path.startswith("spec.template.") for path in paths):
+                return Effect.RESTARTS
+            return _scaled(fields, "spec.replicas")
+        case "Cluster":
+            if any(not path.startswith(_IN_PLACE) for path in paths):
+                return Effect.RESTARTS
+            return _scaled(fields, *_INSTANCES)
+        case "Tenant":
+            return Effect.RESTARTS if any(path.startswith("spec.") for path in paths) else Effect.NONE
+    return Effect.NONE
+
+
+def _scaled(fields: Sequence[Field], path: str) -> Effect:
+    for field in fields:
+        if field.path == path and isinstance(field.before, int) and isinstance(field.after, int):
+            return Effect.GROWS if field.after > field.before else Effect.SHRINKS
+    return Effect.NONE
+
+
+def _component(manifest: Manifest) -> str:
+    labels: Mapping[str, str] = manifest["metadata"].get("labels") or {}
+    return labels.get("app.kubernetes.io/name", "")
+
+
+def _wave(manifest: Manifest) -> int:
+    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+    return int(annotations.get("argocd.argoproj.io/sync-wave", "0"))
