@@ -48,7 +48,8 @@ counts = st.integers(1, 9)
 RANDOM_PROFILES = st.builds(
     lambda workers, postgres, redis, nodes, drives, memory: evolve(
         SMALLEST,
-        concurrent_users=777,
+        # So few that every shape of the store has room for their backups.
+        concurrent_users=77,
         synapse=evolve(SMALLEST.synapse, workers=Workers(**dict(zip(Workers.named_fields(), workers, strict=True)))),
         postgresql=evolve(SMALLEST.postgresql, instances=postgres, memory=gib(memory + 16), max_connections=1500),
         redis=RedisSize(servers=redis, memory=mib(64 * memory)),
