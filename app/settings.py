@@ -43,6 +43,8 @@ SITE: Final = Section(Site)
 _DEEPEST = 20
 """Levels of nesting that are read: more than any option has, and few enough for a recursive reader."""
 
+_MOST_PLACES = 3
+"""To how many options of one name a person is led who wrote it in the wrong section."""
 _LONGEST_SHOWN = 80
 """Characters of a value that a message quotes."""
 
@@ -550,8 +552,10 @@ def _unknown(name: str, section: Section) -> str:
     """What to say of a key that a section does not have."""
     known = [option.name for option in section.options]
     elsewhere = [dotted for dotted, _ in options_below(SITE) if dotted.rpartition(".")[2] == name]
-    near = _nearest(name, known) or (elsewhere[0] if len(elsewhere) == 1 else None)
-    return f"unknown key {_quoted(name)}; " + (f'did you mean "{near}"?' if near else f"known here: {', '.join(known)}")
+    near = _nearest(name, known)
+    meant = [near] if near else elsewhere if len(elsewhere) <= _MOST_PLACES else []
+    guess = " or ".join(f'"{dotted}"' for dotted in meant)
+    return f"unknown key {_quoted(name)}; " + (f"did you mean {guess}?" if guess else f"known here: {', '.join(known)}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:

@@ -10,16 +10,21 @@ import pytest
 from app.__main__ import select_node
 
 THOROUGH = {
-    *(
-        "test_antivirus_platform",
-        "test_dashboards",
-        "test_enterprise_platform",
-        "test_li_platform",
-        "test_li_sync",
-        "test_li_sync_upgrade",
-        "test_login_platform",
-    ),
-    *("test_backup_sizes", "test_media_sweep", "test_monitoring_platform", "test_outside", "test_synapse_start"),
+    "test_antivirus_platform",
+    "test_backup_guide",
+    "test_backup_sizes",
+    "test_bundle",
+    "test_dashboards",
+    "test_enterprise_platform",
+    "test_li_platform",
+    "test_li_sync",
+    "test_li_sync_upgrade",
+    "test_login_platform",
+    "test_media_sweep",
+    "test_monitoring_platform",
+    "test_outside",
+    "test_state_compressor",
+    "test_synapse_start",
 }
 """Live tests that take minutes each, and so have a command of their own."""
 LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))

@@ -24,11 +24,11 @@ MISTAKES = {
     ),
     "a key of another section": (
         BASE + "endpoint: https://s3.example.com\n",
-        ['4:1: unknown key "endpoint"; did you mean "object_storage.external.endpoint"?'],
+        ['4:1: unknown key "endpoint"; did you mean "object_storage.external.endpoint" or "backups.object_storage.external.endpoint"?'],
     ),
     "a key like no other": (
         BASE + "namespaces: {zzz: 1}\n",
-        ['4:14: namespaces: unknown key "zzz"; known here: main, li, rtc, monitoring'],
+        ['4:14: namespaces: unknown key "zzz"; known here: main, li, rtc, monitoring, backups'],
     ),
     "calls of nodes that nobody has named": (
         BASE + "features: {calls: true}\n",
@@ -122,7 +122,7 @@ MISTAKES = {
     "a section that is none": (
         BASE + "namespaces: [a]\ntls: acme\n",
         [
-            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li, rtc, monitoring",
+            "4:13: namespaces: a list, where a mapping is needed; put its options below it, each on its line: main, li, rtc, monitoring, backups",
             '5:6: tls: "acme", where a mapping is needed; put its options below it, each on its line: '
             "source, acme, cluster_issuer, cert_manager_namespace, secret_names",
         ],

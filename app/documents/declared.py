@@ -53,7 +53,16 @@ features: {authentication_service: true}
 postgresql: {backend: external, external: {host: db.example.com, ca_secret: db-ca, cidrs: [192.0.2.8/32]}}
 redis: {backend: external, external: {servers: ['redis.example.com:6380'], ca_secret: redis-ca, cidrs: [192.0.2.9/32]}}
 """
-_SITES = (_EVERYTHING, _OTHERWISE, _SERVED)
+_TOGETHER = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+"""
+_TOGETHER_OUTSIDE = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+object_storage: {backend: external, external: {endpoint: https://s3.example.com}}
+"""
+_SITES = (_EVERYTHING, _OTHERWISE, _SERVED, _TOGETHER, _TOGETHER_OUTSIDE)
 """What any site can have is in one of these."""
 
 

@@ -36,6 +36,7 @@ HAPROXY, ELEMENT = "haproxy:8008", {"/": "element-web:8080"}
 MATRIX = dict.fromkeys(("/_matrix", "/_synapse/client"), HAPROXY)
 WELL_KNOWN = {"/.well-known/matrix": HAPROXY}
 LI_PROXY = "li-proxy:8008"
+AUTHENTICATION_ADMIN = "matrix-authentication-service:8082"
 
 CHOSEN = {
     "full site": choices.Choices(
@@ -45,8 +46,8 @@ CHOSEN = {
             "element.example.com": ELEMENT,
             # What tools of administrators ask of the client API, and the administration itself by another port.
             "admin.example.com": {"/_synapse/admin": "haproxy:8009", "/_matrix/client": HAPROXY, "/_matrix/media": HAPROXY}
-            | {"/api/admin": "matrix-authentication-service:8082"},
-            "auth.example.com": {"/": "matrix-authentication-service:8080"},
+            | {"/": "synapse-admin:8080", "/api/admin": AUTHENTICATION_ADMIN},
+            "auth.example.com": {"/": "matrix-authentication-service:8080", "/api/admin": AUTHENTICATION_ADMIN},
             "matrix-li.example.com": dict.fromkeys(("/_matrix", "/_synapse/admin"), LI_PROXY),
             "element-li.example.com": {"/": "element-web-li:8080", "/_matrix": LI_PROXY},
             "admin-li.example.com": {"/": "synapse-admin-li:8080", "/_matrix": LI_PROXY, "/_synapse/admin": LI_PROXY},

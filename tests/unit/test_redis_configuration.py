@@ -104,10 +104,11 @@ test -f "$(dirname "$0")/../dns" || exit 2
 echo "$2" | sed -n 's/^redis-\\([0-9]*\\)\\.matrix\\.svc\\.cluster\\.local\\.$/10.0.0.\\1      &/p' | grep .
 """
 CLIENT = """#!/bin/sh
-# valkey-cli -h ADDRESS -p PORT [COMMAND ...]: what the file ADDRESS.opinion or ADDRESS.failover says; nobody answers where there is none.
+# valkey-cli -h ADDRESS -p PORT [COMMAND ...]: what the file ADDRESS.opinion, .failover or .size says; nobody answers where there is none.
 test "$REDISCLI_AUTH" = "$(cat "$(dirname "$0")/password")" || exit 9
 case "$*" in
     *FAILOVER*) cat "$(dirname "$0")/$2.failover" ;;
+    *DBSIZE*) cat "$(dirname "$0")/$2.size" ;;
     *) cat "$(dirname "$0")/$2.opinion" ;;
 esac
 """
@@ -153,6 +154,11 @@ class Sandbox:
         """What the Sentinels answer to a request for another primary."""
         for ordinal, answer in answers.items():
             (self.folder / f"{address(ordinal)}.failover").write_text(answer + "\n")
+
+    def keys(self, sizes: dict[int, int]) -> None:
+        """How many keys the other servers have."""
+        for ordinal, size in sizes.items():
+            (self.folder / f"{address(ordinal)}.size").write_text(f"{size}\n")
 
     def run(self, script: str, *words: str, pod: str = "redis-0", seconds: float = 20) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -213,9 +219,32 @@ def test_the_named_primary_starts_as_primary_only_when_a_majority_knows_no_other
     for ordinal in range(3):
         sandbox.opinion(ordinal, 0, epoch=3)
     sandbox.failover({0: REFUSAL, 2: REFUSAL})
+    (sandbox.folder / "data" / "dump.rdb").write_text("what it held when it was stopped")
     printed = sandbox.run("start-server.sh")
     assert printed.returncode == 0
     assert not [line for line in printed.stdout.splitlines() if line.startswith("replicaof")]
+
+
+def test_the_named_primary_without_a_snapshot_starts_as_primary_where_all_are_empty(sandbox: Sandbox) -> None:
+    for ordinal in range(3):
+        sandbox.opinion(ordinal, 0, epoch=3)
+    sandbox.keys({1: 0, 2: 0})
+    printed = sandbox.run("start-server.sh")
+    assert printed.returncode == 0
+    assert not [line for line in printed.stdout.splitlines() if line.startswith("replicaof")]
+
+
+@pytest.mark.parametrize(
+    "sizes", [{1: 0, 2: 7}, {1: 7}, {1: 0}, {}], ids=["one has data", "one is silent", "none has any yet", "none answers"]
+)
+def test_the_named_primary_without_a_snapshot_waits_for_one_that_has_data(sandbox: Sandbox, sizes: dict[int, int]) -> None:
+    for ordinal in range(3):
+        sandbox.opinion(ordinal, 0, epoch=3)
+    sandbox.failover({0: REFUSAL, 2: REFUSAL})
+    sandbox.keys(sizes)
+    with pytest.raises(subprocess.TimeoutExpired) as waiting:
+        sandbox.run("start-server.sh", seconds=3)
+    assert not waiting.value.stdout
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class ElementWeb(Component):
             liveness=Probe.http("/health", "http"),
             # The ingress sends no new requests after this.
             pre_stop=("sleep", "5"),
-            resources=Resources(millicores(10), mib(32), mib(128)),
+            # Measured: nginx with two workers keeps some 10 MiB (proportional set size).
+            resources=Resources(millicores(10), mib(24), mib(128)),
         )
         web = self.deployment("deployment.yaml", self.name, PodSpec(containers=(container,)), part=self.name, replicas=REPLICAS)
         self.http = self.service("service.yaml", self.name, web, {"http": PORT}).endpoint("http")

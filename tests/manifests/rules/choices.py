@@ -64,7 +64,8 @@ def _compared(o: Object, chosen: Choices) -> Iterator[tuple[str, object, object]
         case "ScheduledBackup":
             yield "its schedule", spec.get("schedule"), chosen.backup_schedule
         case "ObjectStore":
-            yield "its retention", spec.get("retentionPolicy"), chosen.backup_retention
+            # A copy is made again and not restored: what it must have is a base backup to start a second instance from.
+            yield "its retention", spec.get("retentionPolicy"), "1d" if name == "postgresql-li" else chosen.backup_retention
         case "Issuer" if "acme" in spec:
             yield "its directory", spec["acme"].get("server"), chosen.acme_server
         case "Middleware" if "ipAllowList" in spec:
