@@ -16,8 +16,10 @@ from tests.manifests.rules import (
     availability,
     budget,
     choices,
+    consistency,
     fetched_secrets,
     images,
+    lifecycle,
     monitors,
     pods,
     postgresql,
@@ -103,6 +105,7 @@ COMPOSED = "it is composed of keys that a rule compares, and a wrong one keeps i
 
 FREE = {
     "Cluster spec.resources.requests.cpu": SIZE,
+    "ScaledObject spec.maxReplicaCount": SIZE,
     "ExternalSecret spec.target.template.data.pgpass": COMPOSED,
     "ExternalSecret spec.target.template.data.username": COMPOSED,
     "ExternalSecret spec.target.template.data.valkey.conf": COMPOSED,
@@ -169,6 +172,8 @@ def rules(tree: str, declared: Declared) -> list[Rule]:
         pods.priority_problems,
         availability.quorum_problems,
         availability.zone_problems,
+        consistency.autoscaler_problems,
+        lifecycle.autoscaling_problems,
         budget.postgresql_problems,
         budget.backup_problems,
         budget.erasure_problems,

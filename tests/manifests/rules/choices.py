@@ -6,7 +6,7 @@ from typing import Any
 from attrs import field, frozen
 
 from tests.manifests.rules.objects import Object, Objects, title
-from tests.manifests.rules.publication import published
+from tests.manifests.rules.publication import is_redirect, published
 from tests.manifests.rules.security import image_references
 
 
@@ -71,8 +71,8 @@ def _compared(o: Object, chosen: Choices) -> Iterator[tuple[str, object, object]
         case "Middleware" if "ipAllowList" in spec:
             yield "who may come", tuple(spec["ipAllowList"].get("sourceRange", [])), chosen.admin_sources
         case "HTTPRoute":
-            parents = [(parent.get("namespace"), parent.get("name")) for parent in spec.get("parentRefs", [])]
-            yield "its Gateway", parents, [chosen.gateway]
+            parents = [(parent.get("namespace"), parent.get("name"), parent.get("sectionName")) for parent in spec.get("parentRefs", [])]
+            yield "its listener", parents, [(*(chosen.gateway or ()), "http" if is_redirect(o) else "https")]
         case "ExternalSecret":
             store = spec.get("secretStoreRef", {})
             yield "its store", (store.get("kind"), store.get("name")), chosen.store

@@ -228,7 +228,7 @@ def autoscaling_problems(objects: Objects) -> list[str]:
             found.append(f"{title(scaler)} takes pods away by {spec.get('advanced')}")
         if spec["scaleTargetRef"] != {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name} or spec.get("pollingInterval") != 30:
             found.append(f"{title(scaler)} scales {spec['scaleTargetRef']}, every {spec.get('pollingInterval')} seconds")
-        if scaler["metadata"].get("annotations") != {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}:
+        if scaler["metadata"].get("annotations", {}).get("scaledobject.keda.sh/transfer-hpa-ownership") != "true":
             found.append(f"{title(scaler)} does not take over the autoscaler that was there before")
         if spec.keys() != {"advanced", "maxReplicaCount", "minReplicaCount", "pollingInterval", "scaleTargetRef", "triggers"}:
             found.append(f"{title(scaler)} says more, or less: {', '.join(spec)}")

@@ -20,14 +20,14 @@ def published(objects: Objects) -> dict[str, dict[str, str]]:
                     found.setdefault(rule["host"], {})[path["path"]] = f"{backend['name']}:{backend['port']['number']}"
     for route in of_kind(objects, "HTTPRoute"):
         for rule in route["spec"]["rules"]:
-            for host in route["spec"].get("hostnames", ["every host"]) if not _redirects(route) else ():
+            for host in route["spec"].get("hostnames", ["every host"]) if not is_redirect(route) else ():
                 for match in rule["matches"]:
                     backends = "+".join(f"{backend['name']}:{backend['port']}" for backend in rule["backendRefs"])
                     found.setdefault(host, {})[match.get("path", {}).get("value", "every path")] = backends
     return found
 
 
-def _redirects(route: Object) -> bool:
+def is_redirect(route: Object) -> bool:
     """Whether a route only sends people on to HTTPS."""
     on = [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]
     everything = [{"path": {"type": "PathPrefix", "value": "/"}}]
@@ -55,7 +55,7 @@ def hsts_problems(objects: Objects) -> list[str]:
     return found + [
         f"{title(route)}: browsers are not told for a year to come by TLS, or are told so of other hosts"
         for route in of_kind(objects, "HTTPRoute")
-        if not _redirects(route) and any(rule.get("filters") != told for rule in route["spec"]["rules"])
+        if not is_redirect(route) and any(rule.get("filters") != told for rule in route["spec"]["rules"])
     ]
 
 
@@ -132,7 +132,7 @@ def issuer_problems(objects: Objects) -> list[str]:
     found = []
     classes = {(namespace_of(o), o["spec"].get("ingressClassName")) for o in of_kind(objects, "Ingress")}
     # The authority asks by HTTP, where people are sent on to HTTPS.
-    redirects = [o for o in of_kind(objects, "HTTPRoute") if _redirects(o)]
+    redirects = [o for o in of_kind(objects, "HTTPRoute") if is_redirect(o)]
     gateways = {(ref["name"], ref["namespace"], ref.get("sectionName")) for o in redirects for ref in o["spec"]["parentRefs"]}
     for issuer in of_kind(objects, "Issuer", "ClusterIssuer"):
         spec = issuer["spec"]
@@ -182,8 +182,8 @@ def gateway_problems(objects: Objects) -> list[str]:
     found += [
         f"{name} attaches to every listener, those without TLS too" for name, refs in parents.items() if "sectionName" not in dict(*refs)
     ]
-    clear = {(_listener(o), host) for o in routes if _redirects(o) for host in o["spec"]["hostnames"]}
-    served = {(_listener(o), host) for o in routes if not _redirects(o) for host in o["spec"].get("hostnames", ["every host"])}
+    clear = {(_listener(o), host) for o in routes if is_redirect(o) for host in o["spec"]["hostnames"]}
+    served = {(_listener(o), host) for o in routes if not is_redirect(o) for host in o["spec"].get("hostnames", ["every host"])}
     plain = {listener for listener, _ in clear}
     found += [f"{host} is answered where people come without TLS" for listener, host in sorted(served, key=str) if listener in plain]
     unsent = {host for _, host in served} - {host for _, host in clear}
