@@ -167,7 +167,7 @@ def test_each_livekit_has_a_load_balancer_of_its_own_and_coturn_one_for_all(bala
     for name, service in services.items():
         spec = service["spec"]
         assert (spec["externalTrafficPolicy"], spec["loadBalancerClass"]) == ("Local", "example.com/udp")
-        assert service["metadata"]["annotations"] == {"example.com/reserved": "true"}
+        assert service["metadata"]["annotations"]["example.com/reserved"] == "true"
         assert spec["selector"].get("statefulset.kubernetes.io/pod-name", "turn") == name
 
 
