@@ -13,7 +13,8 @@ from overlays import profiles
 from tests.kustomize import kubectl
 
 INVENTORY = Path(__file__).with_name("inventory.txt")
-SECONDS = 1.0
+SECONDS = 2.0
+"""Twice what the largest takes on an idle machine, where tests have a processor each and not half of one."""
 
 
 def rows() -> list[str]:
@@ -68,7 +69,7 @@ def test_every_file_of_the_base_is_used(full_dist: Path, kustomization: dict[str
 
 
 @pytest.mark.parametrize("profile", [profile.name for profile in profiles()])
-def test_an_overlay_is_built_in_less_than_a_second(profile: str, dist: Path) -> None:
+def test_an_overlay_is_built_in_less_than_two_seconds(profile: str, dist: Path) -> None:
     """One of three attempts. On a machine that is busy with other things the time of the processor counts, not that of waiting for it."""
     overlay = dist / "overlays" / profile
     assert any(seconds(overlay) < SECONDS for _ in range(3))
