@@ -1,4 +1,4 @@
-"""The compiled tree has the files that it promises by name, and an overlay is built in less than a second."""
+"""The compiled tree has the files that it promises by name, and an overlay is built in less than two seconds."""
 
 import resource
 import subprocess
