@@ -4,6 +4,7 @@ Kubernetes' own kinds are asked of a real API server (tests/live/test_control_pl
 """
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,31 +13,32 @@ from app.compiler import render
 from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import expected
-from tests.manifests.rules.added import Schemas, differences
+from tests.manifests.rules.added import default_problems, differences
 from tests.manifests.rules.mutation import assert_noticed, without
-from tests.manifests.rules.objects import Objects, assert_kept
+from tests.manifests.rules.objects import Objects, Rule, assert_kept
+from tests.manifests.rules.schemas import Definitions
 from tests.manifests.test_sites import BASE, SITES
 
 
 @pytest.fixture(scope="module")
-def schemas() -> Schemas:
-    return Schemas.at_hand()
+def complete() -> Rule:
+    return partial(default_problems, definitions=Definitions.at_hand())
 
 
-def test_no_default_of_a_definition_is_left_to_the_api_server(trees: dict[str, Objects], schemas: Schemas) -> None:
-    assert_kept(schemas.problems, trees)
+def test_no_default_of_a_definition_is_left_to_the_api_server(trees: dict[str, Objects], complete: Rule) -> None:
+    assert_kept(complete, trees)
 
 
-def test_nor_for_any_choice_of_a_site(schemas: Schemas) -> None:
+def test_nor_for_any_choice_of_a_site(complete: Rule) -> None:
     built = {name: list(expected(render(parse_site(BASE + choice), profiles()[0])).values()) for name, choice in SITES.items()}
-    assert_kept(schemas.problems, json.loads(json.dumps(built)))
+    assert_kept(complete, json.loads(json.dumps(built)))
 
 
-def test_a_default_that_is_left_out_is_noticed(trees: dict[str, Objects], schemas: Schemas) -> None:
+def test_a_default_that_is_left_out_is_noticed(trees: dict[str, Objects], complete: Rule) -> None:
     change = without("HTTPRoute/matrix", "spec.rules[0].backendRefs[0].weight")
-    assert_noticed(schemas.problems, trees["other site"], change, "spec.rules[0].backendRefs[0].weight is left to the API server")
+    assert_noticed(complete, trees["other site"], change, "spec.rules[0].backendRefs[0].weight is left to the API server")
     change = without("PodMonitor/haproxy", "spec.podMetricsEndpoints[0].relabelings[0].action")
-    assert_noticed(schemas.problems, trees["other site"], change, "which adds 'replace'")
+    assert_noticed(complete, trees["other site"], change, "which adds 'replace'")
 
 
 SERVICE: dict[str, Any] = {"kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 1, "name": "x"}]}}

@@ -1,16 +1,10 @@
 """What the API server adds to an object: a tool that compares lists as a whole would find it for ever, and apply the object again and again."""
 
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-from attrs import frozen
-
 from tests.manifests.rules.objects import Object, Objects, title
-from tests.manifests.rules.schemas import OWN_DEFINITIONS
+from tests.manifests.rules.schemas import Definitions
 
 # Lists of Kubernetes' own kinds that are merged item by item (x-kubernetes-patch-merge-key): what is added to an item disturbs nobody.
 MERGED = {
@@ -28,35 +22,14 @@ WITH_STATUS = {"StatefulSet": "spec.volumeClaimTemplates"}
 """A list whose items have a kind and a status of their own there, which nobody can write."""
 
 
-@frozen
-class Schemas:
-    """The schema of each custom resource, by API version and kind."""
-
-    schemas: Mapping[tuple[str, str], Mapping[str, Any]]
-
-    @classmethod
-    def at_hand(cls) -> "Schemas":
-        """Those in the folder that MATRIX_PLATFORM_CRDS names, and the ones kept here. Without the folder, the test is skipped."""
-        folder = os.environ.get("MATRIX_PLATFORM_CRDS")
-        if not folder:
-            pytest.skip("MATRIX_PLATFORM_CRDS names no folder with the CustomResourceDefinitions of the operators")
-        found = {}
-        for file in (file for each in (OWN_DEFINITIONS, Path(folder)) for file in sorted(each.glob("*.yaml"))):
-            for crd in yaml.load_all(file.read_text(), yaml.CSafeLoader):
-                if crd and crd["kind"] == "CustomResourceDefinition":
-                    for version in crd["spec"]["versions"]:
-                        key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
-                        found[key] = version["schema"]["openAPIV3Schema"]
-        return cls(found)
-
-    def problems(self, objects: Objects) -> list[str]:
-        """Defaults that items of lists leave to the API server. A custom resource's list is one value, whatever is in it."""
-        found = []
-        for o in objects:
-            schema = self.schemas.get((o["apiVersion"], o["kind"]))
-            if schema:
-                found += [f"{title(o)}: {path} is left to the API server, which adds {value!r}" for path, value in _left(o, schema)]
-        return found
+def default_problems(objects: Objects, definitions: Definitions) -> list[str]:
+    """Defaults that items of lists leave to the API server. A custom resource's list is one value, whatever is in it."""
+    found = []
+    for o in objects:
+        schema = definitions.schemas.get((o["apiVersion"], o["kind"]))
+        if schema:
+            found += [f"{title(o)}: {path} is left to the API server, which adds {value!r}" for path, value in _left(o, schema)]
+    return found
 
 
 def _left(value: Any, schema: Mapping[str, Any], path: str = "", *, in_list: bool = False) -> Iterator[tuple[str, Any]]:

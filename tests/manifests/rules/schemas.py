@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
-from attrs import frozen
+from attrs import field, frozen
 from jsonschema import Draft202012Validator
 
 from tests.manifests.rules.objects import Objects, title
@@ -61,9 +61,14 @@ def _built_in_error(text: str) -> str | None:
 
 @frozen
 class Definitions:
-    """CustomResourceDefinitions: API version and kind to the validator of its schema."""
+    """CustomResourceDefinitions: API version and kind to the schema, and to what validates it."""
 
-    validators: Mapping[tuple[str, str], Draft202012Validator]
+    schemas: Mapping[tuple[str, str], Mapping[str, Any]]
+    validators: Mapping[tuple[str, str], Draft202012Validator] = field(init=False)
+
+    @validators.default
+    def _strict(self) -> Mapping[tuple[str, str], Draft202012Validator]:
+        return {key: Draft202012Validator(strict(schema, resource=True)) for key, schema in self.schemas.items()}
 
     @classmethod
     def at_hand(cls) -> "Definitions":
@@ -71,19 +76,14 @@ class Definitions:
         folder = os.environ.get("MATRIX_PLATFORM_CRDS")
         if not folder:
             pytest.skip("MATRIX_PLATFORM_CRDS names no folder with the CustomResourceDefinitions of the operators")
-        return cls.read(OWN_DEFINITIONS, Path(folder))
-
-    @classmethod
-    def read(cls, *folders: Path) -> "Definitions":
-        """From every YAML file of the folders."""
         found = {}
-        for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
+        for file in (file for each in (OWN_DEFINITIONS, Path(folder)) for file in sorted(each.glob("*.yaml"))):
             for crd in yaml.load_all(file.read_text(), yaml.CSafeLoader):
                 if not crd or crd["kind"] != "CustomResourceDefinition":
                     continue
                 for version in crd["spec"]["versions"]:
                     key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
-                    found[key] = Draft202012Validator(strict(version["schema"]["openAPIV3Schema"], resource=True))
+                    found[key] = version["schema"]["openAPIV3Schema"]
         return cls(found)
 
     def problems(self, objects: Objects) -> list[str]:
