@@ -35,7 +35,7 @@ class BundledImage:
 
 def resolve(reference: str) -> str:
     """The digest of an image's index, as its registry has it."""
-    raw = _run(["skopeo", "inspect", "--raw", f"docker://{_without_tag(reference)}"])
+    raw = _run(["skopeo", "inspect", "--raw", f"docker://{_asked(reference)}"])
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
@@ -47,8 +47,7 @@ def copy_images(pairs: Iterable[tuple[str, str]], out: Path, known: Iterable[str
         folder = "" if digest in there else f"images/{number:02}-{target.rpartition('/')[2].partition(':')[0]}"
         if folder:
             (out / folder).mkdir(parents=True)
-            named = f"{_without_tag(source).partition('@')[0].rpartition(':')[0] or source}@{digest}"
-            _run(["skopeo", "copy", "--quiet", "--all", "--preserve-digests", f"docker://{named}", f"dir:{out / folder}"])
+            _run(["skopeo", "copy", "--quiet", "--all", "--preserve-digests", f"docker://{_name(source)}@{digest}", f"dir:{out / folder}"])
         yield BundledImage(source, target, digest, folder)
 
 
@@ -133,13 +132,16 @@ def known_digests(earlier: Path | None) -> list[str]:
         raise BundleError(f"{file} is no list of an earlier bundle: {error}") from None
 
 
-def _without_tag(reference: str) -> str:
-    """Registries know a tag or a digest: where both are given, the digest."""
-    name, at, digest = reference.partition("@")
-    if not at:
-        return reference
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}@{digest}"
+def _asked(reference: str) -> str:
+    """What a registry is asked for, which knows a tag or a digest: where both are given, the digest."""
+    _, at, digest = reference.partition("@")
+    return f"{_name(reference)}@{digest}" if at else reference
+
+
+def _name(reference: str) -> str:
+    """A reference without tag and digest. The host may have a port."""
+    host, slash, last = reference.partition("@")[0].rpartition("/")
+    return f"{host}{slash}{last.partition(':')[0]}"
 
 
 def _files(folder: Path) -> list[str]:

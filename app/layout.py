@@ -4,15 +4,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from kit.rendering import ObjectId, PlacedObject, Rendering
+from kit.rendering import PART_OF, ObjectId, PlacedObject, Rendering
 from kit.state import PRUNED_LAST
 from kit.text import yaml_documents, yaml_text
-from kit.waves import WAVE, wave
 
 KUSTOMIZATION = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 GENERATED = {
-    "labels": {"app.kubernetes.io/part-of": "matrix-platform"},
-    "annotations": {**PRUNED_LAST, WAVE: str(wave("", "ConfigMap"))},
+    "labels": dict(PART_OF),
+    "annotations": dict(PRUNED_LAST),
 }
 """What each generated ConfigMap has: its name is another with each content."""
 NOTICE = '# Made by "cdk8s synth"; change site.yaml, overlays/ or constructs/ instead.\n'

@@ -11,11 +11,11 @@ from typing import Any
 
 from app.errors import UserError
 from app.kubectl import Kubectl
+from kit.rendering import PART_OF
 
 Objects = list[dict[str, Any]]
 
 _SECONDS = 120
-PART_OF = "app.kubernetes.io/part-of=matrix-platform"
 
 
 class CommandError(UserError):
@@ -49,7 +49,9 @@ def live(objects: Objects, cluster: Kubectl) -> tuple[Objects, Objects]:
     """
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kinds = dict.fromkeys(_resource(o) for o in objects)
-    labelled: Objects = cluster.read("get", ",".join(kinds), "--all-namespaces", "--selector", PART_OF)["items"]
+    labelled: Objects = cluster.read(
+        "get", ",".join(kinds), "--all-namespaces", "--selector", ",".join(f"{key}={value}" for key, value in PART_OF.items())
+    )["items"]
     asked = cluster.run("get", "--ignore-not-found", "--filename", "-", "--output", "json", given=text, seconds=_SECONDS)
     present: Objects = json.loads(asked or '{"items": []}')["items"]
     dry_run = ("apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename", "-", "--output", "json")

@@ -63,7 +63,7 @@ def expected(rendering: Rendering) -> dict[ObjectId, Any]:
             "name": name,
             "namespace": namespace,
             "labels": {"app.kubernetes.io/part-of": "matrix-platform"},
-            "annotations": {"argocd.argoproj.io/sync-options": "PruneLast=true", "argocd.argoproj.io/sync-wave": "1"},
+            "annotations": {"argocd.argoproj.io/sync-options": "PruneLast=true"},
         }
         data = {key: rendering.files[path] for key, path in files.items()}
         objects[ObjectId("ConfigMap", namespace, name)] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

@@ -22,7 +22,7 @@ class People:
     @property
     def stopped_by(self) -> Mapping[str, str]:
         """A component to the ConfigMap whose change stops all of its pods at once."""
-        return {name: component.stopped_by[0] for name, component in self.components.items() if component.stopped_by}
+        return {name: component.stopped_by.config_map for name, component in self.components.items() if component.stopped_by}
 
     def notice(self, group: "Group") -> str | None:
         """What people notice of one group; None where no pod is replaced."""
@@ -32,7 +32,7 @@ class People:
         if Effect.RESTARTS not in group.effects:
             return None
         if component and group.together and component.stopped_by:
-            return component.stopped_by[1]
+            return component.stopped_by.noticed
         return component.noticed if component else "what it does waits while its pods are replaced"
 
 

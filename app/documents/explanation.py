@@ -47,9 +47,7 @@ def explanation(installation: Installation, rendering: Rendering, identity: Obje
         "reads": sorted(set(_reads(_template(manifest) or {}))),
         "keeps": [f"{kept.what} ({kept.where}): {kept.restored}" for name, kept in declared.state if name == component.name],
         "when_replaced": component.noticed if runs else "",
-        "stops_at_once": f"when ConfigMap {component.stopped_by[0]} changes: {component.stopped_by[1]}"
-        if runs and component.stopped_by
-        else "",
+        "stops_at_once": f"when ConfigMap {stop.config_map} changes: {stop.noticed}" if runs and (stop := component.stopped_by) else "",
         "alerts": [
             f"{alert.name}: docs/04-TROUBLESHOOTING.md#{alert.name.lower()}" for name, alert in declared.alerts if name == component.name
         ],

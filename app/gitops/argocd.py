@@ -12,13 +12,12 @@ from app.gitops.options import ClusterOptions, GitopsOptions
 from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
 from infrastructure.operators import Operator
-from kit.rendering import Manifest, Rendering
+from kit.rendering import PART_OF, Manifest, Rendering
 from kit.text import yaml_documents, yaml_text
 
 _API = "argoproj.io/v1alpha1"
 PLATFORM, OPERATORS = "matrix-platform", "matrix-operators"
 _HEALTH = Path(__file__).with_name("health")
-_LABELS = {"app.kubernetes.io/part-of": "matrix-platform"}
 _RETRY = {"limit": 10, "backoff": {"duration": "30s", "factor": 2, "maxDuration": "5m"}}
 """What needs an operator that is not up yet comes with another attempt."""
 _OPTIONS = ["ServerSideApply=true", "SkipDryRunOnMissingResource=true", "RespectIgnoreDifferences=true", "PruneLast=true"]
@@ -105,7 +104,7 @@ def _platform(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]
         "path": f"{gitops.folder}/overlays/{{{{.profile}}}}",
     }
     template = {
-        "metadata": {"name": "{{.name}}-matrix", "labels": _LABELS, "annotations": _SERVER_SIDE_DIFF},
+        "metadata": {"name": "{{.name}}-matrix", "labels": PART_OF, "annotations": _SERVER_SIDE_DIFF},
         "spec": {
             "project": PLATFORM,
             "source": source,
@@ -156,7 +155,7 @@ def _health_checks(gitops: GitopsOptions) -> dict[str, Any]:
 
 
 def _metadata(gitops: GitopsOptions, name: str) -> dict[str, Any]:
-    return {"name": name, "namespace": gitops.argocd_namespace, "labels": _LABELS}
+    return {"name": name, "namespace": gitops.argocd_namespace, "labels": PART_OF}
 
 
 def _chart_url(url: str) -> str:

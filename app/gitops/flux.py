@@ -10,11 +10,11 @@ from app.gitops.operators import repository, values, wanted
 from app.gitops.options import ClusterOptions, GitopsOptions
 from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
+from kit.rendering import PART_OF
 from kit.text import yaml_documents, yaml_text
 
 _SOURCE, _KUSTOMIZE, _HELM = "source.toolkit.fluxcd.io/v1", "kustomize.toolkit.fluxcd.io/v1", "helm.toolkit.fluxcd.io/v2"
 _NAME = "matrix-platform"
-_LABELS = {"app.kubernetes.io/part-of": "matrix-platform"}
 _HEALTHY = [
     {
         "apiVersion": "postgresql.cnpg.io/v1",
@@ -96,5 +96,5 @@ def _folder(gitops: GitopsOptions, cluster: ClusterOptions, name: str, path: str
 
 
 def _object(api_version: str, kind: str, gitops: GitopsOptions, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": gitops.flux_namespace, "labels": _LABELS}
+    metadata = {"name": name, "namespace": gitops.flux_namespace, "labels": PART_OF}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from attrs import frozen
 
+from infrastructure import operators
 from kit.formats import Label, Url
 from kit.options import Entries, Section, Text, option, required
 
@@ -13,12 +14,12 @@ from kit.options import Entries, Section, Text, option, required
 class Operator(StrEnum):
     """The programs that the platform stands on."""
 
-    CERT_MANAGER = "cert-manager"
-    CLOUDNATIVE_PG = "cloudnative-pg"
-    BARMAN_CLOUD_PLUGIN = "barman-cloud-plugin"
-    MINIO_OPERATOR = "minio-operator"
-    TRAEFIK = "traefik"
-    KEDA = "keda"
+    CERT_MANAGER = operators.CERT_MANAGER.name
+    CLOUDNATIVE_PG = operators.CLOUDNATIVE_PG.name
+    BARMAN_CLOUD_PLUGIN = operators.BARMAN_CLOUD_PLUGIN.name
+    MINIO_OPERATOR = operators.MINIO_OPERATOR.name
+    TRAEFIK = operators.TRAEFIK.name
+    KEDA = operators.KEDA.name
 
 
 Repository = Annotated[

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from app.inspection.refusals import refusal
 from kit.rendering import Manifest, ObjectId
+from kit.waves import wave_of
 
 # What Kustomize adds to the names of ConfigMaps (kustomize, api/hasher: five bits a letter, without vowels), and kit.component to those of Jobs.
 _CONFIG_MAP_DIGEST = re.compile(r"-[bcdfghkmt2456789]{10}$")
@@ -25,8 +26,8 @@ _WRITTEN_BY_OTHERS = {
     "finalizers",
 }
 _NAMED = ("name", "mountPath", "containerPort", "port")
-_INSTANCES = ("spec.instances",)
-_IN_PLACE = ("metadata.", "spec.storage.size", "spec.walStorage.size", "spec.storage.resizeInUseVolumes", *_INSTANCES)
+_INSTANCES = "spec.instances"
+_IN_PLACE = ("metadata.", "spec.storage.size", "spec.walStorage.size", "spec.storage.resizeInUseVolumes", _INSTANCES)
 """Fields of a Cluster of CloudNativePG with which no instance is replaced."""
 
 
@@ -87,13 +88,13 @@ def changes(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[Chan
             if fields:
                 refused = refusal(was, will)
                 effect = Effect.REFUSED if refused else _effect(identity, fields)
-                found.append(Change(identity, Action.CHANGED, effect, _component(will), _wave(will), fields, refused))
+                found.append(Change(identity, Action.CHANGED, effect, _component(will), wave_of(will), fields, refused))
         elif will is not None:
             effect = Effect.STARTS if identity.kind in _RUN_PODS else Effect.RUNS if identity.kind == "Job" else Effect.NONE
-            found.append(Change(identity, Action.NEW, effect, _component(will), _wave(will)))
+            found.append(Change(identity, Action.NEW, effect, _component(will), wave_of(will)))
         elif was is not None:
             effect = Effect.ENDS if identity.kind in _RUN_PODS else Effect.NONE
-            found.append(Change(identity, Action.GONE, effect, _component(was), _wave(was)))
+            found.append(Change(identity, Action.GONE, effect, _component(was), wave_of(was)))
     return tuple(sorted(found, key=lambda change: (change.wave, change.component, change.identity)))
 
 
@@ -151,7 +152,7 @@ def _effect(identity: ObjectId, fields: Sequence[Field]) -> Effect:
         case "Cluster":
             if any(not path.startswith(_IN_PLACE) for path in paths):
                 return Effect.RESTARTS
-            return _scaled(fields, *_INSTANCES)
+            return _scaled(fields, _INSTANCES)
         case "Tenant":
             return Effect.RESTARTS if any(path.startswith("spec.") for path in paths) else Effect.NONE
     return Effect.NONE
@@ -167,8 +168,3 @@ def _scaled(fields: Sequence[Field], path: str) -> Effect:
 def _component(manifest: Manifest) -> str:
     labels: Mapping[str, str] = manifest["metadata"].get("labels") or {}
     return labels.get("app.kubernetes.io/name", "")
-
-
-def _wave(manifest: Manifest) -> int:
-    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
-    return int(annotations.get("argocd.argoproj.io/sync-wave", "0"))

@@ -21,11 +21,9 @@ from kit.place import Place
 from kit.placement import Placement, PodResources
 from kit.pods import Claim, ConfigMap, KeptVolume, PodContext, PodSpec, int_or_string, quantity
 from kit.quantities import Bytes
-from kit.rendering import ObjectId, Tuning
+from kit.rendering import PART_OF, ObjectId, Tuning
 from kit.secrets import Change, DeclaredSecret, SecretSpec
 from kit.state import State
-
-PART_OF = "matrix-platform"
 
 NODE_PORTS = (PortRange(30_000, 32_767), PortRange(30_000, 32_767, "UDP"))
 """What the API server gives to Services of type NodePort (kube-apiserver, --service-node-port-range)."""
@@ -36,6 +34,14 @@ class Priority(Enum):
 
     DATA = "matrix-data"
     MESSAGING = "matrix-messaging"
+
+
+@frozen
+class Stop:
+    """A ConfigMap whose change stops all pods of a component at once, by themselves, and what people notice then."""
+
+    config_map: str
+    noticed: str
 
 
 @frozen
@@ -82,8 +88,8 @@ class Component(Construct):
     priority: ClassVar[Priority | None] = None
     noticed: str = ""
     """What people notice while its pods are replaced one after the other."""
-    stopped_by: ClassVar[tuple[str, str] | None] = None
-    """A ConfigMap whose change stops all of its pods at once, by themselves, and what people notice then."""
+    stopped_by: ClassVar[Stop | None] = None
+    """What stops all of its pods at once."""
     sized_by_memory: ClassVar[str] = ""
     """Why a site cannot give its pods other resources than the profile, if it cannot."""
     host_network: ClassVar[bool] = False
@@ -110,7 +116,7 @@ class Component(Construct):
 
     def labels(self, part: str | None = None) -> dict[str, str]:
         """The labels of the component's objects; with `part`, those of one workload and its pods."""
-        labels = {"app.kubernetes.io/name": self.name, "app.kubernetes.io/part-of": PART_OF}
+        labels = {"app.kubernetes.io/name": self.name, **PART_OF}
         return labels | ({"app.kubernetes.io/component": part} if part else {})
 
     def add(

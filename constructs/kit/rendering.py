@@ -1,11 +1,13 @@
 """What an installation compiles to, before it is laid out as files: objects and configuration, each at its path below `dist/base`."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
 Manifest: TypeAlias = Mapping[str, Any]
+PART_OF: Final[Mapping[str, str]] = {"app.kubernetes.io/part-of": "matrix-platform"}
+"""The label of every object."""
 
 
 @frozen(order=True)

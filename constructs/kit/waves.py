@@ -1,9 +1,11 @@
 """In which order the objects of an installation come where somebody waits for each to be healthy: an annotation for Argo CD.
 
+What comes first has none: Argo CD takes it for 0, and every object of a tree is read faster without.
+
 `kubectl apply -k` sends everything at once, and what comes too early waits; a GitOps tool can bring up one step after the other.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 from kit.rendering import Manifest
 
@@ -17,6 +19,7 @@ WAVES = {
     6: "monitoring",
 }
 """What comes in each."""
+_FIRST = min(WAVES)
 
 _OF_LAYER = {"infrastructure": 2, "main-instance": 3, "li-instance": 4, "antivirus": 5, "monitoring": 6}
 _AT_ONCE = {
@@ -33,17 +36,25 @@ _WAY_IN = {"Certificate", "Issuer", "ClusterIssuer", "Ingress", "HTTPRoute", "Mi
 def wave(file: str, kind: str) -> int:
     """The step of an object by its kind and the file that it stands in, below `dist/base`."""
     if kind in _AT_ONCE:
-        return 1
+        return _FIRST
     if kind in _SECRETS:
         return 2
     if kind in _WAY_IN:
         return 3
-    return _OF_LAYER.get(file.partition("/")[0], 1)
+    return _OF_LAYER.get(file.partition("/")[0], _FIRST)
 
 
-def with_wave(file: str, manifest: Manifest) -> dict[str, Any]:
+def wave_of(manifest: Manifest) -> int:
+    """The step that an object says it has."""
+    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+    return int(annotations.get(WAVE, _FIRST))
+
+
+def with_wave(file: str, manifest: Manifest) -> Manifest:
     """The same object with its step."""
-    metadata = manifest["metadata"]
-    annotations = {**metadata.get("annotations", {}), WAVE: str(wave(file, manifest["kind"]))}
+    metadata, step = manifest["metadata"], wave(file, manifest["kind"])
+    if step == _FIRST:
+        return manifest
+    annotations = {**metadata.get("annotations", {}), WAVE: str(step)}
     rest = {key: value for key, value in metadata.items() if key != "annotations"}
     return {**manifest, "metadata": {"annotations": dict(sorted(annotations.items())), **rest}}

@@ -21,7 +21,6 @@ from tests.manifests.rules.objects import Object, Objects, assert_kept, namespac
 
 NAMES = [profile.name for profile in profiles()]
 RUN_PODS = {"StatefulSet", "Deployment", "DaemonSet"}
-WAVE = "argocd.argoproj.io/sync-wave"
 
 
 @pytest.mark.parametrize(("source", "target"), [*pairwise(NAMES), (NAMES[-1], NAMES[0])])
@@ -104,7 +103,7 @@ def test_nothing_is_waited_for_that_comes_in_a_later_step(trees: dict[str, Objec
 
 def test_a_pod_that_waits_for_a_later_step_is_noticed(everything: Objects) -> None:
     objects = deepcopy(everything)
-    next(o for o in of_kind(objects, "PersistentVolumeClaim"))["metadata"]["annotations"][WAVE] = "6"
+    next(o for o in of_kind(objects, "PersistentVolumeClaim"))["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] = "6"
     assert too_late(objects)
 
 
@@ -119,7 +118,8 @@ def test_every_object_has_its_step_in_the_order_of_a_first_installation(everythi
 
 
 def _wave(o: Object) -> int:
-    return int(o["metadata"]["annotations"][WAVE])
+    """As Argo CD reads it: where there is none, the first."""
+    return max(1, int(o["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", "0")))
 
 
 def _needed(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ def reading(digest: str) -> dict[str, Any]:
 
 
 def config_map(digest: str, text: str) -> dict[str, Any]:
-    metadata = {"name": f"c-{digest}", "namespace": "n", "annotations": {"argocd.argoproj.io/sync-wave": "1"}}
+    metadata = {"name": f"c-{digest}", "namespace": "n"}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": text}}
 
 
