@@ -120,10 +120,11 @@ MINIO_OPERATOR = Operator(
     licence="AGPL-3.0-only",
     purpose="object storage, unless you bring an S3",
     chart=Chart("https://operator.min.io", "operator", "7.1.1"),
-    # helm/operator/values.yaml; the second runs beside each server of a Tenant, by the operator's environment.
+    # helm/operator/values.yaml; the second runs beside each server of a Tenant (pkg/resources/statefulsets/minio-sidecar.go,
+    # DefaultSidecarImage: older than the operator, and its tag in the values' comments is not what runs).
     images=(
         OperatorImage("quay.io/minio/operator:v7.1.1", "operator.image"),
-        OperatorImage("quay.io/minio/operator-sidecar:v7.1.1", "operator.sidecarImage"),
+        OperatorImage("quay.io/minio/operator-sidecar:v7.0.1", "operator.sidecarImage"),
     ),
 )
 # traefik/traefik-helm-chart: traefik/Chart.yaml
