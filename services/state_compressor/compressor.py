@@ -25,7 +25,7 @@ class Request:
 
     database: dict[str, Any]
     password_file: str
-    authority_file: str | None
+    authority_file: str
     chunk_size: int
     chunks: int
     levels: str
@@ -53,7 +53,7 @@ def command(request: Request, chunks: int) -> list[str]:
     options = f"-c search_path={SCHEMA},public -c statement_timeout={STATEMENT_SECONDS}s"
     parameters = {
         **request.database,
-        "sslmode": "require" if request.authority_file else "disable",
+        "sslmode": "require",
         "target_session_attrs": "read-write",
         "application_name": "state-compressor",
         "connect_timeout": 10,
@@ -65,7 +65,7 @@ def command(request: Request, chunks: int) -> list[str]:
 
 def environment(request: Request, outer: Mapping[str, str]) -> dict[str, str]:
     """What the compressor takes from its environment: the file with the password, and whom it trusts, who is nobody else."""
-    trusted = {"SSL_CERT_FILE": request.authority_file, "SSL_CERT_DIR": "/nonexistent"} if request.authority_file else {}
+    trusted = {"SSL_CERT_FILE": request.authority_file, "SSL_CERT_DIR": "/nonexistent"}
     return {**outer, "PASSWORD_FILE": request.password_file, **trusted}
 
 

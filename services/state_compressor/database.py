@@ -54,10 +54,10 @@ class Database:
 @contextlib.contextmanager
 def connected(request: Request) -> Iterator[Database]:
     """A connection to the primary for the time of a block."""
-    trusted = {"sslrootcert": request.authority_file, "sslmode": "verify-full"} if request.authority_file else {}
     connection = psycopg2.connect(
         **request.database,
-        **trusted,
+        sslmode="verify-full",
+        sslrootcert=request.authority_file,
         password=Path(request.password_file).read_text().strip(),
         target_session_attrs="read-write",
         application_name="state-compressor",

@@ -7,4 +7,3 @@ class SynapseAdminLi(SynapseAdmin):
     """The same as the main instance's, whose administrators are others."""
 
     directory = "03-synapse-admin"
-    noticed = "users nothing; a new one is ready before an old one goes"
