@@ -9,7 +9,6 @@ from attrs import frozen
 
 from app.inspection.refusals import refusal
 from kit.rendering import Manifest, ObjectId
-from kit.waves import wave_of
 
 # What Kustomize adds to the names of ConfigMaps (kustomize, api/hasher: five bits a letter, without vowels), and kit.component to those of Jobs.
 _CONFIG_MAP_DIGEST = re.compile(r"-[bcdfghkmt2456789]{10}$")
@@ -88,13 +87,13 @@ def changes(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[Chan
             if fields:
                 refused = refusal(was, will)
                 effect = Effect.REFUSED if refused else _effect(identity, fields)
-                found.append(Change(identity, Action.CHANGED, effect, _component(will), wave_of(will), fields, refused))
+                found.append(Change(identity, Action.CHANGED, effect, _component(will), _step(will), fields, refused))
         elif will is not None:
             effect = Effect.STARTS if identity.kind in _RUN_PODS else Effect.RUNS if identity.kind == "Job" else Effect.NONE
-            found.append(Change(identity, Action.NEW, effect, _component(will), wave_of(will)))
+            found.append(Change(identity, Action.NEW, effect, _component(will), _step(will)))
         elif was is not None:
             effect = Effect.ENDS if identity.kind in _RUN_PODS else Effect.NONE
-            found.append(Change(identity, Action.GONE, effect, _component(was), wave_of(was)))
+            found.append(Change(identity, Action.GONE, effect, _component(was), _step(was)))
     return tuple(sorted(found, key=lambda change: (change.wave, change.component, change.identity)))
 
 
@@ -168,3 +167,9 @@ def _scaled(fields: Sequence[Field], path: str) -> Effect:
 def _component(manifest: Manifest) -> str:
     labels: Mapping[str, str] = manifest["metadata"].get("labels") or {}
     return labels.get("app.kubernetes.io/name", "")
+
+
+def _step(manifest: Manifest) -> int:
+    """The step of an object as its annotation says; what comes first has none."""
+    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+    return int(annotations.get("argocd.argoproj.io/sync-wave", "1"))

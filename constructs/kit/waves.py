@@ -5,8 +5,6 @@ What comes first has none: Argo CD takes it for 0, and every object of a tree is
 `kubectl apply -k` sends everything at once, and what comes too early waits; a GitOps tool can bring up one step after the other.
 """
 
-from collections.abc import Mapping
-
 from kit.rendering import Manifest
 
 WAVE = "argocd.argoproj.io/sync-wave"
@@ -42,12 +40,6 @@ def wave(file: str, kind: str) -> int:
     if kind in _WAY_IN:
         return 3
     return _OF_LAYER.get(file.partition("/")[0], _FIRST)
-
-
-def wave_of(manifest: Manifest) -> int:
-    """The step that an object says it has."""
-    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
-    return int(annotations.get(WAVE, _FIRST))
 
 
 def with_wave(file: str, manifest: Manifest) -> Manifest:
