@@ -142,7 +142,7 @@ def test_the_command_of_the_deployment_guide_works_when_it_is_pasted(tmp_path: P
     guide = (ROOT / "docs" / "01-DEPLOYMENT-GUIDE.md").read_text()
     (pasted,) = re.findall(r"```sh\n\S+python -m app (init .*?)```", guide, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    result = run(*shlex.split(pasted))
+    result = run(*shlex.split(pasted.replace("\\\n", "")))
     assert result.exit_code == 0, result.output
     assert read_site(tmp_path / "mine.yaml").tls.source == "internal-ca"
 
