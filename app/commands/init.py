@@ -10,6 +10,7 @@ import click
 from app.commands.common import fail
 from app.commands.output import heading, progress
 from app.errors import UserError
+from app.moving_in import TakenOver, take_over, without_what_the_platform_sets
 from app.new_site import Tree, got, put, site_text
 from app.questions import QUESTIONS, Question, choices, flags_in, needed
 from app.settings import SettingsError, parse_site
@@ -18,7 +19,7 @@ from kit.options import Flag, OptionError, plain
 if TYPE_CHECKING:
     from app.inspection.surroundings import Surroundings
     from app.kubectl import Kubectl
-    from app.site import Site
+    from kit.rendering import Rendering
 
 
 def _flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -34,19 +35,29 @@ def _flags(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("site.yaml"), show_default=True, help="The file to write.")
 @click.option("--cluster", is_flag=True, help="Read the cluster of your kubectl first: what it tells is proposed.")
 @click.option("--context", help="The context of kubectl, with --cluster.")
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file of the installation that moves in: homeserver.yaml or its folder, workers' files, registrations, values of ess-helm. Several times.",
+)
 @click.option("--no-questions", is_flag=True, help="Ask nothing, also on a terminal: flags, the cluster and defaults answer.")
 @_flags
-def init(out: Path, cluster: bool, context: str | None, no_questions: bool, **flags: Any) -> None:
+def init(out: Path, cluster: bool, context: str | None, sources: tuple[Path, ...], no_questions: bool, **flags: Any) -> None:
     """Write a new site.yaml. A file that is there is never replaced.
 
     On a terminal it asks what no flag has answered; an empty answer takes what is proposed. With --cluster it proposes what the API says: storage
     and ingress classes, zones, where DNS and the ingress controller are, the addresses of nodes, pods, Services and the API server. It is only
-    read. What is written has been compiled for the smallest profile: `check` accepts it.
+    read. With --from it takes over what another installation says, and names line by line what it could not, why, and what to do: here, and at the
+    end of the file. Secrets are named with the Secret that they belong in, and never copied. What is written has been compiled for the smallest
+    profile: `check` accepts it.
     """
     from app.inspection.surroundings import Surroundings
 
     _refuse_what_is_there(out)
-    tree: Tree = {}
+    taken = take_over(sources) if sources else TakenOver({}, ())
+    tree = taken.tree
     for question in QUESTIONS:
         if (value := flags[question.name]) is not None:
             _answer(tree, question, value)
@@ -58,9 +69,13 @@ def init(out: Path, cluster: bool, context: str | None, no_questions: bool, **fl
     lacking = [question.flag for question in QUESTIONS if question.option.required and got(tree, question.key) is None]
     if lacking:
         fail(f"there is nobody to ask: give {' and '.join(lacking)}, or run this on a terminal\nnothing was written.")
-    text = site_text(tree)
+    if sources:
+        taken = _beside_the_platforms(taken)
+    text = site_text(tree, map(str, taken.notes))
     _compiled(text)
     _write(out, text)
+    for note in taken.notes:
+        click.echo(str(note))
     for line in seen.unknown:
         click.echo(f"caution: {line}", err=True)
     heading(f"{out} is written")
@@ -151,27 +166,38 @@ def _readable(kubectl: "Kubectl", words: tuple[str, ...]) -> list[Any]:
     return items
 
 
+def _beside_the_platforms(taken: TakenOver) -> TakenOver:
+    """Leave out what the platform sets itself, as the site is so far."""
+    import yaml
+
+    from main_instance.synapse.configuration import OTHER_FILES, USE
+
+    rendering = _compiled(site_text({**taken.tree, "homeserver": {**taken.tree.get("homeserver", {}), "extra": {}}}))
+    path = next(files["homeserver.yaml"] for (_, name), files in rendering.config_maps.items() if name == "synapse-homeserver")
+    config = yaml.safe_load(rendering.files[path])
+    return without_what_the_platform_sets(taken, config | dict.fromkeys(OTHER_FILES), USE)
+
+
 def _refuse_what_is_there(out: Path) -> None:
     if out.exists() or out.is_symlink():
         fail(f"{out} is there already, and is never replaced: give another name with --out, or move it away")
 
 
-def _compiled(text: str) -> "Site":
-    """The site that a text describes, once it has been compiled in the smallest size."""
+def _compiled(text: str) -> "Rendering":
+    """What a text compiles to in the smallest size."""
     from app.compiler import render
     from overlays import profiles
 
     try:
         site = parse_site(text)
         with progress("compiling it"):
-            render(site, profiles()[0])
+            return render(site, profiles()[0])
     except SettingsError as error:
         raise UserError(
             "\n".join([*(f"{problem}{flags_in(str(problem))}" for problem in error.problems), "nothing was written."])
         ) from None
     except OptionError as error:
         raise UserError(f"{error}{flags_in(str(error))}\nnothing was written.") from None
-    return site
 
 
 def _write(out: Path, text: str) -> None:
