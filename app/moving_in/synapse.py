@@ -97,10 +97,8 @@ def _public_baseurl(taking: Taking, value: str) -> None:
 
 
 def _database(taking: Taking, value: Mapping[str, Any]) -> None:
-    kind = (
-        "SQLite becomes PostgreSQL on the way" if value.get("name") == "sqlite3" else "the section postgresql, if it is to stay where it is"
-    )
-    taking.say(f"not taken over: the platform runs PostgreSQL; the deployment guide moves what is in yours (Moving in; ({kind})")
+    kind = "SQLite becomes PostgreSQL on the way" if value.get("name") == "sqlite3" else "to keep that server, write the section postgresql"
+    taking.say(f"not taken over: the platform runs PostgreSQL; the deployment guide moves what is in yours (Moving in); {kind}")
 
 
 def _presence(taking: Taking, value: Mapping[str, Any]) -> None:

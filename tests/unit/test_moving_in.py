@@ -139,12 +139,8 @@ def test_what_has_an_option_is_that_option_now(whole: tuple[Site, str, str]) -> 
     assert site.homeserver.password_policy
     assert (site.homeserver.password_policy.minimum_length, site.homeserver.password_policy.digit) == (12, True)
     ((name, provider),) = site.login.providers
-    assert (name, provider.issuer, provider.display_name, provider.scopes) == (
-        "corporate",
-        "https://id.example.org/",
-        "Corporate",
-        ("openid", "profile"),
-    )
+    assert (name, provider.issuer, provider.display_name) == ("corporate", "https://id.example.org/", "Corporate")
+    assert provider.scopes == ("openid", "profile")
     assert (provider.claims.localpart, provider.required_claims) == ("preferred_username", (("groups", ("matrix",)),))
     assert provider.extra.data == {"pkce_method": "always"}
     ((module, of),) = site.homeserver.modules
@@ -174,7 +170,7 @@ def test_what_has_none_is_passed_on_as_it_is_unless_the_platform_sets_it(whole: 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("database", "not taken over: the platform runs PostgreSQL; the deployment guide moves what is in yours (Moving in; "),
+        ("database", "not taken over: the platform runs PostgreSQL; the deployment guide moves what is in yours (Moving in)"),
         ("macaroon_secret_key", "a secret: put it into the Secret synapse, as macaroon_secret_key"),
         ("signing_key_path", "a secret: put it into the Secret synapse, as signing_key"),
         ("worker_replication_secret", "not needed: made anew"),
@@ -210,9 +206,7 @@ def test_no_secret_is_in_the_site_or_on_the_screen(whole: tuple[Site, str, str])
 
 
 def test_a_registration_a_worker_and_a_second_file_of_synapse_are_read_too(tmp_path: Path) -> None:
-    registration = (
-        f'id: Telegram Bridge\nurl: "http://bridge.bridges.svc:29317/"\nas_token: {MARK}as\nhs_token: {MARK}hs\nnamespaces: {{users: []}}\n'
-    )
+    registration = f'id: Telegram Bridge\nurl: "http://bridge.bridges.svc:29317/"\nas_token: {MARK}as\nhs_token: {MARK}hs\n'
     worker = f"worker_app: synapse.app.generic_worker\nworker_name: worker1\nworker_replication_secret: {MARK}r\nworker_listeners: []\n"
     files = [
         write(tmp_path, "presence: {enabled: false}\nreport_stats: true\n", "conf.yaml"),
@@ -385,7 +379,7 @@ def test_a_file_or_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         "[{a: {b: 1}}]",
         "{enabled: true, args: [1]}",
         "[[]]",
-        "{config: 7, enabled: 1}",
+        "{config: 7}",
         "-1",
         "1e400",
         ".nan",
