@@ -43,7 +43,7 @@ def take_values(taking: Taking) -> list[Mapping[str, Any]]:
         elif key in _PLACEMENT:
             taking.say("not taken over: the profile says what pods request and how they are spread; the section placement changes it")
         else:
-            taking.say("not needed: it is the chart's own")
+            taking.say("the chart's own: not needed")
     # What the chart deploys unless it is told not to (values.yaml).
     if "matrixAuthenticationService" not in taking.given.data:
         taking.at = "matrixAuthenticationService"
@@ -158,7 +158,7 @@ def _synapse(taking: Taking, value: Mapping[str, Any]) -> list[Mapping[str, Any]
         )
     known = {*_SECRETS, "ingress", "media", "appservices", "postgres", "additional", "enabled"}
     for name in sorted(value.keys() - known):
-        taking.say("not needed: the profile says what there is of each process, and what it requests", name)
+        taking.say("the platform's own: the profile says what there is of each process, and what it requests", name)
     return _additional(taking, value.get("additional") or {})
 
 

@@ -11,19 +11,10 @@ from app.moving_in.taking import Taking, days, size
 
 _BY_THE_PLATFORM: Mapping[str, str] = {
     **{key: why.replace("`", "") for key, why in OF_THE_PLATFORM.items() if not why.startswith("made")},
-    "pid_file": "pods need none",
-    "daemonize": "pods are no daemons",
-    "redis": "the platform runs its own; yours instead: the section redis",
-    "media_store_path": "files are in a bucket: the deployment guide moves them (Moving in)",
-    "media_storage_providers": "files are in a bucket: the deployment guide moves them (Moving in)",
-    "uploads_path": "pods have room of their own",
-    "tls_certificate_path": "the ingress has the certificates: the section tls",
-    "tls_private_key_path": "the ingress has the certificates: the section tls",
-    "bind_addresses": "what each process serves",
+    "redis": "it runs its own; yours instead: the section redis",
+    "media_store_path": "files are in a bucket; the deployment guide moves them (Moving in)",
+    "media_storage_providers": "files are in a bucket; the deployment guide moves them (Moving in)",
     "autocreate_auto_join_rooms": "always, with homeserver.auto_join_rooms",
-    "send_federation": "the profile",
-    "start_pushers": "the profile",
-    "no_tls": "the ingress has the certificates",
 }
 _WORKER_PREFIX = "worker_"
 _SECRETS: Mapping[str, tuple[str, str]] = {
@@ -54,9 +45,9 @@ def take_synapse(taking: Taking) -> None:
         elif (name := key.removesuffix("_path")) in _SECRETS:
             taking.secret("synapse", _SECRETS[name][0], _SECRETS[name][1])
         elif name == "worker_replication_secret":
-            taking.say("not needed: made anew")
+            taking.say("the platform's own: made anew")
         elif key in _BY_THE_PLATFORM or key.startswith(_WORKER_PREFIX):
-            taking.say(f"not needed: {_BY_THE_PLATFORM.get(key, 'the profile says how many workers of which type there are')}")
+            taking.say(f"the platform's own: {_BY_THE_PLATFORM.get(key, 'the profile says how many workers of which type there are')}")
         else:
             taking.extra(key, value)
 
@@ -263,6 +254,10 @@ def _delegated(taking: Taking, _value: Any) -> None:
     )
 
 
+def _calls(taking: Taking, _value: Any) -> None:
+    taking.say("not taken over: the platform has its own LiveKit: features: {calls: true}, cluster: {node_cidrs: [...]}")
+
+
 def _rest(taking: Taking, value: Mapping[str, Any], *known: str) -> None:
     """Pass on what of a section has no option."""
     for key, of in value.items():
@@ -295,10 +290,12 @@ READERS: Mapping[str, Reader] = {
     "turn_shared_secret_path": _turn,
     "matrix_authentication_service": _delegated,
     **dict.fromkeys(_LIMITS, _rate_limits),
+    "matrix_rtc": _calls,
     "password_config": logins.password_config,
     "oidc_providers": logins.oidc_providers,
     "oidc_config": logins.oidc_config,
     "modules": logins.modules,
+    "password_providers": logins.modules,
     "app_service_config_files": logins.application_services,
     "email": logins.email,
 }

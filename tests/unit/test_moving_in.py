@@ -163,7 +163,7 @@ def test_what_has_none_is_passed_on_as_it_is_unless_the_platform_sets_it(whole: 
         "turn_uris": ["turn:turn.example.org"],
         "user_directory": {"prefer_local_users": True},
     }
-    assert "allow_guest_access: not taken over: the platform sets allow_guest_access" in said
+    assert "allow_guest_access: the platform's own: never: whoever is here has an account" in said
     assert "rc_joins.remote.per_second: not taken over: the platform sets" in said
 
 
@@ -173,7 +173,7 @@ def test_what_has_none_is_passed_on_as_it_is_unless_the_platform_sets_it(whole: 
         ("database", "not taken over: the platform runs PostgreSQL; the deployment guide moves what is in yours (Moving in)"),
         ("macaroon_secret_key", "a secret: put it into the Secret synapse, as macaroon_secret_key"),
         ("signing_key_path", "a secret: put it into the Secret synapse, as signing_key"),
-        ("worker_replication_secret", "not needed: made anew"),
+        ("worker_replication_secret", "the platform's own: made anew"),
         ("media_retention.remote_media_lifetime", "not taken over: media.remote_lifetime has whole days"),
         ("rc_login.account", "not taken over: homeserver.rate_limits.logins_per_account needs both per_second and burst_count"),
         ("email.smtp_pass", "a secret: put it into the Secret mail, as password"),
@@ -186,7 +186,7 @@ def test_what_has_none_is_passed_on_as_it_is_unless_the_platform_sets_it(whole: 
         ("turn_shared_secret", "has a secret: put the whole section into extra.yaml"),
         ("jwt_config", "has a secret: put the whole section into extra.yaml"),
         ("recaptcha_private_key", "has a secret: put the whole section into extra.yaml"),
-        ("stream_writers", "not needed: the profile"),
+        ("stream_writers", "the platform's own: the profile"),
     ],
 )
 def test_what_is_left_is_said_with_its_line_and_what_to_do_and_stands_in_the_file_too(
@@ -226,7 +226,7 @@ def test_a_registration_a_worker_and_a_second_file_of_synapse_are_read_too(tmp_p
     )
     said = "\n".join(map(str, taken.notes))
     assert "telegram.yaml:3: as_token: a secret: put it into the Secret application-service-telegram-bridge, as registration.yaml" in said
-    assert "worker1.yaml:1: worker_app: not needed: the worker types" in said
+    assert "worker1.yaml:1: worker_app: the platform's own: the worker types" in said
     assert MARK not in said + site_text(taken.tree)
 
 
@@ -309,11 +309,11 @@ def test_the_values_of_ess_helm_become_options(tmp_path: Path) -> None:
         "values.yaml:15: synapse.macaroon: a secret: put it into the Secret synapse, as macaroon_secret_key; as it was",
         "values.yaml:15: synapse.signingKey: a secret: put it into the Secret synapse, as signing_key; as it is in the Secret <release>-generated",
         "synapse.appservices[0]: not taken over: fetch that registration",
-        "synapse.workers: not needed: the profile says",
+        "synapse.workers: the platform's own: the profile says",
         "synapse.additional.10-secret.yaml: not taken over: fetch it from its Secret, and give it with --from",
         "synapse.additional.20-broken.yaml: not taken over: ",
         "values.yaml, synapse.additional.00-user.yaml:15: macaroon_secret_key: a secret",
-        "values.yaml:30: haproxy: not needed: it is the chart's own",
+        "values.yaml:30: haproxy: the chart's own: not needed",
     ):
         assert wanted in said, f"{wanted}\n{said}"
     assert MARK not in said + site_text(taken.tree)
@@ -400,6 +400,14 @@ def test_no_form_of_any_option_ends_it_without_a_word(value: str, tmp_path: Path
     )
     taken = take_over([write(tmp_path, values, "values.yaml")])
     parse_site(site_text({**taken.tree, "images": {"registry": "registry.example.com"}}))
+
+
+def test_every_option_that_a_site_has_its_own_for_has_a_reader() -> None:
+    from app.documents.synapse_options import BY_OPTION
+    from app.moving_in.synapse import READERS
+
+    # A TURN server of one's own is passed on; the others are the platform's.
+    assert BY_OPTION.keys() - READERS.keys() == {"redis", "media_storage_providers", "turn_uris"}
 
 
 def test_durations_and_sizes_mean_what_they_mean_to_synapse() -> None:
