@@ -10,7 +10,6 @@ import click
 from app.commands.common import fail
 from app.commands.output import heading, progress
 from app.errors import UserError
-from app.moving_in import TakenOver, take_over, without_what_the_platform_sets
 from app.new_site import Tree, got, put, site_text
 from app.questions import QUESTIONS, Question, choices, flags_in, needed
 from app.settings import SettingsError, parse_site
@@ -19,6 +18,7 @@ from kit.options import Flag, OptionError, plain
 if TYPE_CHECKING:
     from app.inspection.surroundings import Surroundings
     from app.kubectl import Kubectl
+    from app.moving_in import TakenOver
     from kit.rendering import Rendering
 
 
@@ -56,8 +56,8 @@ def init(out: Path, cluster: bool, context: str | None, sources: tuple[Path, ...
     from app.inspection.surroundings import Surroundings
 
     _refuse_what_is_there(out)
-    taken = take_over(sources) if sources else TakenOver({}, ())
-    tree = taken.tree
+    taken = _taken_over(sources) if sources else None
+    tree: Tree = taken.tree if taken else {}
     for question in QUESTIONS:
         if (value := flags[question.name]) is not None:
             _answer(tree, question, value)
@@ -69,13 +69,12 @@ def init(out: Path, cluster: bool, context: str | None, sources: tuple[Path, ...
     lacking = [question.flag for question in QUESTIONS if question.option.required and got(tree, question.key) is None]
     if lacking:
         fail(f"there is nobody to ask: give {' and '.join(lacking)}, or run this on a terminal\nnothing was written.")
-    if sources:
-        taken = _beside_the_platforms(taken)
-    text = site_text(tree, map(str, taken.notes))
+    left = [str(note) for note in _beside_the_platforms(taken).notes] if taken else []
+    text = site_text(tree, left)
     _compiled(text)
     _write(out, text)
-    for note in taken.notes:
-        click.echo(str(note))
+    for line in left:
+        click.echo(line)
     for line in seen.unknown:
         click.echo(f"caution: {line}", err=True)
     heading(f"{out} is written")
@@ -166,10 +165,17 @@ def _readable(kubectl: "Kubectl", words: tuple[str, ...]) -> list[Any]:
     return items
 
 
-def _beside_the_platforms(taken: TakenOver) -> TakenOver:
+def _taken_over(sources: tuple[Path, ...]) -> "TakenOver":
+    from app.moving_in import take_over
+
+    return take_over(sources)
+
+
+def _beside_the_platforms(taken: "TakenOver") -> "TakenOver":
     """Leave out what the platform sets itself, as the site is so far."""
     import yaml
 
+    from app.moving_in import without_what_the_platform_sets
     from main_instance.synapse.configuration import OTHER_FILES, USE
 
     rendering = _compiled(site_text({**taken.tree, "homeserver": {**taken.tree.get("homeserver", {}), "extra": {}}}))
