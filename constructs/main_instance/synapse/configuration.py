@@ -244,8 +244,8 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
             "system_mxid_display_name": notices.display_name,
             "room_name": notices.room_name,
         }
-    joined = with_extra(config | dict.fromkeys(_OTHER_FILES), options.extra, "homeserver.extra", USE)
-    return {name: value for name, value in joined.items() if name not in _OTHER_FILES}
+    joined = with_extra(config | dict.fromkeys(OTHER_FILES), options.extra, "homeserver.extra", USE)
+    return {name: value for name, value in joined.items() if name not in OTHER_FILES}
 
 
 def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
@@ -367,9 +367,7 @@ USE = {
 }
 """Options of Synapse to the option of the site that sets each. What is not here follows from several."""
 
-# Options of the other files, and of the command line, which `extra` must not set: the files are merged, so one of the two would be lost. And
-# those by which a process would be another one than its pod is.
-_OTHER_FILES = frozenset(
+OTHER_FILES = frozenset(
     {
         "daemonize",
         "pid_file",
@@ -398,6 +396,8 @@ _OTHER_FILES = frozenset(
         *(f"{name}_path" for name in MAIN_SECRETS),
     }
 )
+"""Options of the other files, and of the command line, which `extra` must not set: the files are merged, so one of the two would be lost. And
+those by which a process would be another one than its pod is."""
 
 
 def _share(spec: HomeserverSpec, resources: Resources, connections: int) -> Config:
