@@ -145,8 +145,8 @@ class Site:
     storage_sizes: StorageSizes = section(StorageSizes)
     shrinking_from: ProfileName | None = option(
         None,
-        "The profile that is being left for a smaller one: quotas admit its pods too, until you remove the line when they have gone. "
-        "docs/02-SCALING-GUIDE.md",
+        "The profile that is being left for a smaller one: quotas admit its pods too, until you remove the line when they have gone: "
+        "docs/02-SCALING-GUIDE.md.",
         otherwise="quotas admit what the profile has",
     )
     ingress: IngressOptions = section(IngressOptions)

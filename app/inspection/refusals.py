@@ -49,7 +49,9 @@ def refused_pods(before: Iterable[Manifest], quota: Manifest) -> Refusal | None:
         "limits.memory": share.memory_limit,
     }
     hard = quota["spec"]["hard"]
-    short = [f"{key} of {hard[key]} where {most} may be there" for key, most in there.items() if key in hard and _amount(hard[key], most) < most]
+    short = [
+        f"{key} of {hard[key]} where {most} may be there" for key, most in there.items() if key in hard and _amount(hard[key], most) < most
+    ]
     if not short:
         return None
     return Refusal(f"{', '.join(short)}: no pod could be replaced; write shrinking_from in site.yaml until those of before have gone")

@@ -85,7 +85,9 @@ def unclaimed(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator
         identity = ObjectId.of(o)
         if identity in there:
             for template in o["spec"].get("volumeClaimTemplates", []):
-                names = (f"{template['metadata']['name']}-{identity.name}-{n}" for n in range(there[identity], o["spec"].get("replicas", 1)))
+                names = (
+                    f"{template['metadata']['name']}-{identity.name}-{n}" for n in range(there[identity], o["spec"].get("replicas", 1))
+                )
                 yield from ((identity.namespace, name) for name in names)
 
 

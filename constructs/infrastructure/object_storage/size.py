@@ -61,8 +61,8 @@ class ErasureSize:
 
     def large_enough(self, objects: Bytes) -> "ErasureSize":
         """The same with the smallest drives, in whole GiB, that hold so much."""
-        each = evolve(self, drive=gib(1)).usable.count
-        return evolve(self, drive=gib(-(-objects.count // each)))
+        about = objects.count // evolve(self, drive=gib(1)).usable.count
+        return next(size for count in range(max(1, about - 1), about + 2) if (size := evolve(self, drive=gib(count))).usable >= objects)
 
     def refusals(self) -> list[str]:
         """Why MinIO would not start so, or not survive the loss of a node: one line each, naming the field."""
