@@ -15,6 +15,7 @@ from app.commands.diff import diff
 from app.commands.docs import docs
 from app.commands.explain import explain
 from app.commands.images import images
+from app.commands.init import init
 from app.commands.plan import plan
 from app.commands.reach import reach
 from app.commands.secret_copies import export_secrets, import_secrets
@@ -52,5 +53,5 @@ def main() -> None:
     """Compile one settings file and the scaling profiles to a Kustomize tree that deploys Matrix."""
 
 
-for command in (synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, export_secrets, import_secrets, docs):
+for command in (init, synth, check, diff, plan, explain, budget, images, bundle, reach, secrets, export_secrets, import_secrets, docs):
     main.add_command(command)

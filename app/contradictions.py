@@ -333,6 +333,13 @@ def _outside_networks(site: Site, key: str, cidrs: tuple[str, ...]) -> Iterator[
                 yield OptionError(key, f"{cidr} has addresses of the cluster itself: {clash} of cluster.{name}; give smaller networks")
 
 
+def _apps(site: Site) -> Iterator[OptionError]:
+    """Push is to somebody's apps."""
+    push = site.push
+    if site.features.push and not push.fcm_apps and not (push.apns and (push.apns.apps or push.apns.sandbox_apps)):
+        yield OptionError("features.push", "true, and there is no app to push to; name yours in push.fcm_apps or push.apns")
+
+
 def _autoscaling(site: Site) -> Iterator[OptionError]:
     options = site.monitoring
     if options.keda and options.mode is Mode.OPERATOR and not options.operator.url:
@@ -359,5 +366,6 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _other_servers,
     _others_outside,
     _infrastructure_of_others,
+    _apps,
     _autoscaling,
 )

@@ -142,6 +142,11 @@ def parse_site(text: str, name: str = "site.yaml") -> Site:
     return site
 
 
+def problems_of_form(text: str) -> tuple[Problem, ...]:
+    """What is wrong with the values of a text by themselves. What one option asks of another is not looked at."""
+    return tuple(_read_only(text, "site.yaml").problems)
+
+
 def located(path: Path, error: OptionError) -> SettingsError:
     """An error that was found after a file had been read, at the place of its option in the file."""
     reader = _read_again(path)
@@ -161,8 +166,12 @@ def warnings(path: Path) -> list[str]:
 
 def _read_again(path: Path) -> "_Reader":
     text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n").replace("\r", "\n")
+    return _read_only(text, str(path))
+
+
+def _read_only(text: str, name: str) -> "_Reader":
     reader = _Reader(text)
-    root = _compose(text, str(path))
+    root = _compose(text, name)
     if root is not None:
         reader.read(SITE, root, root, "")
     return reader

@@ -31,6 +31,10 @@ CONTRADICTIONS = [
         "namespaces: {main: edge}\ningress: {type: gateway, gateway: {name: a, namespace: edge}}",
         '3:20: namespaces.main: "edge" is that of ingress.gateway.namespace',
     ),
+    (
+        "features: {push: true}\ncluster: {service_cidrs: [10.43.0.0/16]}",
+        "3:18: features.push: true, and there is no app to push to; name yours in push.fcm_apps or push.apns",
+    ),
     ("cluster: {service_cidrs: [0.0.0.0/0]}", "3:26: cluster.service_cidrs: 0.0.0.0/0 is every address there is"),
     ("cluster: {api_server_cidrs: ['::/0']}", "3:29: cluster.api_server_cidrs: ::/0 is every address there is"),
     (

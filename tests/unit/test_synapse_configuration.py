@@ -236,7 +236,7 @@ def test_every_option_to_use_is_one_of_a_site_and_sets_what_is_said() -> None:
         application_services=(("telegram", ApplicationServiceOptions(url="http://telegram:29317", bot="telegrambot")),),
     )
     written = homeserver_config(everything).keys() | worker_config(MEDIA_REPOSITORY, everything).keys()
-    assert USE.keys() - written == {"federation_domain_whitelist", "modules", "oidc_providers"}
+    assert USE.keys() - written == {"email", "federation_domain_whitelist", "modules", "oidc_providers"}
 
 
 def with_extra(options: dict[str, Any]) -> HomeserverSpec:

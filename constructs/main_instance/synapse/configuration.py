@@ -244,8 +244,8 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
             "system_mxid_display_name": notices.display_name,
             "room_name": notices.room_name,
         }
-    joined = with_extra(config | dict.fromkeys(_OTHER_FILES), options.extra, "homeserver.extra", USE)
-    return {name: value for name, value in joined.items() if name not in _OTHER_FILES}
+    joined = with_extra(config | dict.fromkeys(OTHER_FILES), options.extra, "homeserver.extra", USE)
+    return {name: value for name, value in joined.items() if name not in OTHER_FILES}
 
 
 def shard_config(topology: Topology, address: Callable[[str], str]) -> Config:
@@ -339,6 +339,7 @@ USE = {
     "app_service_config_files": "application_services",
     "auto_join_rooms": "homeserver.auto_join_rooms",
     "enable_registration": "registration.enabled",
+    "email": "mail",
     "encryption_enabled_by_default_for_room_type": "homeserver.encryption",
     "federation_domain_whitelist": "federation.allowed_domains",
     "max_upload_size": "media.max_upload_size",
@@ -359,14 +360,22 @@ USE = {
     "retention": "homeserver.message_lifetime",
     "server_name": "server_name",
     "server_notices": "homeserver.server_notices",
+    "trusted_key_servers": "federation.key_servers",
     "turn_uris": "features.calls",
+    "url_preview_enabled": "homeserver.url_previews",
     "user_directory": "homeserver.search_all_users",
 }
 """Options of Synapse to the option of the site that sets each. What is not here follows from several."""
 
-# Options of the other files, which `extra` must not set: the files are merged, so one of the two would be lost.
-_OTHER_FILES = frozenset(
+OTHER_FILES = frozenset(
     {
+        "daemonize",
+        "pid_file",
+        "manhole_settings",
+        "send_federation",
+        "start_pushers",
+        "tls_certificate_path",
+        "tls_private_key_path",
         "caches",
         "database",
         "instance_map",
@@ -387,6 +396,8 @@ _OTHER_FILES = frozenset(
         *(f"{name}_path" for name in MAIN_SECRETS),
     }
 )
+"""Options of the other files, and of the command line, which `extra` must not set: the files are merged, so one of the two would be lost. And
+those by which a process would be another one than its pod is."""
 
 
 def _share(spec: HomeserverSpec, resources: Resources, connections: int) -> Config:
