@@ -3,7 +3,7 @@
 What the API server and the operators refuse: `app/inspection/refusals.py`. The real API server is asked in tests/live/test_sizes.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -27,7 +27,6 @@ from kit.rendering import Manifest
 from kit.text import yaml_text
 from overlays import Profile, profiles
 from tests.manifests.rules.budget import quantity
-from tests.manifests.rules.objects import of_kind
 from tests.manifests.test_sites import BASE, LI
 
 SIZES = {profile.name: profile for profile in profiles()}
@@ -111,8 +110,16 @@ def test_growth_is_one_more_pool_with_the_servers_that_are_missing() -> None:
     assert grown(own(4, 60), own(4, 60), own(4, 100)) == [(4, "60Gi"), (4, "100Gi")]
 
 
+def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
+    return [o for o in tree if o["kind"] == "ResourceQuota"]
+
+
 DOWN = [(SIZES[source], SIZES[target]) for source, target in PAIRS if SIZES[source].concurrent_users > SIZES[target].concurrent_users]
-STEPS_DOWN = [(a, b) for a, b in DOWN if list(SIZES).index(a.name) - list(SIZES).index(b.name) in (1, len(SIZES) - 1)]
+STEPS_def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
+    return [o for o in tree if o["kind"] == "ResourceQuota"]
+
+
+DOWN = [(a, b) for a, b in DOWN if list(SIZES).index(a.name) - list(SIZES).index(b.name) in (1, len(SIZES) - 1)]
 
 
 @pytest.mark.parametrize(("source", "target"), STEPS_DOWN, ids=lambda profile: profile.name)
@@ -124,7 +131,7 @@ def test_a_smaller_size_admits_the_pods_of_the_larger_one_until_the_site_says_th
     shrinking = parse_site(BASE + yaml_text({**kept_by(found), "shrinking_from": source.name}))
     during = objects(render(shrinking, target))
     assert told(changes(before, during)) == {}
-    for old, new in zip(of_kind(before, "ResourceQuota"), of_kind(during, "ResourceQuota"), strict=True):
+    for old, new in zip(quotas(before), quotas(during), strict=True):
         assert all(quantity(old["spec"]["hard"][key]) <= quantity(amount) for key, amount in new["spec"]["hard"].items())
     after = objects(render(parse_site(BASE + yaml_text(dict(kept_by(found)))), target))
     assert told(changes(during, after)) == {}
@@ -147,7 +154,7 @@ def test_volumes_of_pods_that_a_smaller_size_has_not_are_named(new: dict[str, li
 
 def test_no_claim_of_a_stateful_set_depends_on_the_size(new: dict[str, list[Manifest]]) -> None:
     templates = [
-        {str(o["metadata"]["name"]): o["spec"].get("volumeClaimTemplates") for o in of_kind(tree, "StatefulSet")} for tree in new.values()
+        {str(o["metadata"]["name"]): o["spec"].get("volumeClaimTemplates") for o in tree if o["kind"] == "StatefulSet"} for tree in new.values()
     ]
     assert templates[0]
     assert all(other == templates[0] for other in templates)
