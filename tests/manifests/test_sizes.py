@@ -115,11 +115,11 @@ def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
 
 
 DOWN = [(SIZES[source], SIZES[target]) for source, target in PAIRS if SIZES[source].concurrent_users > SIZES[target].concurrent_users]
-STEPS_def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
+STEPS_DOWN = [(a, b) for a, b in DOWN if list(SIZES).index(a.name) - list(SIZES).index(b.name) in (1, len(SIZES) - 1)]
+
+
+def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
     return [o for o in tree if o["kind"] == "ResourceQuota"]
-
-
-DOWN = [(a, b) for a, b in DOWN if list(SIZES).index(a.name) - list(SIZES).index(b.name) in (1, len(SIZES) - 1)]
 
 
 @pytest.mark.parametrize(("source", "target"), STEPS_DOWN, ids=lambda profile: profile.name)
@@ -154,7 +154,8 @@ def test_volumes_of_pods_that_a_smaller_size_has_not_are_named(new: dict[str, li
 
 def test_no_claim_of_a_stateful_set_depends_on_the_size(new: dict[str, list[Manifest]]) -> None:
     templates = [
-        {str(o["metadata"]["name"]): o["spec"].get("volumeClaimTemplates") for o in tree if o["kind"] == "StatefulSet"} for tree in new.values()
+        {str(o["metadata"]["name"]): o["spec"].get("volumeClaimTemplates") for o in tree if o["kind"] == "StatefulSet"}
+        for tree in new.values()
     ]
     assert templates[0]
     assert all(other == templates[0] for other in templates)
