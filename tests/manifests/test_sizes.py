@@ -1,6 +1,6 @@
 """Every step from one size to another can be made, or is refused by name with what to write, after which it can be made.
 
-What the API server and the operators refuse: `app/inspection/refusals.py`. The real API server is asked in tests/live/test_sizes.py.
+What the API server and the operators refuse: `app/inspection/refusals.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,10 +108,6 @@ def test_growth_is_one_more_pool_with_the_servers_that_are_missing() -> None:
     assert grown(own(6, 80), own(4, 60)) == [(4, "60Gi"), (4, "100Gi")]
     assert grown(own(12, 160), own(4, 60)) == [(4, "60Gi"), (8, "194Gi")]
     assert grown(own(4, 60), own(4, 60), own(4, 100)) == [(4, "60Gi"), (4, "100Gi")]
-
-
-def quotas(tree: Iterable[Manifest]) -> list[Manifest]:
-    return [o for o in tree if o["kind"] == "ResourceQuota"]
 
 
 DOWN = [(SIZES[source], SIZES[target]) for source, target in PAIRS if SIZES[source].concurrent_users > SIZES[target].concurrent_users]
