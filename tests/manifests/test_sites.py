@@ -61,6 +61,9 @@ SITES = {
         "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n"
         "secrets: {provider: external, store: {name: vault}}\n"
     ),
+    "pools that were added, and a size that is left": (
+        "storage_sizes: {pools: {main: [{servers: 4, drive: 60Gi}, {servers: 6, drives: 4, drive: 50Gi}]}}\nshrinking_from: 1000-ccu\n"
+    ),
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
     "internal authority": "tls: {source: internal-ca}\n",
