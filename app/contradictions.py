@@ -8,12 +8,15 @@ from ipaddress import ip_address, ip_network
 from attrs import fields
 
 from antivirus.options import UNPACKED
-from app.site import Namespaces, Site
+from app.site import Namespaces, Site, StorageSizes
+from infrastructure.object_storage.options import Pool, Pools
+from infrastructure.object_storage.size import ErasureSize
 from infrastructure.operators import OPERATORS
 from infrastructure.postgresql.schedule import firings
 from kit.options import OptionError
-from kit.quantities import Bytes, gib, mib, tib
+from kit.quantities import Bytes, cores, gib, mib, tib
 from main_instance.calls.options import CallsOptions, ServiceType
+from main_instance.synapse.options import OF_OWN_LOGINS, SINGLE_SIGN_ON
 from main_instance.synapse.workers import EVERY_TYPE, MAIN
 from monitoring.options import Mode
 
@@ -132,18 +135,40 @@ def _load_balancers(site: Site) -> Iterator[OptionError]:
 
 
 def _sizes(site: Site) -> Iterator[OptionError]:
-    volumes = site.storage_sizes
-    for field in fields(type(volumes)):
-        size: Bytes | None = getattr(volumes, field.name)
-        if size is not None and not SMALLEST_VOLUME <= size <= LARGEST_VOLUME:
-            yield OptionError(
-                f"storage_sizes.{field.name}", f"{size} is no size of such a volume; give {SMALLEST_VOLUME} to {LARGEST_VOLUME}"
-            )
+    for key, size in _volumes(site.storage_sizes):
+        if not SMALLEST_VOLUME <= size <= LARGEST_VOLUME:
+            yield OptionError(f"storage_sizes.{key}", f"{size} is no size of such a volume; give {SMALLEST_VOLUME} to {LARGEST_VOLUME}")
     upload = site.media.max_upload_size
     if upload > LARGEST_UPLOAD:
         yield OptionError(
             "media.max_upload_size", f"{upload} in one request is more than proxies and clients carry; give at most {LARGEST_UPLOAD}"
         )
+
+
+def _volumes(sizes: StorageSizes) -> Iterator[tuple[str, Bytes]]:
+    for field in fields(StorageSizes):
+        given = getattr(sizes, field.name)
+        if isinstance(given, Pools):
+            yield from ((f"pools.{tenant}", pool.drive) for tenant, pools in _tenants(given) for pool in pools)
+        elif given:
+            yield field.name, given
+
+
+def _tenants(pools: Pools) -> Iterator[tuple[str, tuple[Pool, ...]]]:
+    yield from ((field.name, getattr(pools, field.name)) for field in fields(Pools))
+
+
+def _pools(site: Site) -> Iterator[OptionError]:
+    """MinIO starts with each pool that there is said to be."""
+    for tenant, pools in _tenants(site.storage_sizes.pools):
+        for pool in pools:
+            size = ErasureSize(nodes=pool.servers, drives=pool.drives, drive=pool.drive, cpu=cores(1), memory=gib(1))
+            if size.refusals():
+                yield OptionError(
+                    f"storage_sizes.pools.{tenant}",
+                    f"{pool.servers} servers with {pool.drives} drives make erasure sets of {size.erasure_set}, and with EC:{size.parity} MinIO "
+                    f"does not start with fewer than {2 * size.parity}; give another number of servers, or 2 drives for each",
+                )
 
 
 def _scanned_files(site: Site) -> Iterator[OptionError]:
@@ -159,13 +184,20 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
 def _logins(site: Site) -> Iterator[OptionError]:
     """Somebody can log in, and what a site asks of a login, the service that does it can do."""
     login, service = site.login, site.features.authentication_service
-    if not login.passwords and not login.providers and not login.ldap:
+    if not login.passwords and not site.single_sign_on and not login.ldap:
         yield OptionError("login.passwords", "false leaves nothing to log in with; name login.providers or login.ldap, or write true")
     if service and login.ldap:
         yield OptionError(
             "login.ldap",
             "the Matrix Authentication Service speaks OpenID Connect alone; let a provider that reads your directory (Keycloak, authentik, "
             "Dex) do so, and name it in login.providers",
+        )
+    for name in sorted(OF_OWN_LOGINS & site.homeserver.extra.data.keys()) if service else ():
+        instead = "let a provider that knows these people (Keycloak, authentik, Dex) do so, and name it in login.providers"
+        yield OptionError(
+            f"homeserver.extra.{name}",
+            "Synapse does not start with it where the Matrix Authentication Service logs people in; "
+            + (instead if name in SINGLE_SIGN_ON else "remove it, and see authentication_service.extra"),
         )
     for name, provider in login.providers:
         key = f'login.providers["{name}"]'
@@ -334,6 +366,7 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _public_addresses,
     _load_balancers,
     _sizes,
+    _pools,
     _scanned_files,
     _logins,
     _homeserver,

@@ -9,14 +9,14 @@ there and nowhere else.
 from attrs import evolve, fields, frozen
 
 from antivirus.options import CLAMAV, AntivirusOptions
-from app.gitops.options import GitopsOptions
+from app.gitops.options import GitopsOptions, ProfileName
 from infrastructure.ingress.options import IngressOptions, TlsOptions
-from infrastructure.object_storage.options import ObjectStorageOptions
+from infrastructure.object_storage.options import ObjectStorageBackend, ObjectStorageOptions, Pools
 from infrastructure.postgresql.options import BackupOptions, PostgresqlBackend, PostgresqlOptions
 from infrastructure.redis.options import RedisOptions
 from infrastructure.secret_provider.options import SecretsOptions
-from kit.facts import Cluster, Facts, Images, StorageClasses, StorageSizes
-from kit.formats import HostName, Label, OldSigningKeys, ServerName
+from kit.facts import Cluster, Facts, Images, StorageClasses
+from kit.formats import HostName, Label, OldSigningKeys, ServerName, VolumeSize
 from kit.network import Host
 from kit.options import When, option, required, section
 from kit.placement import Placements
@@ -30,7 +30,14 @@ from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
 from main_instance.state_compressor.options import StateCompressorOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
-from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.options import (
+    FEDERATION,
+    SINGLE_SIGN_ON,
+    FederationOptions,
+    HomeserverOptions,
+    MediaOptions,
+    RegistrationOptions,
+)
 from monitoring.options import KUBELETS, Mode, MonitoringOptions
 
 
@@ -88,6 +95,37 @@ class Features:
     )
 
 
+_OWN_DATABASE = When("postgresql.backend", PostgresqlBackend.CLOUDNATIVE_PG)
+
+
+@frozen(kw_only=True)
+class StorageSizes:
+    """Volumes that are the same in every size: what exists stays, and a smaller size keeps it. `python -m app plan` says what to write here."""
+
+    database: VolumeSize | None = option(
+        None, "Data volume of each instance of `postgresql-main`.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
+    write_ahead_log: VolumeSize | None = option(
+        None, "WAL volume of each instance of `postgresql-main`.", otherwise="the profile's", only_with=_OWN_DATABASE
+    )
+    database_li: VolumeSize | None = option(
+        None, "Data volume of each instance of `postgresql-li`.", otherwise="the profile's", only_with=When("features.li", True)
+    )
+    write_ahead_log_li: VolumeSize | None = option(
+        None, "WAL volume of each instance of `postgresql-li`.", otherwise="the profile's", only_with=When("features.li", True)
+    )
+    object_storage_drive: VolumeSize | None = option(
+        None,
+        "Each drive of MinIO, where `pools` says nothing of its tenant.",
+        otherwise="the profile's",
+        only_with=When("object_storage.backend", ObjectStorageBackend.MINIO),
+    )
+    pools: Pools = section(Pools)
+    metrics: VolumeSize | None = option(
+        None, "The volume of Prometheus.", otherwise="the profile's", only_with=When("features.monitoring", True)
+    )
+
+
 @frozen(kw_only=True)
 class Site:
     """The choices of one installation: what site.yaml says, with defaults for the rest."""
@@ -112,6 +150,12 @@ class Site:
     )
     storage_classes: StorageClasses = section(StorageClasses)
     storage_sizes: StorageSizes = section(StorageSizes)
+    shrinking_from: ProfileName | None = option(
+        None,
+        "The profile that is being left for a smaller one: quotas admit its pods too, until you remove the line when they have gone: "
+        "docs/02-SCALING-GUIDE.md.",
+        otherwise="quotas admit what the profile has",
+    )
     ingress: IngressOptions = section(IngressOptions)
     tls: TlsOptions = section(TlsOptions)
     secrets: SecretsOptions = section(SecretsOptions)
@@ -162,12 +206,17 @@ class Site:
     @property
     def facts(self) -> Facts:
         """What every component may ask."""
-        return Facts(self.images, self.cluster, self.storage_classes, self.storage_sizes, self.placement)
+        return Facts(self.images, self.cluster, self.storage_classes, self.placement)
 
     @property
     def keeps_logs(self) -> bool:
         """Whether the platform runs Loki."""
         return self.features.monitoring and self.monitoring.mode is Mode.BUNDLED
+
+    @property
+    def single_sign_on(self) -> bool:
+        """Whether Synapse sends people to somebody else to log in."""
+        return bool(self.login.providers) or not SINGLE_SIGN_ON.isdisjoint(self.homeserver.extra.data)
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

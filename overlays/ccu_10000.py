@@ -59,8 +59,6 @@ PROFILE = Profile(
         most_workers=8,
     ),
     monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160), alertmanagers=2),
-    logs=LogsSize(
-        servers=3, loki=Resources(millicores(400), gib(1), gib(4)), buffer=gib(32), reader=Resources(millicores(400), mib(384), gib(1))
-    ),
+    logs=LogsSize(servers=3, loki=Resources(millicores(400), gib(1), gib(4)), reader=Resources(millicores(400), mib(384), gib(1))),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

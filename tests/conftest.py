@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
+import jsii._type_checking
 import pytest
 
 from app.__main__ import select_node
@@ -26,11 +27,15 @@ THOROUGH = {
     "test_outside",
     "test_state_compressor",
     "test_synapse_start",
+    "test_two_platforms",
 }
 """Live tests that take minutes each, and so have a command of their own."""
 LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))
 
 select_node()
+# mypy has compared the same values with the same types, and looking at every one again takes half the time of a rendering.
+# `python -O`, as the commands are run, leaves it out too.
+jsii._type_checking._resolved_check = lambda **_: None
 # Examples that render a platform take as long as the machine makes them take; pytest's own timeout bounds the test.
 hypothesis.settings.register_profile("platform", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("platform")

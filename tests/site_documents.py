@@ -154,6 +154,7 @@ CONTRADICTIONS = {
     "is no pod of LiveKit": CALLS + "calls: {load_balancer: {livekit: {a: 192.0.2.1}}}",
     "is of load balancers that the cluster makes": CALLS + "calls: {load_balancer: {service: node-port, balancer_class: a}}",
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
+    "make erasure sets of": "storage_sizes: {pools: {main: [{servers: 5, drives: 1, drive: 5Gi}]}}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
     "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
@@ -176,6 +177,7 @@ CONTRADICTIONS = {
         "redis: {backend: external, external: {servers: ['192.0.2.1:1'], ca_secret: a, cidrs: [192.0.2.0/24]}}"
     ),
     "leaves nothing to log in with": "login: {passwords: false}",
+    "Synapse does not start with it where": f"{SERVICE}homeserver: {{extra: {{saml2_config: {{idp_name: a}}}}}}",
     "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
     "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",
     "has no value that would do": f"login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: []}}}}}}}}",

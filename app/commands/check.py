@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from app.commands.common import caution, profile_named, with_site
-from app.site import Site
+from app.site import Site, StorageSizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def _check_site(site: Site) -> NoReturn:
     rows, problems = [], []
     for profile, rendering in renderings.items():
         total = budget(_within_envelope(site, rendering)).total
-        over = list(_beyond(profile, total))
+        over = list(_beyond(profile, total, own_volumes=site.storage_sizes != StorageSizes()))
         problems += [f"{profile.name}: {what} beyond its envelope" for what in over]
         cores = f"{total.cpu.millicores / 1000:.1f} of {profile.envelope.cpu.millicores / 1000:.0f}"
         amounts = [(total.memory, profile.envelope.memory), (total.storage, profile.envelope.storage)]
@@ -126,14 +126,14 @@ def _within_envelope(site: Site, rendering: "Rendering") -> "list[Manifest]":
     return [manifest for manifest in rendering.manifests() if manifest["metadata"].get("namespace") != site.namespaces.backups]
 
 
-def _beyond(profile: "Profile", total: "Line") -> "Iterator[str]":
-    """What is requested beyond the envelope."""
+def _beyond(profile: "Profile", total: "Line", *, own_volumes: bool) -> "Iterator[str]":
+    """What is requested beyond the envelope. Volumes of which the site says how large they are, are there."""
     envelope = profile.envelope
     if total.cpu > envelope.cpu:
         yield f"{total.cpu} of CPU"
     if total.memory > envelope.memory:
         yield f"{total.memory} of memory"
-    if total.storage > envelope.storage:
+    if total.storage > envelope.storage and not own_volumes:
         yield f"{total.storage} of storage"
 
 

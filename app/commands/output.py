@@ -63,6 +63,6 @@ def change_data(change: "Change", *, with_values: bool = True) -> dict[str, Any]
         "wave": change.wave,
         "action": change.action.value,
         "effect": change.effect.value,
-        "refused": change.refused,
+        "refused": str(change.refused) if change.refused else None,
         "fields": fields,
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from kit.footprint import PodSet, pod_sets
+from kit.footprint import PodSet, claimed, pod_sets
 from kit.quantities import Bytes, Cpu
 from kit.rendering import Manifest
 
@@ -39,11 +39,16 @@ class Budget:
 
 
 def budget(manifests: Iterable[Manifest], nodes: int = 3) -> Budget:
-    """Read every object that runs pods: Kubernetes' own kinds, and the custom resources of which an operator makes pods.
+    """Read every object that runs pods or is a volume: Kubernetes' own kinds, and the custom resources of which an operator makes pods.
 
     An autoscaled workload counts with its least number. A DaemonSet counts once for each of `nodes`. Jobs come and go and do not count.
     """
-    return Budget(tuple(_line(pods) for pods in pod_sets(manifests, nodes) if pods.least))
+    objects = list(manifests)
+    volumes = (
+        Line(claim["metadata"]["name"], claim["metadata"]["labels"]["app.kubernetes.io/name"], 0, Cpu(0), Bytes(0), volume.storage)
+        for claim, volume in claimed(objects)
+    )
+    return Budget((*(_line(pods) for pods in pod_sets(objects, nodes) if pods.least), *volumes))
 
 
 def _line(pods: PodSet) -> Line:

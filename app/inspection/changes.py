@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from app.inspection.refusals import refusal
+from app.inspection.refusals import Refusal, refusal, refused_pods
 from kit.rendering import Manifest, ObjectId
 
 # What Kustomize adds to the names of ConfigMaps (kustomize, api/hasher: five bits a letter, without vowels), and kit.component to those of Jobs.
@@ -65,7 +65,7 @@ class Field:
 
 @frozen
 class Change:
-    """What becomes of one object. `identity`: without the digest that a generated name ends in. `refused`: why it cannot be."""
+    """What becomes of one object. `identity`: without the digest that a generated name ends in. `refused`: why it cannot be, if it cannot."""
 
     identity: ObjectId
     action: Action
@@ -73,19 +73,20 @@ class Change:
     component: str
     wave: int
     fields: tuple[Field, ...] = ()
-    refused: str | None = None
+    refused: Refusal | None = None
 
 
 def changes(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[Change, ...]:
     """All differences, in the order of the steps in which a GitOps tool applies them, then of the objects' names."""
-    old, new = _by_identity(before), _by_identity(after)
+    there = list(before)
+    old, new = _by_identity(there), _by_identity(after)
     found = []
     for identity in {**old, **new}:
         was, will = old.get(identity), new.get(identity)
         if was is not None and will is not None:
             fields = tuple(sorted(differences(_content(was), _content(will)), key=lambda field: field.path))
             if fields:
-                refused = refusal(was, will)
+                refused = refused_pods(there, will) if identity.kind == "ResourceQuota" else refusal(was, will)
                 effect = Effect.REFUSED if refused else _effect(identity, fields)
                 found.append(Change(identity, Action.CHANGED, effect, _component(will), _step(will), fields, refused))
         elif will is not None:

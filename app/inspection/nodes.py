@@ -61,8 +61,10 @@ def one_per_node(objects: Iterable[Manifest]) -> Iterator[tuple[str, str, int]]:
         pod = spec["template"]["spec"] if o["kind"] in ("StatefulSet", "Deployment") else {}
         if pod.get("affinity", {}).get("podAntiAffinity", {}).get(required):
             yield *where, spec.get("replicas", 1)
-        if o["kind"] == "Tenant":
-            yield from ((*where, pool["servers"]) for pool in spec["pools"] if pool["affinity"]["podAntiAffinity"].get(required))
+        # The rule is about a tenant's pods, of whichever pool.
+        pools = spec["pools"] if o["kind"] == "Tenant" else []
+        if apart := [pool["servers"] for pool in pools if pool["affinity"]["podAntiAffinity"].get(required)]:
+            yield *where, sum(apart)
 
 
 def need(objects: Sequence[Manifest]) -> Need:

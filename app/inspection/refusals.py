@@ -1,9 +1,12 @@
 """Changes that no apply can make: the API server or an operator refuses them, whatever the objects say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.quantities import parse_bytes
+from attrs import field, frozen
+
+from kit.footprint import MOST_NODES, Share, taken
+from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 from kit.rendering import Manifest
 
 # kubernetes, pkg/apis/apps/validation: ValidateStatefulSetUpdate.
@@ -13,20 +16,66 @@ _STATEFUL_SET_MAY_CHANGE = {
 }
 
 
-def refusal(before: Manifest, after: Manifest) -> str | None:
-    """Why the second cannot take the first's place, and what to do; None if it can."""
+@frozen
+class Refusal:
+    """Why something cannot be, with what to do. `keep`: options of site.yaml with which it stays as it is, each by its dotted key."""
+
+    why: str
+    keep: Mapping[str, Any] = field(factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        """For people."""
+        return self.why
+
+
+def refusal(before: Manifest, after: Manifest) -> Refusal | None:
+    """Why the second cannot take the first's place; None if it can."""
     old, new = before.get("spec") or {}, after.get("spec") or {}
     check = {"StatefulSet": _stateful_set, "Cluster": _cluster, "Tenant": _tenant, "PersistentVolumeClaim": _claim}.get(after["kind"])
     if check is None or before["apiVersion"].partition("/")[0] != after["apiVersion"].partition("/")[0]:
         return None
-    return "; ".join(check(old, new)) or None
+    return _joined(list(check(after["metadata"]["name"], old, new)))
 
 
-def _stateful_set(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def refused_pods(before: Iterable[Manifest], quota: Manifest) -> Refusal | None:
+    """Why pods that are there could not be replaced under a quota: it admits none while it is exceeded, also none that is smaller."""
+    pods, share = taken(before, MOST_NODES).get(quota["metadata"]["namespace"], (0, Share()))
+    there: Mapping[str, Any] = {
+        "pods": pods,
+        "persistentvolumeclaims": share.volumes,
+        "requests.cpu": share.cpu,
+        "requests.memory": share.memory,
+        "requests.storage": share.storage,
+        "limits.memory": share.memory_limit,
+    }
+    hard = quota["spec"]["hard"]
+    short = [
+        f"{key} of {hard[key]} where {most} may be there" for key, most in there.items() if key in hard and _amount(hard[key], most) < most
+    ]
+    if not short:
+        return None
+    return Refusal(f"{', '.join(short)}: no pod could be replaced; write shrinking_from in site.yaml until those of before have gone")
+
+
+def _amount(text: Any, like: Any) -> Any:
+    """What a quota says, as an amount of the kind of another."""
+    if isinstance(like, Cpu):
+        return parse_cpu(text)
+    return parse_bytes(text) if isinstance(like, Bytes) else int(text)
+
+
+def _joined(found: Sequence[Refusal]) -> Refusal | None:
+    keep = {key: value for refusal in found for key, value in refusal.keep.items()}
+    return Refusal("; ".join(refusal.why for refusal in found), keep) if found else None
+
+
+def _stateful_set(_: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
     fixed = [key for key in {**old, **new} if key not in _STATEFUL_SET_MAY_CHANGE and _told(old.get(key)) != _told(new.get(key))]
     if fixed:
         keys = ", ".join(sorted(fixed))
-        yield f"{keys} of a StatefulSet cannot be changed: kubectl delete statefulset --cascade=orphan, then apply; the pods and volumes stay"
+        yield Refusal(
+            f"{keys} of a StatefulSet cannot be changed: kubectl delete statefulset --cascade=orphan, then apply; the pods and volumes stay"
+        )
 
 
 def _told(value: Any) -> Any:
@@ -39,32 +88,50 @@ def _told(value: Any) -> Any:
     return value
 
 
-def _cluster(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _cluster(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
     # cloudnative-pg, internal/webhook/v1/cluster_webhook.go: validateStorageChange, validateWalStorageChange.
-    for key in ("storage", "walStorage"):
+    for key, option in (("storage", "database"), ("walStorage", "write_ahead_log")):
         was, will = old.get(key), new.get(key)
         if was and not will:
-            yield f"{key} cannot be taken away"
+            yield Refusal(f"{key} cannot be taken away")
         elif was and will and _smaller(was.get("size"), will.get("size")):
-            yield f"{key} is {was['size']} and cannot shrink to {will['size']}: give storage_sizes in site.yaml, or stay"
+            yield _stays(f"{key} is", was["size"], will["size"], f"{option}{'_li' if name.endswith('-li') else ''}")
 
 
-def _tenant(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _tenant(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
     # minio/operator, pkg/controller: main-controller.go (syncTenant), pvc.go (ExpandPVCs). The sets of a pool are fixed when it is formatted.
-    pools = {pool["name"]: pool for pool in old.get("pools", [])}
-    for pool in new.get("pools", []):
-        was = pools.get(pool["name"])
-        for key in ("servers", "volumesPerServer"):
-            if was and was[key] != pool[key]:
-                yield f"{key} of {pool['name']} is {was[key]} for good, not {pool[key]}: keep the old minio in a profile of your own"
-        if was and _smaller(_claimed(was), _claimed(pool)):
-            yield f"drives of {pool['name']} are {_claimed(was)} and cannot shrink to {_claimed(pool)}: give storage_sizes in site.yaml, or stay"
+    pools = {pool["name"]: pool for pool in new.get("pools", [])}
+    option = f"storage_sizes.pools.{name.removeprefix('minio-')}"
+    why = [reason for was in old.get("pools", []) for reason in _pool(was, pools.get(was["name"]))]
+    if why:
+        keep = [{"servers": p["servers"], "drives": p["volumesPerServer"], "drive": _claimed(p)} for p in old["pools"]]
+        yield Refusal(f"{', '.join(why)}; list what there is in {option} of site.yaml", {option: keep})
 
 
-def _claim(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _pool(was: Mapping[str, Any], will: Mapping[str, Any] | None) -> Iterator[str]:
+    name = was["name"]
+    if will is None:
+        yield f"{name} cannot be taken away"
+        return
+    for key in ("servers", "volumesPerServer"):
+        if was[key] != will[key]:
+            yield f"{key} of {name} is {was[key]} for good, not {will[key]}"
+    if _smaller(_claimed(was), _claimed(will)):
+        yield f"drives of {name} are {_claimed(was)} and cannot shrink to {_claimed(will)}"
+
+
+def _claim(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
+    # kubernetes, pkg/apis/core/validation: ValidatePersistentVolumeClaimUpdate.
     was, will = ((spec.get("resources") or {}).get("requests", {}).get("storage") for spec in (old, new))
     if _smaller(was, will):
-        yield f"a volume of {was} cannot shrink to {will}"
+        option = {"prometheus-data": "metrics"}.get(name)
+        yield _stays("it is", was, will, option) if option else Refusal(f"it is {was} and cannot shrink to {will}")
+
+
+def _stays(what: str, was: str, will: str, option: str) -> Refusal:
+    return Refusal(
+        f"{what} {was} and cannot shrink to {will}: write storage_sizes: {{{option}: {was}}} in site.yaml", {f"storage_sizes.{option}": was}
+    )
 
 
 def _claimed(pool: Mapping[str, Any]) -> str:

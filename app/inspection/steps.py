@@ -1,10 +1,12 @@
 """A change as the steps in which it is made: what must be done before, what an apply brings in which order, and what is left to do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
 from app.inspection.changes import Action, Change, Effect
+from kit.rendering import Manifest, ObjectId
 
 _NO_PODS = {Effect.NONE, Effect.REFUSED}
 
@@ -61,6 +63,32 @@ def _groups(changes: Sequence[Change], together: set[str]) -> Iterable[Group]:
 def refused(changes: Iterable[Change]) -> tuple[Change, ...]:
     """What no apply can make."""
     return tuple(change for change in changes if change.refused is not None)
+
+
+def kept_by(changes: Iterable[Change]) -> Mapping[str, Any]:
+    """The options of a site with which nothing is refused for being less than there is, as site.yaml has them."""
+    options: dict[str, Any] = {}
+    for change in refused(changes):
+        for key, value in change.refused.keep.items() if change.refused else ():
+            *sections, name = key.split(".")
+            place = options
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[name] = value
+    return options
+
+
+def unclaimed(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """Volumes, by namespace and name, of the pods that a StatefulSet has no more: Kubernetes keeps them, and quotas count them."""
+    there = {ObjectId.of(o): o["spec"].get("replicas", 1) for o in after if o["kind"] == "StatefulSet"}
+    for o in before:
+        identity = ObjectId.of(o)
+        if identity in there:
+            for template in o["spec"].get("volumeClaimTemplates", []):
+                names = (
+                    f"{template['metadata']['name']}-{identity.name}-{n}" for n in range(there[identity], o["spec"].get("replicas", 1))
+                )
+                yield from ((identity.namespace, name) for name in names)
 
 
 def left(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 
+from attrs import evolve
 from cdk8s import App
 
 from app.platform.antivirus import antivirus
@@ -13,7 +14,8 @@ from app.platform.monitoring import monitoring
 from app.site import Site
 from kit.installation import Installation
 from kit.options import OptionError
-from overlays.profile import Profile
+from kit.rendering import Manifest
+from overlays import Profile, profiles
 
 
 def assemble(app: App, site: Site, profile: Profile) -> Installation:
@@ -27,9 +29,22 @@ def assemble(app: App, site: Site, profile: Profile) -> Installation:
         li_instance(installation, site, profile, foundation, between, fleet_of(site, profile).topology)
     if site.features.monitoring:
         monitoring(installation, site, profile, foundation)
-    edge(installation, site)
+    edge(installation, site, _left(site, profile))
     _check_placement(installation, site)
     return installation
+
+
+def _left(site: Site, profile: Profile) -> tuple[Manifest, ...]:
+    """The objects of the size that is being left, where it is a larger one."""
+    if not site.shrinking_from:
+        return ()
+    sizes = {size.name: size for size in profiles()}
+    if site.shrinking_from not in sizes:
+        raise OptionError("shrinking_from", f"there is no profile {site.shrinking_from} (profiles: {', '.join(sizes)})")
+    larger = sizes[site.shrinking_from]
+    if larger.concurrent_users <= profile.concurrent_users:
+        return ()
+    return tuple(assemble(App(), evolve(site, shrinking_from=None), larger).rendering().manifests())
 
 
 def _check_placement(installation: Installation, site: Site) -> None:

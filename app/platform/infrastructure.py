@@ -2,7 +2,8 @@
 
 from attrs import frozen
 
-from app.platform.room import UNDELETED_DAYS, UNDELETED_DAYS_OF_A_COPY, Room, Rooms, rooms, sized
+from app.platform import volumes
+from app.platform.room import UNDELETED_DAYS, UNDELETED_DAYS_OF_A_COPY, Room, Rooms, rooms
 from app.site import Site
 from infrastructure.access import OperatorAccess
 from infrastructure.foundation import Foundation, Namespace
@@ -106,8 +107,8 @@ def _postgresql(
     if storage.backups is None:
         assert site.postgresql.external  # noqa: S101 - it must be given with its backend
         return ExternalPostgresql(installation, place, site.postgresql.external)
-    others = further_connections(site, profile)
-    return PostgresCluster(installation, place, PostgresSpec(profile.postgresql, site.backups, storage.backups, further_connections=others))
+    size, others = volumes.database(site, profile), further_connections(site, profile)
+    return PostgresCluster(installation, place, PostgresSpec(size, site.backups, storage.backups, further_connections=others))
 
 
 def _redis(installation: Installation, place: Place, site: Site, profile: Profile) -> RedisSentinel | ExternalRedis:
@@ -150,7 +151,7 @@ def _backups_apart(installation: Installation, main: Place, lawful: Place, site:
     if chosen.backend is not BackupStore.MINIO:
         return None
     place = Place("infrastructure", site.namespaces.backups, "-backups")
-    tenant = MinioTenant(installation, place, sized(site, profile.minio_backups), site.object_storage.minio, "the backups of databases")
+    tenant = MinioTenant(installation, place, volumes.minio_backups(site, profile), site.object_storage.minio, "the backups of databases")
     bucket = tenant.bucket(names.backups, "backups")
     made = (ProvisionedBucket(names.backups, keep_deleted_days=UNDELETED_DAYS),)
     Buckets(installation, tenant, BucketsSpec(made, ((BucketUser("backups", bucket.name, BACKUPS), bucket),)))
@@ -185,7 +186,7 @@ def _minio(
     """
     names, options = site.object_storage.buckets, site.object_storage.minio
     keeps_backups = not apart and not site.postgresql.external
-    tenant = MinioTenant(installation, main, sized(site, profile.minio), options, _MEDIA_AND_BACKUPS if keeps_backups else "media")
+    tenant = MinioTenant(installation, main, volumes.minio_main(site, profile), options, _MEDIA_AND_BACKUPS if keeps_backups else "media")
     media, backups = tenant.bucket(names.media, "media"), apart.main if apart else None
     made, users = [_with_quota(names.media, shares.main)], [(BucketUser("media", media.name, MEDIA), media)]
     if keeps_backups:
@@ -221,7 +222,7 @@ def _minio_li(
     """The tenant of the lawful-intercept instance."""
     names = site.object_storage.buckets
     own = MinioTenant(
-        installation, lawful, sized(site, profile.minio_li), site.object_storage.minio, "media" if backups_apart else _MEDIA_AND_BACKUPS
+        installation, lawful, volumes.minio_li(site, profile), site.object_storage.minio, "media" if backups_apart else _MEDIA_AND_BACKUPS
     )
     mirror, reader = own.bucket(names.media_li, "mirror"), own.bucket(names.media_li, "reader")
     backups = backups_apart or own.bucket(names.backups_li, "backups")

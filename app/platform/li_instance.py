@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from app.platform import volumes
 from app.platform.infrastructure import Infrastructure, LiStorage
 from app.site import Site
 from infrastructure.postgresql.component import DATABASE, Database, PostgresCluster, PostgresSpec
@@ -46,7 +47,12 @@ def interception(installation: Installation, site: Site, profile: Profile, found
     """Create what stands before both: the database, and the key vault. Main's Synapse seals recovery keys for it."""
     place, main = _infrastructure(site), _followed(foundation)
     spec = PostgresSpec(
-        profile.postgresql_li, site.backups.of_a_copy, storage.backups, owner=SYNC, owner_rights=_SYNC_RIGHTS, further_parameters=_TERSE
+        volumes.database_li(site, profile),
+        site.backups.of_a_copy,
+        storage.backups,
+        owner=SYNC,
+        owner_rights=_SYNC_RIGHTS,
+        further_parameters=_TERSE,
     )
     postgresql = PostgresCluster(installation, place, spec)
     reader = postgresql.add_role(READER, "li-roles.yaml")

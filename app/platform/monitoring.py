@@ -1,5 +1,6 @@
 """What watches the rest: it is created after all else, for it scrapes what has been declared."""
 
+from app.platform import volumes
 from app.platform.infrastructure import Infrastructure, namespaces
 from app.site import Site
 from infrastructure.object_storage.s3 import Bucket
@@ -39,7 +40,7 @@ def monitoring(installation: Installation, site: Site, profile: Profile, foundat
     watching = Watching(
         namespaces=own,
         retention=options.retention,
-        size=profile.monitoring,
+        size=volumes.monitoring(site, profile),
         pages=options.runbooks,
         alertmanagers=alertmanager.hosts,
         alerting=alertmanager.http,

@@ -1,13 +1,13 @@
 """How the room of each object storage is shared out, and which is too small for what a site wants it to keep."""
 
-from attrs import evolve, frozen
+from attrs import frozen
 
+from app.platform import volumes
+from app.platform.volumes import Tenant, usable
 from app.site import Site
 from infrastructure.object_storage.options import ObjectStorageBackend
-from infrastructure.object_storage.size import ErasureSize
 from infrastructure.postgresql.options import BackupOptions, BackupStore
 from infrastructure.postgresql.retention import Kept, kept, room
-from infrastructure.postgresql.size import PostgresSize
 from kit.options import OptionError
 from kit.quantities import Bytes, gib
 from overlays.profile import Profile
@@ -45,84 +45,97 @@ class Rooms:
         return tuple(room for room in (self.main, self.backups, self.li) if room)
 
 
-def sized(site: Site, size: ErasureSize) -> ErasureSize:
-    """A tenant's size, with the drives that the site has."""
-    return evolve(size, drive=site.storage_sizes.object_storage_drive or size.drive)
+@frozen
+class _Store:
+    """A tenant. `pools`: the option that lists those that it has; `listed`: whether the site does."""
+
+    name: str
+    tenant: Tenant
+    pools: str
+    listed: bool
+
+    @property
+    def usable(self) -> Bytes:
+        return usable(self.tenant)
+
+    def larger(self, wanted: Bytes) -> str:
+        """What to write for a store that has so much."""
+        if not self.listed:
+            return f"storage_sizes: {{object_storage_drive: {self.tenant[0].large_enough(wanted).drive}}}"
+        last = self.tenant[-1]
+        more = last.large_enough(Bytes(wanted.count - self.usable.count))
+        return f"one more of {self.pools}: {{servers: {more.nodes}, drives: {more.drives}, drive: {more.drive}}}"
 
 
 def rooms(site: Site, profile: Profile) -> Rooms:
     """The stores of a site. OptionError, with the numbers, says which is too small."""
     own, where = site.object_storage.backend is ObjectStorageBackend.MINIO, site.backups.object_storage.backend
-    backups = _Archive(site, profile, profile.postgresql, site.backups, kept(site.backups, UNDELETED_DAYS))
+    pools, key = site.storage_sizes.pools, "storage_sizes.pools"
+    backups = _Archive(profile, volumes.database(site, profile).storage, site.backups, kept(site.backups, UNDELETED_DAYS))
     theirs = site.backups.of_a_copy
-    copy = _Archive(site, profile, profile.postgresql_li, theirs, kept(theirs, UNDELETED_DAYS_OF_A_COPY, besides=0))
+    copy = _Archive(profile, volumes.database_li(site, profile).storage, theirs, kept(theirs, UNDELETED_DAYS_OF_A_COPY, besides=0))
     kept_here = not site.postgresql.external
     with_media = kept_here and where is BackupStore.WITH_MEDIA
     apart: Room | None = None
     if chosen := site.backups.object_storage.external:
         apart = Room(chosen.endpoint, None, backups.room)
     elif where is BackupStore.MINIO:
-        apart = backups.alone("minio-backups", sized(site, profile.minio_backups))
+        apart = backups.alone(_Store("minio-backups", volumes.minio_backups(site, profile), f"{key}.backups", bool(pools.backups)))
     elif with_media and site.object_storage.external:
         apart = Room(site.object_storage.external.endpoint, None, backups.room)
     keeps = backups if with_media else None
-    main = _shared("minio-main", sized(site, profile.minio), keeps, _MOST_PERCENT, logs=site.keeps_logs) if own else None
+    media = _Store("minio-main", volumes.minio_main(site, profile), f"{key}.main", bool(pools.main))
+    main = _shared(media, keeps, _MOST_PERCENT, logs=site.keeps_logs) if own else None
     li_keeps = copy if where is not BackupStore.EXTERNAL else None
-    li = _shared("minio-li", sized(site, profile.minio_li), li_keeps, _MOST_PERCENT_OF_A_COPY) if own and site.features.li else None
+    media_li = _Store("minio-li", volumes.minio_li(site, profile), f"{key}.li", bool(pools.li))
+    li = _shared(media_li, li_keeps, _MOST_PERCENT_OF_A_COPY) if own and site.features.li else None
     return Rooms(main, apart, li)
 
 
 @frozen
 class _Archive:
-    """The archive of one database, whose volume may be full."""
+    """The archive of one database, whose `volume` may be full."""
 
-    site: Site
     profile: Profile
-    database: PostgresSize
+    volume: Bytes
     backups: BackupOptions
     most: Kept
-
-    @property
-    def volume(self) -> Bytes:
-        """That of the database."""
-        return self.site.storage_sizes.database or self.database.storage
 
     @property
     def room(self) -> Bytes:
         """What it takes."""
         return room(self.volume, self.profile.concurrent_users, self.backups, self.most)
 
-    def alone(self, store: str, size: ErasureSize) -> Room:
+    def alone(self, store: _Store) -> Room:
         """In a store that keeps nothing else."""
-        self._check(store, size, 100)
-        return Room(store, size.usable, self.room)
+        self._check(store, 100)
+        return Room(store.name, store.usable, self.room)
 
-    def beside_media(self, store: str, size: ErasureSize, most_percent: int) -> Bytes:
+    def beside_media(self, store: _Store, most_percent: int) -> Bytes:
         """In a store with media: what it takes of it."""
-        self._check(store, size, most_percent)
+        self._check(store, most_percent)
         return self.room
 
-    def _check(self, store: str, size: ErasureSize, percent: int) -> None:
+    def _check(self, store: _Store, percent: int) -> None:
         needed = self.room
-        if needed.count * 100 <= size.usable.count * percent:
+        if needed.count * 100 <= store.usable.count * percent:
             return
-        drive = next(gib(count) for count in range(1, 2**20) if needed.count * 100 <= evolve(size, drive=gib(count)).usable.count * percent)
         limit = "" if percent == 100 else f", of which backups may take {percent} %, since media are there too"
         raise OptionError(
             "backups.retention",
             f"profile {self.profile.name}: backups come to {_gib(needed)}: {self.most.full_backups} base backups of a database of {self.volume}, and "
-            f"{self.most.log_days} days of its write-ahead log. {store} has {_gib(size.usable)}{limit}; write a shorter retention, "
-            f"storage_sizes: {{object_storage_drive: {drive}}}, or an S3 for backups alone (backups.object_storage); a size that you never use, "
-            f"remove: overlays/ccu_{self.profile.concurrent_users}.py",
+            f"{self.most.log_days} days of its write-ahead log. {store.name} has {_gib(store.usable)}{limit}; write a shorter retention, "
+            f"{store.larger(Bytes(-(-needed.count * 100 // percent)))}, or an S3 for backups alone (backups.object_storage); a size that you never "
+            f"use, remove: overlays/ccu_{self.profile.concurrent_users}.py",
         )
 
 
-def _shared(store: str, size: ErasureSize, archive: _Archive | None, most_percent: int, *, logs: bool = False) -> Room:
+def _shared(store: _Store, archive: _Archive | None, most_percent: int, *, logs: bool = False) -> Room:
     """A store with media: what backups do not need is for media, and a part of it for logs."""
-    backups = archive.beside_media(store, size, most_percent) if archive else None
-    left = size.usable.count - (backups.count if backups else 0)
+    backups = archive.beside_media(store, most_percent) if archive else None
+    left = store.usable.count - (backups.count if backups else 0)
     for_logs = Bytes(left * _LOGS_PERCENT // 100) if logs else None
-    return Room(store, size.usable, backups, Bytes(left - (for_logs.count if for_logs else 0)), for_logs)
+    return Room(store.name, store.usable, backups, Bytes(left - (for_logs.count if for_logs else 0)), for_logs)
 
 
 def _gib(amount: Bytes) -> str:

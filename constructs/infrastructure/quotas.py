@@ -1,13 +1,12 @@
 """What a namespace may take of the cluster: a quota that admits what the platform declares and little more, and a pod's share by default."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from attrs import frozen
+from attrs import fields, frozen
 from cdk8s_plus_34 import k8s
 
 from kit.component import Component
-from kit.footprint import UNDECLARED, Share, pod_sets, volume_share
+from kit.footprint import MOST_NODES, UNDECLARED, Share, taken
 from kit.installation import Installation
 from kit.place import Place
 from kit.pods import quantity
@@ -17,10 +16,6 @@ from kit.rendering import Manifest
 SPARE_PODS = 10
 """Pods beyond those declared, of the size of `UNDECLARED`: cert-manager's, one for each host of which it proves the possession to an
 ACME authority (10m, 64Mi: cert-manager, internal/apis/config/controller/v1alpha1/defaults.go), and those of people."""
-
-
-MOST_NODES = 100
-"""Nodes on which a quota admits the pods of a DaemonSet: several times what the largest profile needs."""
 
 
 @frozen
@@ -39,32 +34,35 @@ class Quota:
 def quotas(manifests: Iterable[Manifest], nodes: int = MOST_NODES) -> tuple[Quota, ...]:
     """For each namespace of the platform, what its pods take at the most: a DaemonSet on each of `nodes`, and every Job at once."""
     objects = list(manifests)
-    total: dict[str, Share] = defaultdict(Share)
-    pods: dict[str, int] = defaultdict(int)
-    for found in pod_sets(objects, nodes):
-        total[found.namespace] += found.each * found.most
-        pods[found.namespace] += found.most
-    for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
-        total[claim["metadata"]["namespace"]] += volume_share(claim["spec"])
+    total = taken(objects, nodes)
     spare = Share(UNDECLARED.cpu, UNDECLARED.memory, UNDECLARED.memory_limit) * SPARE_PODS
     return tuple(
-        Quota(name, pods[name] + SPARE_PODS, taken.cpu, taken.memory, taken.memory_limit, taken.storage, taken.volumes)
+        Quota(name, pods + SPARE_PODS, share.cpu, share.memory, share.memory_limit, share.storage, share.volumes)
         for name in (o["metadata"]["name"] for o in objects if o["kind"] == "Namespace")
-        for taken in [total[name] + spare]
+        for pods, share in [(total[name][0], total[name][1] + spare) if name in total else (0, spare)]
     )
 
 
+def widest(ours: Iterable[Quota], theirs: Iterable[Quota]) -> Iterator[Quota]:
+    """For each of our namespaces a quota that admits what either does."""
+    others = {quota.namespace: quota for quota in theirs}
+    for own in ours:
+        other = others.get(own.namespace, own)
+        most = (max(getattr(own, field.name), getattr(other, field.name)) for field in fields(Quota)[1:])
+        yield Quota(own.namespace, *most)
+
+
 class Quotas(Component):
-    """One ResourceQuota and one LimitRange for each namespace, beside it: for all that has been declared before.
+    """One ResourceQuota and one LimitRange for each namespace, beside it: for all that has been declared before, and what is `left`.
 
     There is no limit of processor time, neither as a sum nor by default: throttled, a single-threaded process answers late.
     """
 
     directory = ""
 
-    def __init__(self, installation: Installation, place: Place) -> None:
+    def __init__(self, installation: Installation, place: Place, left: Iterable[Manifest]) -> None:
         super().__init__(installation, "quotas", place)
-        for quota in quotas(installation.rendering().manifests()):
+        for quota in widest(quotas(installation.rendering().manifests()), quotas(left)):
             hard = {
                 "pods": quantity(quota.pods),
                 "persistentvolumeclaims": quantity(quota.volumes),

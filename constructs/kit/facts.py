@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from attrs import Factory, frozen
 
-from kit.formats import Cidr, HostName, Label, Name, Repository, VolumeSize
+from kit.formats import Cidr, HostName, Label, Name, Repository
 from kit.images import Image
 from kit.options import When, option, required, section
 from kit.placement import Placements
@@ -70,7 +70,6 @@ class Cluster:
         return self.api_server_cidrs or PRIVATE_NETWORKS
 
 
-_OWN_DATABASE = When("postgresql.backend", "cloudnative-pg")
 _BY_DEFAULT: Final[Any] = Factory(lambda classes: classes.default, takes_self=True)
 
 
@@ -92,21 +91,6 @@ class StorageClasses:
     media_cache: Name | None = option(_BY_DEFAULT, "Media caches of Synapse.", otherwise="`storage_classes.default`", reserved=True)
 
 
-@frozen(kw_only=True)
-class StorageSizes:
-    """Sizes of volumes where this site differs from its profile."""
-
-    database: VolumeSize | None = option(
-        None, "Data volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
-    )
-    write_ahead_log: VolumeSize | None = option(
-        None, "WAL volume of each PostgreSQL instance.", otherwise="the profile's", only_with=_OWN_DATABASE
-    )
-    object_storage_drive: VolumeSize | None = option(
-        None, "Each drive of MinIO.", otherwise="the profile's", only_with=When("object_storage.backend", "minio")
-    )
-
-
 @frozen
 class Facts:
     """The sections of site.yaml that every component may ask."""
@@ -114,7 +98,6 @@ class Facts:
     images: Images
     cluster: Cluster = Cluster()
     storage_classes: StorageClasses = StorageClasses()
-    storage_sizes: StorageSizes = StorageSizes()
     placement: Placements = ()
 
     def service_host(self, service: str, namespace: str) -> str:

@@ -11,6 +11,9 @@ from kit.rendering import Manifest, ObjectId
 UNDECLARED = Resources(millicores(25), mib(64), mib(256))
 """What a container gets that says nothing itself: a sidecar of the MinIO operator, a container that a person starts to look around."""
 
+MOST_NODES = 100
+"""Nodes on which a quota admits the pods of a DaemonSet: several times what the largest profile needs."""
+
 AUTOSCALERS = {"HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"), "ScaledObject": ("minReplicaCount", "maxReplicaCount")}
 """A kind of object that sets how many pods there are, to its fields with the least and the most."""
 
@@ -53,6 +56,26 @@ class PodSet:
     least: int
     most: int
     each: Share
+
+
+def claimed(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Share]]:
+    """Every volume that is declared as such, and what it takes: those that a StatefulSet makes are its pods'."""
+    for o in manifests:
+        if o["kind"] == "PersistentVolumeClaim":
+            yield o, volume_share(o["spec"])
+
+
+def taken(manifests: Iterable[Manifest], nodes: int) -> Mapping[str, tuple[int, Share]]:
+    """For each namespace how many pods may be there at one time, and what they take with its volumes: every Job at once, a DaemonSet on each node."""
+    objects = list(manifests)
+    found: dict[str, tuple[int, Share]] = {}
+    for pods in pod_sets(objects, nodes):
+        count, share = found.get(pods.namespace, (0, Share()))
+        found[pods.namespace] = (count + pods.most, share + pods.each * pods.most)
+    for claim, volume in claimed(objects):
+        count, share = found.get(claim["metadata"]["namespace"], (0, Share()))
+        found[claim["metadata"]["namespace"]] = (count, share + volume)
+    return found
 
 
 def pod_sets(manifests: Iterable[Manifest], nodes: int) -> Iterator[PodSet]:

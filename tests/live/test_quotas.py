@@ -58,10 +58,13 @@ def operated(objects: Objects) -> Iterator[Object]:
         # One more than it has: the Job that makes an instance, or a restored backup.
         yield stand_in(cluster, name, spec["instances"] + 1, containers, sizes)
     for tenant in of_kind(objects, "Tenant"):
-        (pool,) = tenant["spec"]["pools"]
-        size = pool["volumeClaimTemplate"]["spec"]["resources"]["requests"]["storage"]
-        containers = [container("minio", pool["resources"]), container("sidecar", {})]
-        yield stand_in(tenant, tenant["metadata"]["name"], pool["servers"], containers, [size] * pool["volumesPerServer"])
+        for pool in tenant["spec"]["pools"]:
+            size = pool["volumeClaimTemplate"]["spec"]["resources"]["requests"]["storage"]
+            containers, name = (
+                [container("minio", pool["resources"]), container("sidecar", {})],
+                f"{tenant['metadata']['name']}-{pool['name']}",
+            )
+            yield stand_in(tenant, name, pool["servers"], containers, [size] * pool["volumesPerServer"])
 
 
 def at_the_ceiling(objects: Objects) -> Objects:

@@ -222,7 +222,7 @@ COMPONENTS = {
         calls="alertmanager alloy grafana haproxy key-vault kube-state-metrics li-proxy li-sync loki matrix-authentication-service media-sweep "
         "minio-li minio-main node-exporter postgresql-li postgresql-main redis scan-worker sygnal synapse synapse-li",
         metrics=("9090 /metrics",),
-        keeps=("StatefulSet prometheus",),
+        keeps=("PersistentVolumeClaim prometheus-data",),
         stand_in=("prometheus/prometheus:",),
     ),
     "grafana": row(

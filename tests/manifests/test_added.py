@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.compiler import render
-from app.settings import parse_site
-from overlays import profiles
 from tests.kustomize import expected
 from tests.manifests.rules.added import default_problems, differences
 from tests.manifests.rules.mutation import assert_noticed, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept
 from tests.manifests.rules.schemas import Definitions
-from tests.manifests.test_sites import BASE, SITES
+from tests.manifests.test_sites import SITES, rendering
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,7 @@ def test_no_default_of_a_definition_is_left_to_the_api_server(trees: dict[str, O
 
 
 def test_nor_for_any_choice_of_a_site(complete: Rule) -> None:
-    built = {name: list(expected(render(parse_site(BASE + choice), profiles()[0])).values()) for name, choice in SITES.items()}
+    built = {name: list(expected(rendering(name)).values()) for name in SITES}
     assert_kept(complete, json.loads(json.dumps(built)))
 
 

@@ -12,9 +12,11 @@ from tests.kustomize import expected
 from tests.manifests.rules.mutation import named
 from tests.manifests.rules.objects import Object, of_kind
 from tests.manifests.rules.paths import ABSENT, find
+from tests.manifests.test_sites import LI
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 POSTGRESQL, ARCHIVE, TENANT = "Cluster/postgresql-main", "ObjectStore/postgresql-main", "Tenant/minio-main"
+POSTGRESQL_LI, METRICS = "Cluster/postgresql-li", "PersistentVolumeClaim/prometheus-data"
 ISSUER, INGRESS = "Issuer/matrix-platform", "Ingress/matrix/matrix"
 CLAIM = "spec.pools[].volumeClaimTemplate.spec"
 EXTERNAL = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com', region: eu-1, ca_secret: s3-ca}}"
@@ -26,6 +28,18 @@ CHOICES: list[tuple[str, str, str, Any]] = [
     ("storage_sizes: {database: 22Gi}", POSTGRESQL, "spec.storage.size", "22Gi"),
     ("storage_sizes: {write_ahead_log: 12Gi}", POSTGRESQL, "spec.walStorage.size", "12Gi"),
     ("storage_sizes: {object_storage_drive: 90Gi}", TENANT, f"{CLAIM}.resources.requests.storage", "90Gi"),
+    (f"{LI}storage_sizes: {{database_li: 33Gi}}", POSTGRESQL_LI, "spec.storage.size", "33Gi"),
+    (f"{LI}storage_sizes: {{write_ahead_log_li: 11Gi}}", POSTGRESQL_LI, "spec.walStorage.size", "11Gi"),
+    (f"{LI}storage_sizes: {{pools: {{li: [{{servers: 5, drive: 44Gi}}]}}}}", "Tenant/minio-li", "spec.pools[0].servers", 5),
+    (
+        f"{BACKUPS}minio}}}}\nstorage_sizes: {{pools: {{backups: [{{servers: 6, drive: 44Gi}}]}}}}",
+        "Tenant/minio-backups",
+        "spec.pools[0].servers",
+        6,
+    ),
+    ("storage_sizes: {pools: {main: [{servers: 4, drives: 4, drive: 44Gi}]}}", TENANT, "spec.pools[0].volumesPerServer", 4),
+    ("features: {monitoring: true}\nstorage_sizes: {metrics: 33Gi}", METRICS, "spec.resources.requests.storage", "33Gi"),
+    ("shrinking_from: 20000-ccu", "ResourceQuota/matrix/platform", 'spec.hard."persistentvolumeclaims"', "39"),
     ("storage_classes: {default: standard}", POSTGRESQL, "spec.storage.storageClass", "standard"),
     ("storage_classes: {default: standard}", TENANT, f"{CLAIM}.storageClassName", "standard"),
     ("storage_classes: {default: standard}", "StatefulSet/redis", "spec.volumeClaimTemplates[].spec.storageClassName", "standard"),

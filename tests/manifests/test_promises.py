@@ -165,7 +165,7 @@ DATA: list[tuple[Rule, Break, str]] = [
     # object storage
     (tenants.tenant_problems, setting("Tenant/minio-main", "spec.env[1].value", "on"), "is set up with"),
     (tenants.tenant_problems, setting("Tenant/minio-main", f"{POOL}.securityContext.fsGroup", 1), "no single user"),
-    (promises.promise_problems, setting("Tenant/minio-main", f"{POOL}.name", "pool-1"), "new and empty drives"),
+    (tenants.tenant_problems, setting("Tenant/minio-main", f"{POOL}.name", "pool-1"), "new and empty drives"),
 ]
 
 PODS: list[tuple[Rule, Break, str]] = [

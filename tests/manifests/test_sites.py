@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.layout import base_files
 from app.settings import parse_site
 from app.site import Site
 from kit.options import Choice, Flag, OptionError, Section, options_below
-from kit.rendering import ObjectId
+from kit.rendering import ObjectId, Rendering
 from overlays import profiles
 from tests.kustomize import build, by_id, write
 from tests.manifests.rules import availability, budget, consistency, postgresql, promises, quotas, references, schemas, security
@@ -60,6 +60,9 @@ SITES = {
         "redis: {backend: external, external: {servers: ['redis.example.com:6380'], cidrs: [192.0.2.0/28], ca_secret: redis-ca}}\n"
         "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\n"
         "secrets: {provider: external, store: {name: vault}}\n"
+    ),
+    "pools that were added, and a size that is left": (
+        "storage_sizes: {pools: {main: [{servers: 4, drive: 60Gi}, {servers: 6, drives: 4, drive: 50Gi}]}}\nshrinking_from: 1000-ccu\n"
     ),
     "gateway": "ingress: {type: gateway, gateway: {name: public, namespace: gateways}}\n",
     "another ingress class": "ingress: {class_name: haproxy, annotations: {example.com/a: b}}\n",
@@ -173,13 +176,19 @@ RULES = [
 """What holds for every site. The other rules read what does not depend on these choices."""
 
 
+@cache
+def rendering(choice: str) -> Rendering:
+    """The platform with one of the choices, in the smallest size."""
+    return render(parse_site(BASE + SITES[choice]), profiles()[0])
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[ObjectId, Any]]:
     """Site to the objects that Kustomize builds for it."""
     objects: dict[str, dict[ObjectId, Any]] = {}
-    for name, choice in SITES.items():
+    for name in SITES:
         folder: Path = tmp_path_factory.mktemp("site")
-        write(folder, base_files(render(parse_site(BASE + choice), profiles()[0])))
+        write(folder, base_files(rendering(name)))
         objects[name] = dict(by_id(build(folder)))
     return objects
 

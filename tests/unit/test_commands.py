@@ -2,18 +2,24 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pexpect
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from app.commands.check import _beyond
 from app.compiler import compile_site
 from app.dist import write_tree
+from app.inspection.budget import budget
 from app.settings import parse_site
+from kit.quantities import cores, gib, tib
 from overlays import profiles
 from tests.kustomize import ROOT, kubectl
 
@@ -152,6 +158,38 @@ def test_plan_says_what_no_apply_can_do_and_what_to_do_instead() -> None:
     assert "REFUSED  Tenant matrix/minio-main: servers of pool-0 is 4 for good, not 6" in result.output
     found = json.loads(run("plan", "1000-ccu", "5000-ccu", "--json").output)
     assert [(change["kind"], change["name"]) for change in found["refused"]] == [("Tenant", "minio-main")]
+    assert found["keep"] == {"storage_sizes": {"pools": {"main": [{"servers": 4, "drives": 2, "drive": "60Gi"}]}}}
+
+
+SHOWN = re.findall(r"<!-- plan: (\S+) (\S+) -->\n *```\S*\n(.*?)\n *```", (ROOT / "docs/02-SCALING-GUIDE.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(("source", "target", "shown"), SHOWN, ids=[f"{source}-{target}" for source, target, _ in SHOWN])
+def test_what_the_guide_shows_of_a_plan_is_what_it_says_and_with_it_nothing_is_refused(
+    source: str, target: str, shown: str, tmp_path: Path
+) -> None:
+    text = dedent(shown)
+    file = tmp_path / "site.yaml"
+    file.write_text(SITE)
+    result = run("plan", source, target, "--site", str(file))
+    assert result.exit_code == 1
+    assert text in result.output
+    _, _, options = text.rpartition("plan again:\n")
+    file.write_text(SITE + options + "\n")
+    result = run("plan", source, target, "--site", str(file))
+    assert result.exit_code == 0, result.output
+    assert ("take shrinking_from out of site.yaml" in result.output) == ("shrinking_from" in options)
+
+
+def test_a_guide_shows_a_step_up_and_a_step_down() -> None:
+    assert [(source, target) for source, target, _ in SHOWN] == [("1000-ccu", "5000-ccu"), ("5000-ccu", "1000-ccu")]
+
+
+def test_volumes_that_a_site_has_listed_are_not_beyond_an_envelope() -> None:
+    profile = profiles()[0]
+    total = evolve(budget([]).total, cpu=cores(99), memory=gib(999), storage=tib(99))
+    assert list(_beyond(profile, total, own_volumes=True)) == ["99 of CPU", "999Gi of memory"]
+    assert list(_beyond(profile, total, own_volumes=False))[-1] == "99Ti of storage"
 
 
 @pytest.mark.usefixtures("here")

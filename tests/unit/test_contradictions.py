@@ -64,6 +64,11 @@ CONTRADICTIONS = [
     ),
     ("storage_sizes: {database: 1Ki}", "3:27: storage_sizes.database: 1Ki is no size of such a volume; give 1Gi to 64Ti"),
     ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
+    ("storage_sizes: {pools: {main: [{servers: 4, drive: 1Ki}]}}", "3:31: storage_sizes.pools.main: 1Ki is no size of such a volume"),
+    (
+        "storage_sizes: {pools: {main: [{servers: 5, drives: 1, drive: 5Gi}]}}",
+        "3:31: storage_sizes.pools.main: 5 servers with 1 drives make erasure sets of 5, and with EC:4 MinIO does not start with fewer than 8",
+    ),
     ("media: {max_upload_size: 2000Ti}", "3:26: media.max_upload_size: 2000Ti in one request"),
     (
         "features: {antivirus: true}\nmedia: {max_upload_size: 600Mi}",

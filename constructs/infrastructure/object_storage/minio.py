@@ -1,5 +1,6 @@
 """MinIO: a tenant of its own for each instance, with buckets whose users may do what they must and no more."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve
@@ -65,7 +66,7 @@ class MinioTenant(Component):
     together = True
     priority = Priority.DATA
 
-    def __init__(self, installation: Installation, place: Place, size: ErasureSize, options: MinioOptions, holds: str) -> None:
+    def __init__(self, installation: Installation, place: Place, pools: Sequence[ErasureSize], options: MinioOptions, holds: str) -> None:
         super().__init__(installation, f"minio-{place.instance}", place)
         self.pods = Pods(self.name, self.namespace, (("v1.min.io/tenant", self.name),))
         # The operator makes this Service, with this name and port, for a tenant without TLS (minio/operator, names.go, minio-services.go).
@@ -75,7 +76,7 @@ class MinioTenant(Component):
         self.region = REGION
         self.root = self.secret(_root_secret(f"{self.name}-root", self.namespace), {"secret-key": NEW_ROOT_KEY})
         file = f"{place.instance}-tenant.yaml"
-        self.add(file, Tenant, self.name, tuning=self.tuned(file, "image", "pools", "env"), spec=self._tenant(size, options))
+        self.add(file, Tenant, self.name, tuning=self.tuned(file, "image", "pools", "env"), spec=self._tenant(pools, options))
         # The operator makes none. Two servers away at once would stop writes.
         budget = k8s.PodDisruptionBudgetSpec(
             max_unavailable=int_or_string(1),
@@ -102,14 +103,15 @@ class MinioTenant(Component):
         self.secret(keys.spec)
         return evolve(bucket, credentials=keys)
 
-    def _tenant(self, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
+    def _pool(self, number: int, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
+        """One that is never changed: the operator makes pods, and MinIO finds drives, by its number."""
         facts, image_user, placement = self.installation.facts, image("minio").user, self.placement(self.name)
         resources = placement.resources.over(size.resources)
         claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": str(size.drive)}}}
         if facts.storage_classes.object_storage:
             claim["storageClassName"] = facts.storage_classes.object_storage
-        pool = {
-            "name": "pool-0",
+        return {
+            "name": f"pool-{number}",
             "servers": size.nodes,
             "volumesPerServer": size.drives,
             "volumeClaimTemplate": {"metadata": {"name": "data"}, "spec": claim},
@@ -138,6 +140,9 @@ class MinioTenant(Component):
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         }
+
+    def _tenant(self, pools: Sequence[ErasureSize], options: MinioOptions) -> dict[str, Any]:
+        facts, placement = self.installation.facts, self.placement(self.name)
         tenant: dict[str, Any] = {
             "image": options.image or facts.pulls(image("minio")),
             "imagePullPolicy": "IfNotPresent",
@@ -148,12 +153,12 @@ class MinioTenant(Component):
             "priorityClassName": placement.priority_class or Priority.DATA.value,
             "env": [
                 # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
-                {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{size.parity}"},
+                {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{pools[0].parity}"},
                 {"name": "MINIO_BROWSER", "value": "off"},
                 {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"},
                 *({"name": name, "value": value} for name, value in placement.env),
             ],
-            "pools": [pool],
+            "pools": [self._pool(number, pool, options) for number, pool in enumerate(pools)],
         }
         if facts.images.pull_secrets:
             tenant["imagePullSecret"] = {"name": facts.images.pull_secrets[0]}

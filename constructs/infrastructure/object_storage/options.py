@@ -2,11 +2,12 @@
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
 from enum import StrEnum
+from typing import Annotated
 
 from attrs import frozen
 
-from kit.formats import Bucket, Image, Name, Region, Url
-from kit.options import When, option, required, section
+from kit.formats import Bucket, Image, Name, Region, Url, VolumeSize
+from kit.options import Number, When, option, required, section
 
 OBJECT_STORAGE = "object-storage"
 """The way out of the cluster to an S3 that exists."""
@@ -29,6 +30,29 @@ class MinioOptions:
     one_server_per_node: bool = option(
         False,
         "Whether two servers of a tenant may never share a node. It needs a node for each: docs/02-SCALING-GUIDE.md says how many.",
+    )
+
+
+@frozen(kw_only=True)
+class Pool:
+    """Servers of a tenant of MinIO that were added at one time. It keeps the servers and drives that it was formatted with."""
+
+    servers: Annotated[int, Number("a number of servers", 4, 1000, "4")] = required("How many.")
+    drives: Annotated[int, Number("a number of drives", 1, 16, "2")] = option(2, "Volumes of each server.")
+    drive: VolumeSize = required("Each volume. It may grow, where the StorageClass can.")
+
+
+_OWN = When("object_storage.backend", ObjectStorageBackend.MINIO)
+
+
+@frozen(kw_only=True)
+class Pools:
+    """The pools that each tenant of MinIO has, in their order: no size changes them. A size that needs more has one more pool."""
+
+    main: tuple[Pool, ...] = option((), "Of `minio-main`.", otherwise="one, of the profile's shape", only_with=_OWN)
+    li: tuple[Pool, ...] = option((), "Of `minio-li`.", otherwise="one, of the profile's shape", only_with=_OWN)
+    backups: tuple[Pool, ...] = option(
+        (), "Of `minio-backups`.", otherwise="one, of the profile's shape", only_with=When("backups.object_storage.backend", "minio")
     )
 
 
@@ -61,7 +85,7 @@ class ObjectStorageOptions:
     backend: ObjectStorageBackend = option(
         ObjectStorageBackend.MINIO, "`minio`: the platform runs it. `external`: any S3 that exists.", opens=(OBJECT_STORAGE,)
     )
-    minio: MinioOptions = section(MinioOptions, only_with=When("object_storage.backend", ObjectStorageBackend.MINIO))
+    minio: MinioOptions = section(MinioOptions, only_with=_OWN)
     external: ExternalOptions | None = option(
         None,
         only_with=When("object_storage.backend", ObjectStorageBackend.EXTERNAL),

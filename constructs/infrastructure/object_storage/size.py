@@ -1,11 +1,14 @@
 """What a profile says of a MinIO tenant."""
 
-from attrs import frozen
+from collections.abc import Sequence
 
-from kit.quantities import Bytes, Cpu, Resources
+from attrs import evolve, frozen
+
+from kit.quantities import Bytes, Cpu, Resources, gib
 
 _FILES_PERCENT = 95
 """ext4 keeps 5 % for root (mke2fs(8), -m), as whom MinIO does not run."""
+_FEWEST_SERVERS = 4
 
 
 @frozen
@@ -42,10 +45,29 @@ class ErasureSize:
         kept = self.raw.count * (self.erasure_set - self.parity) // self.erasure_set
         return Bytes(kept * _FILES_PERCENT // 100)
 
+    def beside(self, existing: Sequence["ErasureSize"]) -> tuple["ErasureSize", ...]:
+        """The pools of a tenant of this size that has some already: these as they are, and one for what they are short of.
+
+        It has the servers that the size has beyond theirs, and at least as many as make a pool.
+        """
+        if not existing:
+            return (self,)
+        missing = self.usable.count - sum(pool.usable.count for pool in existing)
+        if missing <= 0:
+            return tuple(existing)
+        fewest = max(_FEWEST_SERVERS, self.nodes - sum(pool.nodes for pool in existing))
+        added = next(pool for count in range(fewest, 2 * fewest + 1) if not (pool := evolve(self, nodes=count)).refusals())
+        return (*existing, added.large_enough(Bytes(missing)))
+
+    def large_enough(self, objects: Bytes) -> "ErasureSize":
+        """The same with the smallest drives, in whole GiB, that hold so much."""
+        about = objects.count // evolve(self, drive=gib(1)).usable.count
+        return next(size for count in range(max(1, about - 1), about + 2) if (size := evolve(self, drive=gib(count))).usable >= objects)
+
     def refusals(self) -> list[str]:
         """Why MinIO would not start so, or not survive the loss of a node: one line each, naming the field."""
-        if self.nodes < 4:
-            return [f"nodes={self.nodes}: a distributed tenant that survives the loss of a node needs at least 4"]
+        if self.nodes < _FEWEST_SERVERS:
+            return [f"nodes={self.nodes}: a distributed tenant that survives the loss of a node needs at least {_FEWEST_SERVERS}"]
         if self.parity > self.erasure_set // 2:
             return [
                 f"parity={self.parity}: EC:{self.parity} needs an erasure set of at least {2 * self.parity} drives, and {self.nodes} nodes x "

@@ -211,13 +211,12 @@ class PostgresCluster(Component):
         if placement.resources != PodResources():
             raise OptionError(f'placement["{self.name}"].resources', SIZED_BY_MEMORY)
         volume_class = facts.storage_classes.database
-        storage, wal = facts.storage_sizes.database or size.storage, facts.storage_sizes.write_ahead_log or size.wal
         return cnpg.ClusterSpec(
             instances=size.instances,
             image_name=facts.pulls(image("postgresql")),
             image_pull_secrets=[cnpg.ClusterSpecImagePullSecrets(name=name) for name in facts.images.pull_secrets] or None,
             postgresql=cnpg.ClusterSpecPostgresql(
-                parameters=parameters(size.memory, size.cpu, wal, size.max_connections + spec.further_connections)
+                parameters=parameters(size.memory, size.cpu, size.wal, size.max_connections + spec.further_connections)
                 | dict(spec.further_parameters),
                 # TLS only: CloudNativePG's own last rule would also take a connection in the clear.
                 pg_hba=["hostssl all all all scram-sha-256", "host all all all reject"],
@@ -233,8 +232,8 @@ class PostgresCluster(Component):
             ),
             bootstrap=_restored(spec.backups.restore) if spec.backups.restore else _new(spec),
             external_clusters=[self._archived(spec.backups.restore)] if spec.backups.restore else None,
-            storage=cnpg.ClusterSpecStorage(size=str(storage), storage_class=volume_class, resize_in_use_volumes=True),
-            wal_storage=cnpg.ClusterSpecWalStorage(size=str(wal), storage_class=volume_class, resize_in_use_volumes=True),
+            storage=cnpg.ClusterSpecStorage(size=str(size.storage), storage_class=volume_class, resize_in_use_volumes=True),
+            wal_storage=cnpg.ClusterSpecWalStorage(size=str(size.wal), storage_class=volume_class, resize_in_use_volumes=True),
             resources=cnpg.ClusterSpecResources(
                 requests={
                     "cpu": cnpg.ClusterSpecResourcesRequests.from_string(str(size.cpu)),

@@ -9,12 +9,15 @@ from kit.installation import Installation
 from kit.network import Endpoint, Port
 from kit.place import Place
 from kit.pods import Claim, ConfigMap, Container, Mount, PodSpec, Probe, Scratch, SecretFiles
-from kit.quantities import mib
+from kit.quantities import gib, mib
 from kit.text import yaml_text
 from monitoring.loki.configuration import DATA, GOSSIP_PORT, GRPC_PORT, HTTP_PORT, LokiSpec, loki_config, overrides
 from monitoring.loki.size import LogsSize
 from monitoring.options import LogOptions
 
+_BUFFER = gib(16)
+"""The volume of each server, in every size: claims of a StatefulSet cannot change. The largest size writes 3 MB a second, of which each
+server has two hours as compressed chunks, and five minutes as they came (https://grafana.com/docs/loki/v3.7.x/operations/storage/wal/)."""
 HTTP, GRPC, GOSSIP = Port("http", HTTP_PORT), Port("grpc", GRPC_PORT), Port("gossip", GOSSIP_PORT)
 _FILES, _KEYS, _AUTHORITY = "/etc/loki", "/secrets/bucket", "/secrets/bucket-ca"
 
@@ -50,7 +53,7 @@ class Loki(Component):
             authority=f"{_AUTHORITY}/ca.crt" if bucket.authority else None,
         )
         files = {"loki.yaml": yaml_text(loki_config(spec)), "overrides.yaml": yaml_text(overrides(keeping.options))}
-        data = Claim("data", size.buffer, installation.facts.storage_classes.default)
+        data = Claim("data", _BUFFER, installation.facts.storage_classes.default)
         pod = PodSpec(containers=(self._container(self.config(self.name, files), data, bucket, size),), grace_seconds=300)
         servers = self.stateful_set(
             "statefulset.yaml", self.name, pod, part=self.name, replicas=size.servers, governing_service=members, claims=(data,)

@@ -2,14 +2,13 @@
 
 from attrs import frozen
 
-from kit.quantities import Bytes, Resources
+from kit.quantities import Resources
 
 
 @frozen
 class LogsSize:
-    """`servers` of Loki: from three on, the loss of one loses no line. `loki`: each; `buffer`: its volume. `reader`: what reads all pods."""
+    """`servers` of Loki: from three on, the loss of one loses no line. `loki`: each. `reader`: what reads all pods."""
 
     servers: int
     loki: Resources
-    buffer: Bytes
     reader: Resources

@@ -10,7 +10,7 @@ from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, External, Pods, Port
 from kit.place import Place
-from kit.pods import Claim, Container, Mount, PodSpec, Probe
+from kit.pods import Container, Mount, PodSpec, Probe
 from kit.quantities import Bytes
 from kit.text import yaml_text
 from monitoring.alerts import ALERTS as PLATFORM
@@ -76,7 +76,8 @@ class Prometheus(Component):
             stored={name: name.replace("alerts-", "alerts/") for name in texts},
         )
         size = watching.size
-        data = Claim("data", size.metrics, installation.facts.storage_classes.default)
+        # Not a claim of the StatefulSet, which could never grow.
+        data = self.kept_volume("statefulset.yaml", f"{self.name}-data", size.metrics)
         container = Container(
             name="prometheus",
             image=image("prometheus"),
@@ -98,7 +99,7 @@ class Prometheus(Component):
         )
         pod = PodSpec(containers=(container,), grace_seconds=120, mounts_token=True)
         pods = f"{self.name}-pods"
-        servers = self.stateful_set("statefulset.yaml", self.name, pod, part=self.name, replicas=1, governing_service=pods, claims=(data,))
+        servers = self.stateful_set("statefulset.yaml", self.name, pod, part=self.name, replicas=1, governing_service=pods)
         self.service("service.yaml", pods, servers, {"http": HTTP.number}, headless=True, publish_not_ready=True)
         self.service("service.yaml", self.name, servers, {"http": HTTP.number})
         self.http = prometheus_endpoint(installation, place)
@@ -112,7 +113,7 @@ class Prometheus(Component):
         for namespace in watching.namespaces:
             self._finds_pods(namespace)
         self._asks_kubelets()
-        self.keeps("what has been measured", f"StatefulSet {self.name}", "Nothing: it measures anew, and what was is gone.")
+        self.keeps("what has been measured", f"PersistentVolumeClaim {data.name}", "Nothing: it measures anew, and what was is gone.")
 
     def _asks_kubelets(self) -> None:
         """It may find nodes and read their kubelets' metrics: how full volumes are, and nothing of what is in them."""

@@ -93,14 +93,23 @@ def slips(o: Object) -> Iterator[tuple[Slip, Object]]:
 def unnoticed(o: Object, objects: Objects, rules: Sequence[Rule]) -> list[Slip]:
     """The slips in one of the objects that no rule notices. A rule that cannot go on with what is broken has noticed it, too."""
     place = next(number for number, other in enumerate(objects) if other is o)
-    return [slip for slip, broken in slips(o) if not _is_noticed([*objects[:place], broken, *objects[place + 1 :]], rules)]
+    asked, found = list(rules), []
+    for slip, broken in slips(o):
+        noticing = _first_to_notice([*objects[:place], broken, *objects[place + 1 :]], asked)
+        if noticing is None:
+            found.append(slip)
+        else:
+            # Whoever has noticed one field is likely to notice its neighbour.
+            asked.insert(0, asked.pop(noticing))
+    return found
 
 
-def _is_noticed(objects: Objects, rules: Sequence[Rule]) -> bool:
-    for rule in rules:
+def _first_to_notice(objects: Objects, rules: Sequence[Rule]) -> int | None:
+    """The place of the first rule that finds something."""
+    for place, rule in enumerate(rules):
         try:
             if rule(objects):
-                return True
+                return place
         except Exception:  # a test with such a rule fails
-            return True
-    return False
+            return place
+    return None

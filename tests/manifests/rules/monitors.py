@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.manifests.rules.objects import Object, Objects, of_kind, operator_pods, title, workloads
+from tests.manifests.rules.objects import Object, Objects, OperatorPods, Workload, of_kind, operator_pods, title, workloads
 
 SCRAPED = {
     "haproxy": "8405/metrics",
@@ -40,19 +40,16 @@ LABELS = {
 
 def monitor_problems(objects: Objects) -> list[str]:
     """PodMonitors that choose no pods, or others than their job's, and series that are called otherwise than alerts and dashboards expect."""
-    return [f"{title(o)}: {problem}" for o in of_kind(objects, "PodMonitor") for problem in _problems(o, objects)]
+    running, of_operators = [w for w in workloads(objects) if w.kind != "Job"], operator_pods(objects)
+    return [f"{title(o)}: {problem}" for o in of_kind(objects, "PodMonitor") for problem in _problems(o, running, of_operators)]
 
 
-def _problems(o: Object, objects: Objects) -> Iterator[str]:
+def _problems(o: Object, running: list[Workload], of_operators: list[OperatorPods]) -> Iterator[str]:
     spec, job = o["spec"], o["metadata"]["name"]
     namespaces, labels = spec.get("namespaceSelector", {}).get("matchNames"), spec.get("selector", {}).get("matchLabels", {})
     (endpoint,) = spec["podMetricsEndpoints"]
-    chosen = [
-        w
-        for w in workloads(objects)
-        if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items() and w.kind != "Job"
-    ]
-    made = [pods for pods in operator_pods(objects) if [pods.namespace] == namespaces and pods.labels == labels]
+    chosen = [w for w in running if [w.namespace] == namespaces and _NAME in labels and labels.items() <= w.labels.items()]
+    made = [pods for pods in of_operators if [pods.namespace] == namespaces and pods.labels == labels]
     called = {pods.owner.rpartition("/")[2] for pods in made} | {_job(w.name, w.labels) for w in chosen}
     if called != {job.removesuffix("-sentinel").removesuffix("-follow")}:
         yield f"it chooses the pods of {sorted(called)}"

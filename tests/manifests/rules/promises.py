@@ -65,7 +65,6 @@ TENANT: Promises = {
     "spec.podManagementPolicy": ("Parallel", "a server waits for the others before it is ready, so they must start together"),
     "spec.mountPath": ("/export", "every server is told its drives by this path, and all must be told the same"),
     "spec.imagePullPolicy": ("IfNotPresent", "a registry that is away would keep servers from starting again"),
-    "spec.pools[].name": ("pool-0", "another name is another pool, with new and empty drives"),
     "spec.pools[].volumeClaimTemplate.metadata.name": ("data", "another name is another, empty volume"),
     "spec.pools[].volumeClaimTemplate.spec.accessModes": (["ReadWriteOnce"], "local volumes can be had by one node alone"),
     "spec.pools[].securityContext.fsGroupChangePolicy": ("OnRootMismatch", "each start would go through every file of every drive"),

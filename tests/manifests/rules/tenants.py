@@ -19,6 +19,9 @@ def tenant_problems(objects: Objects) -> list[str]:
         others = {name: value for name, value in settings.items() if name != "MINIO_STORAGE_CLASS_STANDARD"}
         if others != _SETTINGS:
             found.append(f"{title(tenant)} is set up with {others}")
+        names = [pool["name"] for pool in tenant["spec"]["pools"]]
+        if names != [f"pool-{number}" for number in range(len(names))]:
+            found.append(f"{title(tenant)} has {names}: another name is another pool, with new and empty drives")
         for pool in tenant["spec"]["pools"]:
             pod, container = pool.get("securityContext", {}), pool.get("containerSecurityContext", {})
             users = {context.get(key) for context in (pod, container) for key in ("runAsUser", "runAsGroup")} | {pod.get("fsGroup")}
