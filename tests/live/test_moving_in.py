@@ -4,6 +4,7 @@ The old one is a single process with SQLite or PostgreSQL, real rows, files and 
 then processes run with what the new site.yaml renders.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -37,7 +38,7 @@ from tests.live.synapse_site import synapse_python
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 SECTION = (ROOT / "docs" / "01-DEPLOYMENT-GUIDE.md").read_text().partition("\n## Moving in\n")[2]
-WORKERS = ("event-persister-0", "client-reader-0", "synchrotron-0", "media-repository-0")
+WORKERS = ("event-persister-0", "presence-writer-0", "client-reader-0", "synchrotron-0", "media-repository-0")
 MESSAGES = 16
 
 
@@ -88,7 +89,8 @@ def used(old: Homeserver) -> People:
 def updated(old: Homeserver) -> bool:
     """Whether it has done what it does to its database in the background, as the guide wants it."""
     with closing(sqlite3.connect(f"file:{old.folder}/homeserver.db?mode=ro", uri=True, timeout=20)) as database:
-        return database.execute("SELECT count(*) FROM background_updates").fetchone() == (0,)
+        (pending,) = database.execute("SELECT count(*) FROM background_updates").fetchone()
+        return int(pending) == 0
 
 
 def old_database(kind: str, stack: ExitStack) -> dict[str, Any] | None:
@@ -122,8 +124,6 @@ def moved(cluster: GuideCluster, old: Path, kind: str, database: Mapping[str, An
 
 
 def keys_of(cluster: GuideCluster) -> dict[str, str]:
-    import base64
-
     return {key: base64.b64decode(value).decode() for key, value in cluster.secrets["matrix", "synapse"]["data"].items()}
 
 
@@ -181,8 +181,12 @@ def look(platform: MovedPlatform, people: People, server: str) -> None:
     assert status == 200, answer
     sent = json.loads(answer)["event_id"]
     assert sent not in people.said
-    status, answer = platform.call("GET", f"/_matrix/client/v3/sync?set_presence=offline&timeout=10000&since={since}", bob)
-    assert sent in [event["event_id"] for event in json.loads(answer)["rooms"]["join"][people.room]["timeline"]["events"]]
+
+    def seen() -> bool:
+        _, answer = platform.call("GET", f"/_matrix/client/v3/sync?set_presence=offline&timeout=1000&since={since}", bob)
+        return sent in answer.decode()
+
+    wait_for(seen, 60, "bob to see what alice has sent")
     status, answer = platform.call("POST", "/_matrix/client/v3/keys/query", alice, {"device_keys": {f"@bob:{server}": []}})
     assert (status, len(json.loads(answer)["device_keys"][f"@bob:{server}"])) == (200, 1)
     status, answer = platform.call("POST", "/_matrix/media/v3/upload?filename=new", alice, b"new")
