@@ -23,7 +23,6 @@ THOROUGH = {
     "test_login_platform",
     "test_media_sweep",
     "test_monitoring_platform",
-    "test_moving_in",
     "test_outside",
     "test_state_compressor",
     "test_synapse_start",
