@@ -16,6 +16,7 @@ from infrastructure.postgresql.schedule import firings
 from kit.options import OptionError
 from kit.quantities import Bytes, cores, gib, mib, tib
 from main_instance.calls.options import CallsOptions, ServiceType
+from main_instance.synapse.options import OF_OWN_LOGINS, SINGLE_SIGN_ON
 from main_instance.synapse.workers import EVERY_TYPE, MAIN
 from monitoring.options import Mode
 
@@ -183,13 +184,20 @@ def _scanned_files(site: Site) -> Iterator[OptionError]:
 def _logins(site: Site) -> Iterator[OptionError]:
     """Somebody can log in, and what a site asks of a login, the service that does it can do."""
     login, service = site.login, site.features.authentication_service
-    if not login.passwords and not login.providers and not login.ldap:
+    if not login.passwords and not site.single_sign_on and not login.ldap:
         yield OptionError("login.passwords", "false leaves nothing to log in with; name login.providers or login.ldap, or write true")
     if service and login.ldap:
         yield OptionError(
             "login.ldap",
             "the Matrix Authentication Service speaks OpenID Connect alone; let a provider that reads your directory (Keycloak, authentik, "
             "Dex) do so, and name it in login.providers",
+        )
+    for name in sorted(OF_OWN_LOGINS & site.homeserver.extra.data.keys()) if service else ():
+        instead = "let a provider that knows these people (Keycloak, authentik, Dex) do so, and name it in login.providers"
+        yield OptionError(
+            f"homeserver.extra.{name}",
+            "Synapse does not start with it where the Matrix Authentication Service logs people in; "
+            + (instead if name in SINGLE_SIGN_ON else "remove it, and see authentication_service.extra"),
         )
     for name, provider in login.providers:
         key = f'login.providers["{name}"]'

@@ -30,7 +30,14 @@ from main_instance.login.options import LoginOptions
 from main_instance.mail.options import MAIL, MailOptions
 from main_instance.state_compressor.options import StateCompressorOptions
 from main_instance.sygnal.options import PUSH_SERVICES, PushOptions
-from main_instance.synapse.options import FEDERATION, FederationOptions, HomeserverOptions, MediaOptions, RegistrationOptions
+from main_instance.synapse.options import (
+    FEDERATION,
+    SINGLE_SIGN_ON,
+    FederationOptions,
+    HomeserverOptions,
+    MediaOptions,
+    RegistrationOptions,
+)
 from monitoring.options import KUBELETS, Mode, MonitoringOptions
 
 
@@ -205,6 +212,11 @@ class Site:
     def keeps_logs(self) -> bool:
         """Whether the platform runs Loki."""
         return self.features.monitoring and self.monitoring.mode is Mode.BUNDLED
+
+    @property
+    def single_sign_on(self) -> bool:
+        """Whether Synapse sends people to somebody else to log in."""
+        return bool(self.login.providers) or not SINGLE_SIGN_ON.isdisjoint(self.homeserver.extra.data)
 
     def host(self, name: str) -> Host:
         """One of `hosts` by its key, with the Secret of its certificate."""

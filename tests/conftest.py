@@ -26,6 +26,7 @@ THOROUGH = {
     "test_outside",
     "test_state_compressor",
     "test_synapse_start",
+    "test_two_platforms",
 }
 """Live tests that take minutes each, and so have a command of their own."""
 LIVE, CLUSTER = (Path(__file__).parent / name for name in ("live", "cluster"))

@@ -177,6 +177,7 @@ CONTRADICTIONS = {
         "redis: {backend: external, external: {servers: ['192.0.2.1:1'], ca_secret: a, cidrs: [192.0.2.0/24]}}"
     ),
     "leaves nothing to log in with": "login: {passwords: false}",
+    "Synapse does not start with it where": f"{SERVICE}homeserver: {{extra: {{saml2_config: {{idp_name: a}}}}}}",
     "speaks OpenID Connect alone": f"{SERVICE}login: {{ldap: {{servers: ['ldaps://a.b'], {DIRECTORY}}}}}",
     "does not look at claims": f"{SERVICE}login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: [a]}}}}}}}}",
     "has no value that would do": f"login: {{providers: {{corporate: {{{CORPORATE}, required_claims: {{groups: []}}}}}}}}",

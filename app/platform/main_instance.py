@@ -137,7 +137,7 @@ def work(site: Site) -> frozenset[Work]:
         Work.FEDERATION: features.federation,
         Work.AUTHENTICATION_SERVICE: features.authentication_service,
         Work.NOTIFICATIONS: features.push or site.push.gateways is not Gateways.NONE or bool(site.mail and site.mail.notifications),
-        Work.SINGLE_SIGN_ON: bool(site.login.providers) and not features.authentication_service,
+        Work.SINGLE_SIGN_ON: site.single_sign_on and not features.authentication_service,
         Work.APPLICATION_SERVICES: bool(site.application_services),
     }
     return frozenset(kind for kind, there in wanted.items() if there)

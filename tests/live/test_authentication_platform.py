@@ -5,6 +5,7 @@ there are the processes that a login and a message need.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from overlays import profiles
 from tests.kustomize import ROOT, build, write
 from tests.live.cluster import INGRESS, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
-from tests.live.installation import INTERNAL, PUBLIC
+from tests.live.installation import AUTHORITY, INTERNAL, PUBLIC, WORLD_CIDR
 from tests.live.processes import wait_for
+from tests.live.published import published, synadm
 
 pytestmark = pytest.mark.live
 
@@ -69,20 +71,25 @@ def ask(
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What is applied."""
     shipped = read_site(ROOT / "tests" / "site.yaml")
     chosen = evolve(
         shipped,
         features=evolve(shipped.features, li=False, calls=False, push=False, authentication_service=True),
-        ingress=evolve(shipped.ingress, admin_source_ranges=("192.0.2.0/24",)),
+        ingress=evolve(shipped.ingress, admin_source_ranges=(WORLD_CIDR,)),
         cluster=evolve(
             shipped.cluster, pod_cidrs=(POD_CIDR,), service_cidrs=(SERVICE_CIDR,), node_cidrs=(NODE_CIDR,), api_server_cidrs=(NODE_CIDR,)
         ),
     )
     folder: Path = tmp_path_factory.mktemp("authentication")
     write(folder, compile_site(chosen, profiles()[:1]))
-    objects = [o for o in build(folder / "base") if runs(o)]
-    with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
+    return [dict(o) for o in build(folder / "base") if runs(o)]
+
+
+@pytest.fixture(scope="module")
+def site(rendered: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(rendered, folder=tmp_path_factory.mktemp("node")) as node:
         node.wait_ready(240)
         yield node
 
@@ -128,6 +135,34 @@ def test_administrators_find_a_page_that_speaks_to_its_own_host_alone(site: Clus
     assert (page.status, settings.status) == (200, 200)
     assert settings.body == {"restrictBaseUrl": "https://admin.example.com", "wellKnownDiscovery": False}
     assert ask(site, "GET", f"{PAGE}/", at=STRANGER, seconds=3).status == 0
+
+
+def test_an_administrators_tool_works_with_a_token_of_the_service(site: Cluster, rendered: list[dict[str, Any]]) -> None:
+    register(site, "abby")
+    command = ["mas-cli", "manage", "issue-compatibility-token"]
+
+    def token(*more: str) -> str:
+        said = site.exec(pods(site)[0], [*command, *more, "abby"]).check().errors
+        return str(re.findall(r"Compatibility token issued: (\S+)", said)[0])
+
+    with published(site, rendered, "admin.example.com", AUTHORITY):
+        administrator, nobody = token("--yes-i-want-to-grant-synapse-admin-privileges"), token()
+        users, version, own = synadm(site, administrator, AUTHORITY, "user list --no-guests", "version", "user details abby")
+        assert "@abby:example.com" in {user["name"] for user in users["users"]}
+        assert version["server_version"]
+        assert own["name"] == "@abby:example.com"
+        (refused,) = synadm(site, nobody, AUTHORITY, "user list --no-guests")
+        assert refused["errcode"] == "M_FORBIDDEN"
+        # The host is open to the addresses of the site's option alone.
+        inside = [
+            "curl",
+            "--silent",
+            "--insecure",
+            "--write-out",
+            "%{http_code}",
+            "https://admin.example.com/_synapse/admin/v1/server_version",
+        ]
+        assert site.run(inside, INGRESS).output.endswith("403")
 
 
 def test_the_service_sees_the_address_of_the_client_behind_both_proxies(site: Cluster) -> None:

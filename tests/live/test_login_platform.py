@@ -1,4 +1,4 @@
-"""Login and bridges as a site chooses them: an identity provider and a directory outside the cluster, and a bridge in a namespace of its own.
+"""Login and bridges as a site chooses them: identity providers and a directory outside the cluster, and a bridge in a namespace of its own.
 
 Each is a real server, reached through the policies. Of Synapse there are the processes that they have to do with, and those that these need.
 """
@@ -18,19 +18,22 @@ from tests.kustomize import build, write
 from tests.live.certificates import Authority, authority
 from tests.live.cluster import INGRESS, Client, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
-from tests.live.installation import PUBLIC, register
+from tests.live.installation import PUBLIC, WORLD_CIDR, register
 from tests.live.processes import wait_for
 from tests.live.programs import installed
+from tests.live.published import published, synadm
+from tests.live.saml import SamlProvider, saml_provider
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
-PROVIDER, DIRECTORY = "id.example.org", "ldap.example.org"
-PROVIDER_PORT, DIRECTORY_PORT = 8443, 1636
+PROVIDER, DIRECTORY, SAML = "id.example.org", "ldap.example.org", "saml.example.org"
+PROVIDER_PORT, DIRECTORY_PORT, SAML_PORT = 8443, 1636, 8444
 CLIENT_SECRET, BIND_PASSWORD = "what-only-they-and-we-know", "what-the-directory-knows"
 SITE = f"""
 server_name: example.com
 images: {{registry: registry.example.com/matrix}}
 cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}], api_server_cidrs: [{NODE_CIDR}]}}
+ingress: {{admin_source_ranges: [{WORLD_CIDR}]}}
 login:
   passwords: false
   ca_secret: corporate-ca
@@ -40,13 +43,22 @@ login:
       client_id: matrix
       display_name: Example account
       required_claims: {{groups: [matrix-users, administrators]}}
-      cidrs: [1.1.1.0/24]
+      cidrs: [{WORLD_CIDR}]
   ldap:
     servers: ["ldaps://{DIRECTORY}:{DIRECTORY_PORT}"]
-    cidrs: [1.1.1.0/24]
+    cidrs: [{WORLD_CIDR}]
     base: ou=people,dc=example,dc=org
     bind_dn: cn=matrix,dc=example,dc=org
     filter: (employeeType=staff)
+homeserver:
+  extra:
+    saml2_config:
+      idp_name: Old account
+      sp_config:
+        metadata: {{inline: [METADATA]}}
+        service: {{sp: {{optional_attributes: [displayName, email, eduPersonAffiliation]}}}}
+      user_mapping_provider: {{config: {{mxid_source_attribute: uid}}}}
+      attribute_requirements: [{{attribute: eduPersonAffiliation, value: staff}}]
 application_services:
   echo:
     url: http://echo.bridges.svc:29330
@@ -127,14 +139,26 @@ def corporate() -> Authority:
 
 
 @pytest.fixture(scope="module")
-def site(corporate: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def saml() -> SamlProvider:
+    """The provider that speaks SAML, whose metadata the site has."""
+    return saml_provider(f"https://{SAML}/idp", f"https://{SAML}:{SAML_PORT}/sso")
+
+
+@pytest.fixture(scope="module")
+def rendered(corporate: Authority, saml: SamlProvider, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What is applied, with what only the site's operator can give."""
     installed("slapd")
     folder: Path = tmp_path_factory.mktemp("login")
-    write(folder, compile_site(parse_site(SITE), profiles()[:1]))
+    site = SITE.replace("METADATA", json.dumps(saml.metadata))
+    write(folder, compile_site(parse_site(site), profiles()[:1]))
     objects = [o for o in build(folder / "base") if runs(o)]
     objects += [secret("login-corporate", "client_secret", CLIENT_SECRET), secret("login-ldap", "password", BIND_PASSWORD)]
-    objects.append(secret("corporate-ca", "ca.crt", corporate.certificate))
-    with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
+    return [*objects, secret("corporate-ca", "ca.crt", corporate.certificate)]
+
+
+@pytest.fixture(scope="module")
+def site(rendered: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(rendered, folder=tmp_path_factory.mktemp("node")) as node:
         node.wait_ready(300)
         yield node
 
@@ -186,20 +210,20 @@ def test_clients_are_offered_the_provider_and_the_directory(site: Cluster) -> No
     status, answer = ask(site, "GET", "v3/login")
     flows = {flow["type"]: flow for flow in answer["flows"]}
     assert status == 200
-    assert [provider["name"] for provider in flows["m.login.sso"]["identity_providers"]] == ["Example account"]
+    assert {provider["name"] for provider in flows["m.login.sso"]["identity_providers"]} == {"Example account", "Old account"}
     assert "m.login.password" in flows
+
+
+def browse(cluster: Cluster, provider: str, person: str, by: Authority) -> Any:
+    """A person comes by the ingress controller here, and to the provider as anybody does."""
+    given = {"base": PUBLIC, "host": "matrix.example.com", "provider": provider, "authority": by.certificate, "sub": person}
+    return cluster.run(["python", "-m", "tests.live.clients.browser"], INGRESS, given=json.dumps(given)).check().json
 
 
 def test_a_person_of_the_provider_logs_in_through_the_platform_and_sends_a_message(
     site: Cluster, provider: Client, corporate: Authority
 ) -> None:
-    given = {"base": PUBLIC, "host": "matrix.example.com", "provider": "corporate", "authority": corporate.certificate}
-
-    def browse(sub: str) -> Any:
-        # A person comes by the ingress controller here, and to the provider as anybody does.
-        return site.run(["python", "-m", "tests.live.clients.browser"], INGRESS, given=json.dumps({**given, "sub": sub})).check().json
-
-    let_in, refused = browse("1001"), browse("1002")
+    let_in, refused = (browse(site, "oidc-corporate", sub, corporate) for sub in ("1001", "1002"))
     assert (let_in["status"], let_in["session"]["user_id"]) == (200, "@alice:example.com"), let_in
     assert (refused["status"], refused["session"]) == (400, None)
     assert "token request of matrix: known" in provider.output()
@@ -208,6 +232,30 @@ def test_a_person_of_the_provider_logs_in_through_the_platform_and_sends_a_messa
     assert status == 200, room
     message = {"msgtype": "m.text", "body": "hello"}
     assert ask(site, "PUT", f"v3/rooms/{room['room_id']}/send/m.room.message/1", message, token)[0] == 200
+
+
+def test_a_person_logs_in_by_saml_without_any_call_of_the_homeserver(site: Cluster, saml: SamlProvider, corporate: Authority) -> None:
+    partner = site.run(["curl", "--silent", "--fail", f"{PUBLIC}/_synapse/client/saml2/metadata.xml"], INGRESS).check().output
+    people = {
+        "erin": {"uid": "erin", "displayName": "Erin Example", "eduPersonAffiliation": "staff"},
+        "trudy": {"uid": "trudy", "eduPersonAffiliation": "guests"},
+    }
+    given = {"entity": saml.entity, "url": saml.url, "signing_certificate": saml.certificate, "signing_key": saml.key}
+    server = started(site, SAML, "saml_provider", corporate, port=SAML_PORT, partner=partner, people=people, **given)
+    try:
+        let_in, refused = (browse(site, "saml", name, corporate) for name in people)
+        assert let_in["session"], let_in["page"]
+        assert let_in["session"]["user_id"] == "@erin:example.com"
+        assert (refused["status"], refused["session"]) == (400, None)
+        answer = ask(site, "GET", "v3/profile/@erin:example.com", token=let_in["session"]["access_token"])[1]
+        assert answer["displayname"] == "Erin Example"
+        assert "https://matrix.example.com/_synapse/client/saml2/metadata.xml asks who erin is" in server.output()
+        connect = f"import socket; socket.create_connection(({SAML!r}, {SAML_PORT}), 3)"
+        assert "TimeoutError" in site.exec("sso-login-0", ["python", "-c", connect]).errors
+        site.forget_denied()
+    finally:
+        server.signal(15)
+        server.wait(20)
 
 
 @pytest.mark.usefixtures("directory")
@@ -224,6 +272,20 @@ def test_a_person_of_the_directory_logs_in_and_is_asked_again_for_the_password(s
         proof = {"type": "m.login.password", "session": asked["session"], "password": password}
         proof["identifier"] = {"type": "m.id.user", "user": "bob"}
         assert ask(site, "POST", "v3/delete_devices", {"devices": [second["device_id"]], "auth": proof}, token)[0] == expected
+
+
+@pytest.mark.usefixtures("directory")
+def test_who_was_made_an_administrator_uses_a_tool_of_administrators(
+    site: Cluster, rendered: list[dict[str, Any]], corporate: Authority
+) -> None:
+    token = log_in(site, "bob", "bob-has-a-password")[1]["access_token"]
+    # As the deployment guide says for a site without passwords.
+    made = "UPDATE users SET admin = 1 WHERE name = '@bob:example.com'"
+    site.exec("postgresql-main-1", ["psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "synapse", "-c", made]).check()
+    with published(site, rendered, "admin.example.com", corporate):
+        version, own = synadm(site, token, corporate, "version", "user details bob")
+    assert version["server_version"]
+    assert (own["name"], own["displayname"]) == ("@bob:example.com", "Bob Example")
 
 
 @pytest.mark.usefixtures("directory")

@@ -33,6 +33,7 @@ BETWEEN_SERVERS = (
     "to_device",
     "devices",
     "cross_signing",
+    "verification",
     "media",
     "profiles",
     "nothing_is_lost",

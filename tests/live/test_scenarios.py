@@ -111,6 +111,10 @@ def test_a_device_is_verified_by_cross_signing(run: Run) -> None:
     assert run.facts("cross_signing") == {"master_key": True, "verified": ["self_signing_key", "device"]}
 
 
+def test_two_people_verify_each_others_device_by_what_both_show(run: Run) -> None:
+    assert run.facts("verification") == {"emoji": 7}
+
+
 def test_a_key_backup_gives_old_messages_back(run: Run) -> None:
     assert run.facts("key_backup")["keys"] == 1
 

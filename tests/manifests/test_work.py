@@ -8,7 +8,9 @@ import yaml
 from attrs import evolve
 
 from app.compiler import render
+from app.contradictions import contradictions
 from app.documents.workers import workers_page
+from app.settings import parse_site
 from app.site import Site
 from kit.rendering import Rendering
 from overlays import Profile, profiles
@@ -67,6 +69,13 @@ def test_a_site_without_federation_has_18_pods_less_at_the_largest_size(site: Si
         return sum(least[name] if count is None else count for name, count in sets.items())
 
     assert pods(render(federating, LARGEST)) - pods(render(site, LARGEST)) == 18
+
+
+def test_a_login_that_goes_through_the_door_has_its_worker_too() -> None:
+    base = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\nlogin: {passwords: false}\n"
+    site = parse_site(f"{base}homeserver: {{extra: {{saml2_config: {{sp_config: {{}}}}}}}}\n")
+    assert list(contradictions(site)) == []
+    assert "sso-login" in workers(render(site, SMALLEST))
 
 
 TITLES = {

@@ -30,6 +30,14 @@ ModuleSettings = Annotated[
 FEDERATION, WEB_PAGES = "federation", "web-pages"
 """The ways out of the cluster that these options open."""
 
+SINGLE_SIGN_ON = frozenset({"cas_config", "saml2_config"})
+"""Options of Synapse, for `extra`, by which it sends people to somebody else to log in."""
+OF_OWN_LOGINS = SINGLE_SIGN_ON | {
+    *("enable_registration_captcha", "jwt_config", "login_via_existing_session", "nonrefreshable_access_token_lifetime"),
+    *("password_providers", "refresh_token_lifetime", "session_lifetime", "user_consent"),
+}
+"""Those that it refuses where the Matrix Authentication Service logs people in (synapse/config/mas.py)."""
+
 
 @frozen(kw_only=True)
 class FederationOptions:

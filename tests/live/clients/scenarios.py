@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import nio
@@ -14,7 +15,7 @@ from nio.crypto.attachments import decrypt_attachment
 from PIL import Image
 from unpaddedbase64 import decode_base64, encode_base64
 
-from tests.live.clients.people import Person, done, eventually, expect, segment
+from tests.live.clients.people import PATIENCE, Person, done, eventually, expect, segment
 
 V3 = "/_matrix/client/v3"
 V1 = "/_matrix/client/v1"
@@ -188,12 +189,17 @@ async def ephemeral(cast: Cast) -> Facts:
     marker = await bob.ask("GET", f"{V3}/user/{segment(bob.id)}/rooms/{segment(room)}/account_data/m.fully_read")
     expect(marker["event_id"] == last, "the read marker", marker)
 
-    mood = f"busy {secrets.token_hex(4)}"
-    done(await alice.client.set_presence("unavailable", mood))
-    await bob.until(lambda: any(event.user_id == alice.id and event.status_msg == mood for event in bob.presence), "alice's presence")
-    asked = done(await bob.client.get_presence(alice.id))
-    expect(asked.status_msg == mood, "alice's presence when asked", asked)
+    for one, other in ((alice, bob), (bob, alice)):
+        mood = f"busy {secrets.token_hex(4)}"
+        done(await one.client.set_presence("unavailable", mood))
+        await other.until(partial(_knows_mood, other, one.id, mood), f"{one.name}'s presence")
+        asked = done(await other.client.get_presence(one.id))
+        expect(asked.status_msg == mood, f"{one.name}'s presence when asked", asked)
     return {"typing": True, "receipt": True, "read_marker": True, "presence": True}
+
+
+def _knows_mood(person: Person, of: str, mood: str) -> bool:
+    return any(event.user_id == of and event.status_msg == mood for event in person.presence)
 
 
 async def to_device(cast: Cast) -> Facts:
@@ -263,6 +269,33 @@ def _verify(key: str, value: Facts, user: str) -> None:
     unsigned = {name: part for name, part in value.items() if name not in ("signatures", "unsigned")}
     signature = vodozemac.Ed25519Signature.from_base64(value["signatures"][user][f"ed25519:{key}"])
     vodozemac.Ed25519PublicKey.from_base64(key).verify_signature(encode_canonical_json(unsigned), signature)
+
+
+async def verification(cast: Cast) -> Facts:
+    """Alice and bob compare the emoji that their devices show (SAS): each device knows the other's to be genuine then."""
+    alice, bob, _ = cast.people
+    await alice.until(lambda: bob.device in alice.client.device_store[bob.id], "bob's device")
+    await bob.until(lambda: alice.device in bob.client.device_store[alice.id], "alice's device")
+    theirs = {alice: alice.client.device_store[bob.id][bob.device], bob: bob.client.device_store[alice.id][alice.device]}
+    expect(not any(device.verified for device in theirs.values()), "no device is verified yet")
+    done(await alice.client.start_key_verification(theirs[alice]))
+    (transaction,) = alice.client.key_verifications
+    await bob.until(lambda: transaction in bob.client.key_verifications, "alice's wish to compare")
+    done(await bob.client.accept_key_verification(transaction))
+    shown = []
+    for turn in range(2 * int(PATIENCE)):
+        person = (alice, bob)[turn % 2]
+        await person.sync()
+        sas = [each.client.key_verifications[transaction] for each in (alice, bob)]
+        if all(side.established_sas for side in sas):
+            shown = [side.get_emoji() for side in sas]
+            break
+    expect(len(shown) == 2 and shown[0] == shown[1] and len(shown[0]) == 7, "both see the same seven emoji", shown)
+    for person in (alice, bob):
+        done(await person.client.confirm_short_auth_string(transaction))
+    for person in (alice, bob):
+        await person.until(lambda person=person: theirs[person].verified, "the other's word that the emoji are the same")  # type: ignore[misc]
+    return {"emoji": len(shown[0])}
 
 
 async def key_backup(cast: Cast) -> Facts:
@@ -600,6 +633,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     to_device,
     devices,
     cross_signing,
+    verification,
     key_backup,
     sliding_sync,
     search,

@@ -28,10 +28,11 @@ TABLES = """
 SELECT pg_advisory_lock(1);
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE TABLE IF NOT EXISTS users (name text PRIMARY KEY, password text NOT NULL);
-CREATE TABLE IF NOT EXISTS sessions (token text PRIMARY KEY, name text NOT NULL, device text NOT NULL);
+CREATE TABLE IF NOT EXISTS sessions (token text PRIMARY KEY, name text NOT NULL, device text NOT NULL, more text NOT NULL DEFAULT '');
 SELECT pg_advisory_unlock(1);
 """
 SCOPE = "urn:matrix:client:api:* urn:matrix:client:device:"
+ADMINISTRATION = " urn:synapse:admin:*"
 
 
 def configuration() -> dict[str, Any]:
@@ -91,11 +92,11 @@ async def discovery(_: web.Request) -> web.Response:
 async def introspect(request: web.Request) -> web.Response:
     if request.headers.get("Authorization") != f"Bearer {SECRET}":
         return web.json_response({"error": "invalid_client"}, status=401)
-    found = query("SELECT name, device FROM sessions WHERE token = %s", str((await request.post())["token"]))
+    found = query("SELECT name, device, more FROM sessions WHERE token = %s", str((await request.post())["token"]))
     if not found:
         return web.json_response({"active": False})
-    ((name, device),) = found
-    return web.json_response({"active": True, "username": name, "scope": f"{SCOPE}{device}", "expires_in": 300})
+    ((name, device, more),) = found
+    return web.json_response({"active": True, "username": name, "scope": f"{SCOPE}{device}{more}", "expires_in": 300})
 
 
 async def flows(_: web.Request) -> web.Response:
@@ -178,11 +179,23 @@ def register(arguments: list[str]) -> None:
     tell_homeserver("provision_user", localpart=given.username)
 
 
+def issue_token(arguments: list[str]) -> None:
+    """`mas-cli manage issue-compatibility-token`, which logs it."""
+    parser = ArgumentParser()
+    parser.add_argument("username")
+    parser.add_argument("--yes-i-want-to-grant-synapse-admin-privileges", action="store_true", dest="admin")
+    given = parser.parse_args(arguments)
+    token, device = f"mct_{secrets.token_urlsafe(24)}", secrets.token_hex(5).upper()
+    tell_homeserver("upsert_device", localpart=given.username, device_id=device)
+    query("INSERT INTO sessions VALUES (%s, %s, %s, %s)", token, given.username, device, ADMINISTRATION if given.admin else "")
+    print(f"Compatibility token issued: {token} compat_session.device={device}", file=sys.stderr)
+
+
 def main() -> None:
     """Do what the command line says."""
     check_keys()
-    if sys.argv[1:3] == ["manage", "register-user"]:
-        register(sys.argv[3:])
+    if sys.argv[1] == "manage":
+        {"register-user": register, "issue-compatibility-token": issue_token}[sys.argv[2]](sys.argv[3:])
         return
     assert sys.argv[1:] == ["server"], sys.argv
     query(TABLES)
