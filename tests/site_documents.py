@@ -154,6 +154,7 @@ CONTRADICTIONS = {
     "is no pod of LiveKit": CALLS + "calls: {load_balancer: {livekit: {a: 192.0.2.1}}}",
     "is of load balancers that the cluster makes": CALLS + "calls: {load_balancer: {service: node-port, balancer_class: a}}",
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
+    "KEDA asks your own Prometheus": "features: {monitoring: true}\nmonitoring: {mode: operator, keda: {namespace: keda}}",
     "make erasure sets of": "storage_sizes: {pools: {main: [{servers: 5, drives: 1, drive: 5Gi}]}}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
