@@ -44,6 +44,7 @@ def _li(metric: str, **labels: str) -> str:
 
 _SEND, _SYNC = {"servlet": "RoomSendEventRestServlet"}, {"servlet": "SyncRestServlet"}
 _RECEIVED = "synapse_http_server_requests_received_total"
+_IN_FLIGHT = "synapse_http_server_in_flight_requests_count"
 _PERSISTED = "synapse_storage_events_persisted_events_total"
 _COUNT, _BUCKET = (f"synapse_http_server_response_time_seconds_{series}" for series in ("count", "bucket"))
 _EPOCH_DAYS = 86_400
@@ -92,6 +93,12 @@ CASES = (
         "EventsNotPersisted",
         {_of(_RECEIVED, **_SEND, pod="a"): "0+60x30", _of(_PERSISTED, pod="b"): "500"},
         {_of(_RECEIVED, **_SEND, pod="a"): "0+60x30", _of(_PERSISTED, pod="b"): "0+1x30"},
+    ),
+    case(
+        "EventsNotPersisted",
+        # The last one who sends waits for an answer.
+        {_of(_RECEIVED, **_SEND, pod="a"): "60", _of(_IN_FLIGHT, **_SEND, pod="a"): "1", _of(_PERSISTED, pod="b"): "500"},
+        {_of(_RECEIVED, **_SEND, pod="a"): "60", _of(_IN_FLIGHT, **_SYNC, pod="a"): "1", _of(_PERSISTED, pod="b"): "500"},
     ),
     case(
         "FederationLag",

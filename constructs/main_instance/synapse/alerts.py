@@ -58,7 +58,9 @@ ALERTS = (
     ),
     Alert(
         "EventsNotPersisted",
-        f"sum by (namespace) (rate(synapse_http_server_requests_received_total{{{_SEND}}}[5m])) > 0"
+        # Whoever waits for an answer sends nothing more.
+        f"(sum by (namespace) (rate(synapse_http_server_requests_received_total{{{_SEND}}}[5m])) > 0"
+        f" or sum by (namespace) (synapse_http_server_in_flight_requests_count{{{_SEND}}}) > 0)"
         " unless sum by (namespace) (rate(synapse_storage_events_persisted_events_total[5m])) > 0",
         2,
         Severity.CRITICAL,
