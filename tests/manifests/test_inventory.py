@@ -69,9 +69,9 @@ def test_every_file_of_the_base_is_used(full_dist: Path, kustomization: dict[str
 
 @pytest.mark.parametrize("profile", [profile.name for profile in profiles()])
 def test_an_overlay_is_built_in_less_than_a_second(profile: str, dist: Path) -> None:
-    """One of three attempts. On a machine that is busy with other things the time of the processor counts, not that of waiting for it."""
+    """One of six attempts. On a machine that is busy with other things the time of the processor counts, not that of waiting for it."""
     overlay = dist / "overlays" / profile
-    assert any(seconds(overlay) < SECONDS for _ in range(3))
+    assert any(seconds(overlay) < SECONDS for _ in range(6))
 
 
 def seconds(overlay: Path) -> float:
