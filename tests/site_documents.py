@@ -156,10 +156,11 @@ CONTRADICTIONS = {
     "is no size of such a volume": "storage_sizes: {database: 512Mi}",
     "KEDA asks your own Prometheus": "features: {monitoring: true}\nmonitoring: {mode: operator, keda: {namespace: keda}}",
     "make erasure sets of": "storage_sizes: {pools: {main: [{servers: 5, drives: 1, drive: 5Gi}]}}",
+    "there is no app to push to": "features: {push: true}\ncluster: {service_cidrs: [10.43.0.0/16]}",
     "more than proxies and clients carry": "media: {max_upload_size: 11Gi}",
     "is more than clamd scans": "features: {antivirus: true}\nmedia: {max_upload_size: 512Mi}",
     "is not after backups.restore.generation": "backups: {restore: {generation: 1}}",
-    "names a day that never comes": "backups: {schedule: 0 0 2 31 11 *}",
+    "give a day that every year has": "backups: {schedule: 0 0 2 31 11 *}",
     "whose fate backups are not to share": (
         "object_storage: {backend: external, external: {endpoint: 'https://a.b'}}\n"
         "backups: {object_storage: {backend: external, external: {endpoint: 'https://a.b'}}}"
