@@ -1,4 +1,4 @@
-"""The cluster that docs/05-BACKUP-RESTORE.md speaks of: its `kubectl` asks this, which does with real programs what the operator would.
+"""The cluster that docs/05-BACKUP-RESTORE.md and moving in speak of: its `kubectl` asks this, which does with real programs what the operator would.
 
 PostgreSQL is made, restored and backed up by what `kubectl kustomize` prints, with barman-cloud's own programs; Secrets are kept as an API server
 does. A command that it does not know is an error, so that the guide cannot say what nobody has tried.
@@ -27,6 +27,8 @@ from tests.live.processes import LOOPBACK
 from tests.live.programs import newest_postgresql_programs
 
 MAIN, BESIDE = "postgresql-main", "beside"
+APPLICATION_PASSWORD = "password-of-synapse"
+"""What the operator gives the role that Synapse has."""
 
 _KUBECTL = """#!{python}
 import asyncio, json, os, socket, sys
@@ -127,6 +129,10 @@ class GuideCluster:
             case ["scale" | "rollout", *rest] if "app.kubernetes.io/name=synapse" in rest:
                 self.asked_of_synapse.append(" ".join(words))
                 return Answer()
+            case ["port-forward", "service/postgresql-main-rw", ports]:
+                return int(ports.partition(":")[0]), self.databases[MAIN].port
+            case ["create", "secret", "generic", name, *rest]:
+                return self._make_secret(name, rest, folder)
             case ["port-forward", "service/minio", ports]:
                 return int(ports.partition(":")[0]), self.place.storage.port
             case ["get", "secret", name, "-o", path]:
@@ -160,6 +166,10 @@ class GuideCluster:
         make = self.place.restored if "recovery" in of.cluster["bootstrap"] else self.place.new
         self.databases[name], self.as_rendered[name] = make(of, f"{name}-{self.made}"), of
         if name == MAIN:
+            self.secrets["matrix", f"{MAIN}-app"] = secret("matrix", f"{MAIN}-app", {"password": APPLICATION_PASSWORD})
+            if make == self.place.new:
+                database = self.databases[name]
+                database.sql(f"create role synapse login password '{APPLICATION_PASSWORD}'", "alter database synapse owner to synapse")
             # The Job of the first backup.
             backup(of, self.databases[name])
             self.backups[f"{of.server}-first-1"] = "completed"
@@ -185,6 +195,15 @@ class GuideCluster:
         command = [str(newest_postgresql_programs() / program), *arguments]
         done = subprocess.run(command, env={**os.environ, **keys}, input=given, capture_output=True, text=True, timeout=120, check=False)
         return Answer(done.stdout, done.stderr, done.returncode)
+
+    def _make_secret(self, name: str, options: Sequence[str], folder: Path) -> Answer:
+        values = {}
+        for option in options:
+            source, _, pair = option.removeprefix("--from-").partition("=")
+            key, _, value = pair.partition("=")
+            values[key] = (folder / value).read_text() if source == "file" else value
+        self.secrets["matrix", name] = secret("matrix", name, values)
+        return Answer()
 
     def _put(self, verb: str, items: list[dict[str, Any]]) -> Answer:
         names = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in items]
