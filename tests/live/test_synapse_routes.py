@@ -60,6 +60,8 @@ LEFT_ON_MAIN = {
     r"_synapse/client/unsubscribe": "a link in e-mails; it changes pushers, which is main's to do",
     r"_synapse/client/media_upload_limit_exceeded": "a static page that hardly anybody sees",
     r"_synapse/client/oidc/backchannel_logout": "ends sessions, which is main's to do",
+    r"/_matrix/saml2/": "where SAML was in old versions; the metadata name the other place",
+    r"saml2/metadata": "an identity provider reads it when it is set up, and docs/workers.md does not offer it to workers",
     r"\^/health": "probes ask each process, not the proxy",
     r"well\\-known": "served outside Synapse; what arrives here all the same is rare",
     r"/federation/v1/openid/userinfo": "asked once a call, about a token that only main hands out",
