@@ -6,6 +6,7 @@ with `host`, `path`, `exact`, `to` (URL) and `allowed` (networks; all if there a
 
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -13,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from tests.live.clients.relay import server_context
+from tests.live.clients.serving import serve
 
 _OWN = {"connection", "content-length", "host", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto"}
 
@@ -28,7 +29,7 @@ def chosen(routes: list[dict[str, Any]], host: str, path: str) -> dict[str, Any]
     return max(filter(fits, routes), key=lambda route: len(route["path"]), default=None)
 
 
-def application(routes: list[dict[str, Any]]) -> web.Application:
+def answering(routes: list[dict[str, Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Passes requests on."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -47,21 +48,13 @@ def application(routes: list[dict[str, Any]]) -> web.Application:
             back = {name: value for name, value in said.headers.items() if name.lower() not in _OWN}
             return web.Response(status=said.status, body=await said.read(), headers=back)
 
-    made = web.Application()
-    made.router.add_route("*", "/{path:.*}", answer)
-    return made
+    return answer
 
 
 def main() -> None:
     """Serve until it is killed."""
     given: dict[str, Any] = json.load(sys.stdin)
-
-    async def started(_: web.Application) -> None:
-        print("listening", flush=True)
-
-    served = application(given["routes"])
-    served.on_startup.append(started)
-    web.run_app(served, port=given["listen"], ssl_context=server_context(given), print=None)
+    serve(answering(given["routes"]), given, "listening")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ for TLS `certificate` and `key` (PEM). A request is a line of JSON: `method`, `p
 
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from tests.live.clients.relay import server_context
+from tests.live.clients.serving import serve
 
 
-def application(pages: dict[str, list[str]]) -> web.Application:
+def answering(pages: dict[str, list[str]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Answers with these pages."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -22,21 +23,13 @@ def application(pages: dict[str, list[str]]) -> web.Application:
         kind, text = pages.get(request.path, ["", ""])
         return web.Response(text=text, content_type=kind) if kind else web.Response(status=404)
 
-    made = web.Application()
-    made.router.add_route("*", "/{path:.*}", answer)
-    return made
+    return answer
 
 
 def main() -> None:
     """Serve until it is killed."""
     given: dict[str, Any] = json.load(sys.stdin)
-
-    async def started(_: web.Application) -> None:
-        print("{}", flush=True)
-
-    served = application(given["pages"])
-    served.on_startup.append(started)
-    web.run_app(served, port=given["listen"], ssl_context=server_context(given), print=None)
+    serve(answering(given["pages"]), given, "{}")
 
 
 if __name__ == "__main__":
