@@ -45,9 +45,10 @@ def _check_site(site: Site) -> NoReturn:
     from app.compiler import compile_site, render
     from app.inspection.budget import budget
     from app.inspection.images import used_images
-    from app.inspection.kept import kept, kept_in, left_behind
+    from app.inspection.kept import kept_in, left_behind
     from app.inspection.secret_scan import find_secrets
     from kit.images import without_release
+    from kit.rendering import ObjectId
     from overlays import profiles
 
     renderings: Mapping[Profile, Rendering] = {profile: render(site, profile) for profile in profiles()}
@@ -69,7 +70,7 @@ def _check_site(site: Site) -> NoReturn:
     problems += [f"looks like a secret: {finding}" for finding in found]
     images = used_images(next(iter(renderings.values())).manifests())
     click.echo(f"\n{len(files)} files, {len(images)} images from {', '.join(sorted({image.partition('/')[0] for image in images}))}")
-    for left in left_behind(kept_in(_DIST), kept(next(iter(renderings.values())).manifests())):
+    for left in left_behind(kept_in(_DIST), {ObjectId.of(o) for o in next(iter(renderings.values())).manifests()}):
         click.echo(left)
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")

@@ -28,7 +28,7 @@ def synth(site: Site, out: Path, check: bool) -> None:
     """
     from app.compiler import compile_site
     from app.dist import differing, write_tree
-    from app.inspection.kept import kept_in, left_behind
+    from app.inspection.kept import kept_in, left_behind_by
     from overlays import profiles
 
     with progress(f"compiling {len(profiles())} profiles"):
@@ -41,7 +41,7 @@ def synth(site: Site, out: Path, check: bool) -> None:
         sys.exit(1 if found else 0)
     before = kept_in(out)
     write_tree(out, files)
-    for left in left_behind(before, kept_in(out)):
+    for left in left_behind_by(out, before):
         click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")
     caution(site)

@@ -1,6 +1,6 @@
 """What stays in a cluster when a site no longer declares it: objects that only a person deletes, and how they are removed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,24 @@ def kept(manifests: Iterable[Manifest]) -> dict[ObjectId, Manifest]:
 
 def kept_in(folder: Path) -> dict[ObjectId, Manifest]:
     """The same of a `dist/` as it was written; none where there is no such folder."""
-    texts = (file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*.yaml")))
-    return kept(_objects(text for text in texts if f"{PRUNE}: disabled" in text))
+    return kept(_objects(text for text in _texts(folder) if f"{PRUNE}: disabled" in text))
 
 
-def left_behind(before: Mapping[ObjectId, Manifest], after: Mapping[ObjectId, Manifest]) -> list[Left]:
-    """What was kept and is no longer declared. What stands in a namespace that is left behind goes with it."""
-    gone = {identity: o for identity, o in before.items() if identity not in after}
+def left_behind(before: Mapping[ObjectId, Manifest], declared: Container[ObjectId]) -> list[Left]:
+    """What was kept and is no longer declared in any way. What stands in a namespace that is left behind goes with it."""
+    gone = {identity: o for identity, o in before.items() if identity not in declared}
     whole = {identity.name for identity in gone if identity.kind == "Namespace"}
     # A policy that closes a namespace holds nothing.
     return sorted(
         Left(identity, removal(o)) for identity, o in gone.items() if identity.namespace not in whole and identity.kind != "NetworkPolicy"
     )
+
+
+def left_behind_by(folder: Path, before: Mapping[ObjectId, Manifest]) -> list[Left]:
+    """The same for a `dist/` as it is now. All of it is parsed only if it keeps less than before."""
+    if before.keys() <= kept_in(folder).keys():
+        return []
+    return left_behind(before, {ObjectId.of(o) for o in _objects(_texts(folder))})
 
 
 def removal(o: Manifest) -> str:
@@ -63,6 +69,10 @@ def removal(o: Manifest) -> str:
             return f"{within} cluster.postgresql.cnpg.io {identity.name}"
         case kind:
             return f"{within} {kind.lower()} {identity.name}"
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    return (file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*.yaml")))
 
 
 def _objects(texts: Iterable[str]) -> Iterator[dict[str, Any]]:
