@@ -15,8 +15,9 @@ from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
 API = Port("minio-port", 9000)
 REGION = "us-east-1"
 """MinIO's own default: a name that clients must sign with, and no place."""
-SETTINGS = {"MINIO_BROWSER": "off", "MINIO_PROMETHEUS_AUTH_TYPE": "public"}
-"""No console, which would be one more way in with the root user's password; metrics for whom the network policies let in."""
+SETTINGS = {"MINIO_BROWSER": "off", "MINIO_PROMETHEUS_AUTH_TYPE": "public", "MINIO_UPDATE": "off"}
+"""No console, which would be one more way in with the root user's password; metrics for whom the network policies let in; and no program in
+place of the image's own: the operator would put it there (main-controller.go, ServerUpdate), signed by MinIO's maker."""
 MOUNT = "/export"
 """Where drives are: `/export0` and so on, `/export` where there is but one."""
 

@@ -10,6 +10,8 @@ _SETTINGS = {
     "MINIO_BROWSER": "off",
     # Metrics say nothing secret, and the network policies say who may ask.
     "MINIO_PROMETHEUS_AUTH_TYPE": "public",
+    # What runs is what the image has.
+    "MINIO_UPDATE": "off",
 }
 
 
