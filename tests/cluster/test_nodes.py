@@ -4,10 +4,12 @@ Nothing of the platform runs here: it is applied while no node takes pods. `.ci/
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from overlays import profiles
 from tests.cluster import CLIENT, Cluster, Overlay
 from tests.cluster.kubernetes import Kubernetes, wait_until
 from tests.cluster.report import Report
@@ -114,6 +116,19 @@ def test_every_object_is_accepted_by_the_real_webhooks_and_a_second_apply_change
         api.kubectl("uncordon", *nodes)
     report.add("objects accepted by the API server and webhooks", f"{len(overlay.objects)}, without a warning; kubectl diff is empty")
     report.add("certificates", f"{certificates} issued")
+
+
+def test_every_larger_size_is_accepted_over_the_smallest(
+    rendered: Path, overlay: Overlay, api: Kubernetes, cluster: Cluster, report: Report
+) -> None:
+    """By the API server and the webhooks, which are asked and keep nothing: no node here has room for the pods."""
+    assert api.get("namespace", "matrix"), "the smallest is there"
+    larger = [profile.name for profile in profiles() if profile.name != rendered.name]
+    for size in larger:
+        found = Overlay(rendered.parent / size, cluster.place.folder / size)
+        assert {(o["kind"], o["metadata"]["name"]) for o in found.objects} > {("Cluster", "postgresql-main")}
+        assert found.apply(api, "--dry-run=server") == ()
+    report.add("larger sizes over the smallest", f"{', '.join(larger)} are accepted without a warning (asked, not applied)")
 
 
 def _issued(api: Kubernetes) -> int:
