@@ -1,6 +1,6 @@
 """The cluster itself keeps a cluster's promises, and the real API server, webhooks and quotas accept what is rendered.
 
-Nothing of the platform runs here: it is applied while no node takes pods. `.ci/run` runs these alone.
+Nothing of the platform runs here: it is applied while no node takes pods. `make test-nodes` runs these alone, as `.ci/run` does.
 """
 
 from collections.abc import Iterator
