@@ -12,6 +12,7 @@ import pytest
 from overlays import profiles
 from tests.cluster import CLIENT, Cluster, Overlay
 from tests.cluster.kubernetes import Kubernetes, wait_until
+from tests.cluster.platform import NAMESPACES
 from tests.cluster.report import Report
 from tests.cluster.sandbox import NODES, name
 
@@ -108,7 +109,7 @@ def test_every_object_is_accepted_by_the_real_webhooks_and_a_second_apply_change
             lambda: overlay.difference(api) == "", 120, lambda: f"a GitOps tool would apply it for ever: {overlay.difference(api)[:3000]}"
         )
         certificates = wait_until(lambda: _issued(api), 180, "every certificate is issued", pause=2)
-        refused = [event["message"] for event in api.objects("events") if event["reason"] == "FailedCreate"]
+        refused = [event["message"] for space in NAMESPACES for event in api.objects("events", space) if event["reason"] == "FailedCreate"]
         assert refused == [], "quotas, Pod Security, limits"
         found = api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix")
         assert found, "the webhook has accepted it"
