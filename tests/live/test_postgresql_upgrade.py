@@ -66,10 +66,8 @@ def test_a_database_goes_to_the_next_major_with_its_rows_its_settings_and_an_arc
     new.run("initdb", "-D", new.folder, "-U", "postgres", "--locale=C", "-E", "UTF8", "--no-sync", *checksums)
     for folder in (old.folder, new.folder):
         _trusted(folder)
-    new.run(
-        *("pg_upgrade", "--link", "-U", "postgres", "-b", old_programs, "-B", new_programs, "-d", old.folder, "-D", new.folder),
-        *("-p", old.port, "-P", new.port, "-s", place.folder),
-    )
+    folders: list[str | Path] = ["-b", old_programs, "-B", new_programs, "-d", old.folder, "-D", new.folder, "-s", place.folder]
+    new.run("pg_upgrade", "--link", "-U", "postgres", *folders, "-p", str(old.port), "-P", str(new.port))
     new.configure({**place._settings(second, new), "fsync": "off", "listen_addresses": "'127.0.0.1'", "unix_socket_directories": "''"})
     new.start()
     assert new.sql("select count(*), sum(length(json::text)) from events") == before

@@ -41,7 +41,7 @@ def problem(words: list[str], objects: Objects) -> str:
     words = words[: words.index("||")] if "||" in words else words
     match words:
         case [".venv/bin/python", "-m", "app", name, *arguments]:
-            command = main.commands.get(name) if isinstance(main, click.Group) else None
+            command = main.commands.get(name)
             if command is None:
                 return f"there is no command {name}"
             with CliRunner().isolation():
