@@ -118,6 +118,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) --group li-sync --constraints requirements/dev.lock --output-file services/li_sync/requirements.lock
 	$(COMPILE) --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
+	$(COMPILE) --group docs --output-file requirements/docs.lock
 	$(COMPILE) --group np-guard --output-file requirements/np-guard.lock
 	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
