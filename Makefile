@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax
 
-.PHONY: help setup synth check docs test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax argocd loki content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ synth: setup ## Compile site.yaml and the profiles into dist/
 docs: setup ## Write the parts of docs/ and the schema that are derived from the code
 	$(PY) -O -m app docs
 
+site: docs .venv-docs/.done ## Build the documentation as pages for a browser, in .cache/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
 check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
 	$(PY) -O -m app check
 	$(PY) -m pytest -n auto -q tests/manifests/test_this_site.py
@@ -46,7 +49,7 @@ test: test-fast test-live ## Run all tests, also with the real programs
 test-fast: setup .venv-checkov/.done .venv-np-guard/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto tests/unit tests/manifests
 
-test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
+test-live: setup .venv-live/.done .venv-scan-worker/.done .venv-docs/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
 	for package in $(WATCHING); do tools/debian-program forky $$package .tools/debian/$$package; done
 	$(PY) -m pytest -m "live and not thorough and not cluster"
@@ -68,9 +71,9 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff format .
 
 programs: setup ## Build with Go what optional tests and the cluster run (20 minutes on two idle cores, once)
-	$(PY) tools/build_go.py $(GO_PROGRAMS) loki
+	$(PY) tools/build_go.py $(GO_PROGRAMS) argocd loki
 
-livekit minio alloy-syntax loki: setup ## Build LiveKit, MinIO, the parser of Alloy's configuration, or Loki alone
+livekit minio alloy-syntax argocd loki: setup ## Build LiveKit, MinIO, the parser of Alloy's configuration, Argo CD, or Loki alone
 	$(PY) tools/build_go.py $@
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)
@@ -126,7 +129,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .venv-np-guard .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .venv-docs .venv-np-guard .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -147,6 +150,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-checkov/.done: requirements/checkov.lock tools/make-venv
 	tools/make-venv .venv-checkov requirements/checkov.lock
+	touch $@
+
+.venv-docs/.done: requirements/docs.lock tools/make-venv
+	tools/make-venv .venv-docs requirements/docs.lock
 	touch $@
 
 .venv-np-guard/.done: requirements/np-guard.lock tools/make-venv
