@@ -50,12 +50,13 @@ def chart_part(name: str, version: str, repository: str, licence: str) -> Part:
 
 
 def wheel_parts(folder: Path) -> Iterator[Part]:
-    """The wheels in a folder, as their metadata describe them."""
+    """The wheels in a folder: name and version are in the names of the files, licences in their metadata."""
     for file in sorted(folder.glob("*.whl")):
         with zipfile.ZipFile(file) as wheel:
             (place,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1)
             metadata = HeaderParser().parsestr(wheel.read(place).decode())
-        name, version = metadata["Name"].lower().replace("_", "-"), metadata["Version"]
+        name, version, _ = file.name.split("-", 2)
+        name = name.lower().replace("_", "-")
         licence = metadata["License-Expression"] or metadata["License"] or ""
         purl = PackageURL("pypi", None, name, version)
         yield Part(ComponentType.LIBRARY, name, version, licence.strip() or None, sha256(file.read_bytes()).hexdigest(), purl)
