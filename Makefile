@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax
 
-.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax argocd loki content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,9 +71,9 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff format .
 
 programs: setup ## Build with Go what optional tests and the cluster run (20 minutes on two idle cores, once)
-	$(PY) tools/build_go.py $(GO_PROGRAMS) argocd loki
+	$(PY) tools/build_go.py $(GO_PROGRAMS) loki
 
-livekit minio alloy-syntax argocd loki: setup ## Build LiveKit, MinIO, the parser of Alloy's configuration, Argo CD, or Loki alone
+livekit minio alloy-syntax loki: setup ## Build LiveKit, MinIO, the parser of Alloy's configuration, or Loki alone
 	$(PY) tools/build_go.py $@
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)

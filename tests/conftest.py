@@ -12,7 +12,6 @@ from app.__main__ import select_node
 
 THOROUGH = {
     "test_antivirus_platform",
-    "test_argocd",
     "test_backup_guide",
     "test_backup_sizes",
     "test_bundle",

@@ -37,8 +37,6 @@ class GoProgram:
     """Files of the module that the package belongs to, by patterns, which are kept beside the program; `{version}` is the module's."""
     source: str = ""
     """The module that has these files."""
-    version: tuple[str, str] | None = None
-    """The module whose version it says that it has, and the package whose variables hold it, as Kubernetes and its like are built."""
     static: bool = True
     """Whether it needs nothing of the machine or image that it runs on. kubelet asks the C library for users, as upstream builds it."""
 
@@ -56,7 +54,7 @@ class GoProgram:
     def stamp(self) -> str:
         """A digest of all that decides what is built."""
         files = [file for file in sorted(self.module.iterdir()) if file.suffix in (".mod", ".sum", ".go")]
-        digest = hashlib.sha256(json.dumps([self.package, self.files, *([self.version] if self.version else [])]).encode())
+        digest = hashlib.sha256(json.dumps([self.package, self.files]).encode())
         for file in files:
             digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
         return digest.hexdigest()
@@ -70,7 +68,7 @@ class GoProgram:
 PROGRAMS: Mapping[str, GoProgram] = {
     program.name: program
     for program in (
-        GoProgram("kubernetes", version=("k8s.io/kubernetes", "k8s.io/component-base/version"), static=False),
+        GoProgram("kubernetes", static=False),
         GoProgram("pause"),
         GoProgram("coredns"),
         GoProgram("network-policies"),
@@ -96,7 +94,6 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("alloy-syntax"),
         GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
-        GoProgram("argocd", files=("manifests/crds/*-crd.yaml",), source="github.com/argoproj/argo-cd/v3"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }
@@ -104,27 +101,13 @@ PROGRAMS: Mapping[str, GoProgram] = {
 
 def build(program: GoProgram, place: str) -> None:
     """Build one. `place`: which of how many it is. Exits with what Go said if it fails."""
-    # A module that asks for a newer Go than is installed gets it from where modules come from.
-    environment = {**os.environ, "GOTOOLCHAIN": "auto", **({"CGO_ENABLED": "0"} if program.static else {})}
+    environment = {**os.environ, **({"CGO_ENABLED": "0"} if program.static else {})}
     listed = subprocess.run(
         ["go", "list", "-deps", program.package], cwd=program.module, env=environment, capture_output=True, text=True, check=False
     )
     total = len(listed.stdout.splitlines())
     program.path.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        "nice",
-        "-n",
-        "10",
-        "go",
-        "build",
-        "-v",
-        "-p",
-        str(PARALLEL),
-        "-trimpath",
-        "-buildvcs=false",
-        "-ldflags",
-        f"-s -w{told(program, environment)}",
-    ]
+    command = ["nice", "-n", "10", "go", "build", "-v", "-p", str(PARALLEL), "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"]
     command += ["-o", str(program.path), program.package]
     started = spoken = time.monotonic()
     said: list[str] = []
@@ -140,17 +123,6 @@ def build(program: GoProgram, place: str) -> None:
     keep_files(program, environment)
     (program.path.parent / "stamp").write_text(program.stamp)
     say(f"{place} {program.name}: built in {time.monotonic() - started:.0f} s")
-
-
-def told(program: GoProgram, environment: Mapping[str, str]) -> str:
-    """The linker's words for the version. Without one a server says that it has none, which kubectl does not read."""
-    if program.version is None:
-        return ""
-    module, package = program.version
-    command = ["go", "list", "-m", "-f", "{{.Version}}", module]
-    version = subprocess.run(command, cwd=program.module, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-    major, minor, _ = version.removeprefix("v").split(".", 2)
-    return "".join(f" -X {package}.{name}={value}" for name, value in (("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)))
 
 
 def keep_files(program: GoProgram, environment: Mapping[str, str]) -> None:
