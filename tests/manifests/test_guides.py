@@ -134,6 +134,7 @@ BY_OTHERS = {"Deployment/cert-manager", "Deployment/traefik", "Deployment/cnpg-c
 OF_OPERATORS = {"postgres", "minio", "plugin-barman-cloud"}
 """Containers of databases and of object storage."""
 MADE_BY_THE_READER = {"Cluster/beside"}
+OF_AN_EXTERNAL_DATABASE = {"app.kubernetes.io/component=check"}
 
 
 @frozen
@@ -149,7 +150,7 @@ def names_of(objects: Objects) -> Names:
     names = {f"{o['kind']}/{o['metadata']['name']}" for o in objects} | BY_OTHERS | MADE_BY_THE_READER
     pods = [workload.pod for workload in workloads(objects)]
     containers = {container["name"] for pod in pods for container in (*pod["containers"], *pod.get("initContainers", []))}
-    labels = {f"{key}={value}" for o in objects for key, value in _labels(o)}
+    labels = {f"{key}={value}" for o in objects for key, value in _labels(o)} | OF_AN_EXTERNAL_DATABASE
     labels |= {f"cnpg.io/cluster={name[8:]}" for name in names if name.startswith("Cluster/")}
     labels |= {f"v1.min.io/tenant={name[7:]}" for name in names if name.startswith("Tenant/")}
     return Names(frozenset(names), frozenset(containers | OF_OPERATORS), frozenset(labels))
