@@ -26,7 +26,7 @@ from services.li_sync.media import content_key
 from services.li_sync.postgres import locked
 from services.li_sync.tables import UnknownSchema, synapse_tables
 from tests.live.li_reader import Reader, reading
-from tests.live.li_stack import LI_BUCKET, MAIN_BUCKET, OFFICER, OTHER_STREAMS, REPOSITORY, SERVER_NAME, Stack, User, running_stack
+from tests.live.li_stack import LI_BUCKET, MAIN_BUCKET, OFFICER, OTHER_STREAMS, REPOSITORY, SERVER_NAME, WRITERS, Stack, User, running_stack
 from tests.live.processes import Program, running, wait_for
 from tests.live.report import Report
 from tests.live.synapse_site import synapse_python
@@ -34,6 +34,7 @@ from tests.live.synapse_site import synapse_python
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 SECOND = 1.0
+ROOMS_OF_A_WRITER = 4
 PICTURE = b"\x89PNG" + bytes(range(256)) * 400
 LARGE = b"0123456789abcdef" * (9 * 65536)
 """9 MiB: boto3 sends it in two parts, as synapse-s3-storage-provider does."""
@@ -68,12 +69,6 @@ class Site:
         self.officer = self.stack.officer()
         self.alice_on_li = self.stack.on_li("alice", self.officer)
 
-    def writers(self) -> dict[str, str]:
-        """Which event persister writes each room."""
-        query = "SELECT room_id, max(instance_name) FROM events GROUP BY 1"
-        found = dict(self.stack.main.sql(query))
-        return {room: found[room] for room in self.rooms}
-
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
@@ -86,13 +81,19 @@ def site(stack: Stack, report: Report) -> Site:
     """LI prepared and followed, with people in rooms that both event persisters write."""
     alice, bob, carol = (stack.register(name) for name in ("alice", "bob", "carol"))
     admin = stack.register("admin", admin=True)
-    rooms = []
-    for number in range(8):
+    written: dict[str, list[str]] = {writer: [] for writer in WRITERS}
+    # Who writes a room is decided by its id, which is drawn by lot.
+    for number in range(64):
         room = alice.call(
             "POST", "/createRoom", {"preset": "private_chat", "name": f"room {number}", "invite": [f"@bob:{SERVER_NAME}"]}
         ).ok()["room_id"]
         bob.call("POST", f"/rooms/{quote(room)}/join", {}).ok()
-        rooms.append(room)
+        ((writer,),) = stack.main.sql(f"SELECT max(instance_name) FROM events WHERE room_id = '{room}'")
+        written[writer].append(room)
+        if all(len(rooms) >= ROOMS_OF_A_WRITER for rooms in written.values()):
+            break
+    rooms = [room for rooms in written.values() for room in rooms[:ROOMS_OF_A_WRITER]]
+    assert len(rooms) == ROOMS_OF_A_WRITER * len(WRITERS)
     # The first makes main warm.
     burst(alice, rooms, 5)
     begin = time.monotonic()
@@ -102,9 +103,7 @@ def site(stack: Stack, report: Report) -> Site:
     stack.start("follow", "follow")
     stack.start_synapse("synapse-li")
     officer = stack.officer()
-    found = Site(stack, alice, bob, carol, admin, rooms, officer, report, stack.on_li("alice", officer), unpublished)
-    assert len(set(found.writers().values())) == 2, "one event persister has written all rooms"
-    return found
+    return Site(stack, alice, bob, carol, admin, rooms, officer, report, stack.on_li("alice", officer), unpublished)
 
 
 def percentiles(delays: Sequence[float]) -> str:
@@ -530,12 +529,8 @@ def held(site: Site, room: str) -> Iterator[None]:
 
 
 def two_rooms_of_one_writer(site: Site) -> tuple[str, str, str]:
-    writers = site.writers()
-    first = [room for room, writer in writers.items() if writer == "event-persister-0"]
-    second = [room for room, writer in writers.items() if writer == "event-persister-1"]
-    if len(first) < 2:
-        first, second = second, first
-    return first[0], first[1], second[0]
+    """And a third, of the other."""
+    return site.rooms[0], site.rooms[1], site.rooms[ROOMS_OF_A_WRITER]
 
 
 def send_in_background(site: Site, sent: dict[str, str], name: str, room: str) -> threading.Thread:
@@ -962,7 +957,7 @@ def test_nothing_is_lost_when_main_fails_over_under_traffic(site: Site) -> None:
 
     site.stack.task("watch")
     with reading(site.alice_on_li) as reader:
-        threads = [threading.Thread(target=write, args=(room,)) for room in site.rooms[:4]]
+        threads = [threading.Thread(target=write, args=(room,)) for room in site.rooms[::2]]
         for thread in threads:
             thread.start()
         time.sleep(3)

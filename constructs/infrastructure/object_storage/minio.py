@@ -88,7 +88,7 @@ class MinioTenant(Component):
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)
         # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE below.
-        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
+        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster", series=500)
         self.alerts(*ALERTS)
         self.keeps(holds, f"Tenant {self.name}", "Nothing but a copy that you make of its buckets: docs/05-BACKUP-RESTORE.md.")
 
