@@ -976,7 +976,7 @@ def test_the_status_page_says_it_to_a_browser_and_runs_no_script(status: str) ->
 
 
 def test_the_status_api_does_what_its_description_says(status: str, tmp_path: Path) -> None:
-    program = Path(sys.executable).parent / "schemathesis"
+    program = str(Path(sys.executable).parent / "schemathesis")
     command = [program, "run", f"{status}/openapi.json", "--checks", "all", "--max-examples", "25", "--seed", "1", "--no-color"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
