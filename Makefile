@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax
 
-.PHONY: help setup synth check docs test test-fast test-live test-thorough test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .to
 	tools/install-debian-packages
 	for package in $(WATCHING); do tools/debian-program forky $$package .tools/debian/$$package; done
 	$(PY) -m pytest -m "live and not thorough and not cluster"
+
+test-optional: programs ## Run the live tests too that need what Go builds
+	$(PY) -m pytest -m "live and optional and not thorough and not cluster"
 
 test-thorough: test-live ## Run the live tests too that take minutes each
 	$(PY) -m pytest -m "live and thorough and not cluster"
@@ -95,6 +98,9 @@ state-compressor: .tools/state-compressor/.done ## Build synapse_auto_compressor
 
 test-cluster: cluster-tools ## Test the platform on three nodes of Kubernetes here, and break it (as root)
 	$(PY) -m pytest tests/cluster -m cluster
+
+test-nodes: cluster-nodes ## Test three nodes of Kubernetes here, and what they accept, without running the platform (as root)
+	$(PY) -m pytest tests/cluster/test_nodes.py -m cluster --nodes-alone
 
 cluster-tools: cluster-nodes
 	$(PY) tools/build_go.py $(GO_PROGRAMS)

@@ -23,6 +23,11 @@ def _postgresql(database: Database, **options: str) -> dict[str, Any]:
         "OPTIONS": {
             **checked,
             "connect_timeout": 5,
+            # A primary that vanished without a word is noticed within a minute (tcp_user_timeout: in ms).
+            "keepalives_idle": 10,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
             "application_name": "key-vault",
             # A writer that waits for the log's lock gives up before whoever asked does.
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),

@@ -1,7 +1,7 @@
 """One running cluster for all of its tests, with the platform on it, and the table of what they have shown.
 
 The tests of `test_nodes.py` are of the cluster itself; those of `test_platform.py` look at the platform and use it; those of `test_faults.py`
-break it, in the order of the file.
+break it, in the order of the file; `test_restore.py` loses its database at last.
 """
 
 import os
@@ -24,7 +24,7 @@ from tests.live.traffic import Traffic
 PROFILE = "100-ccu"
 CONVERGED_SECONDS = 900.0
 """Two minutes on an idle machine of two cores; fifteen when many other things happen on it."""
-ORDER = ("test_nodes", "test_platform", "test_faults")
+ORDER = ("test_nodes", "test_platform", "test_faults", "test_restore")
 _REPORT = pytest.StashKey[Report]()
 
 

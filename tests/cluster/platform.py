@@ -45,9 +45,9 @@ class Overlay:
         self.folder = folder
         self.objects = build(folder)
 
-    def apply(self, api: Kubernetes, seconds: float = 300) -> tuple[str, ...]:
-        """Apply it as the deployment guide says. Returns the API server's warnings."""
-        return api.kubectl("apply", "--server-side", "--kustomize", self.folder, seconds=seconds).warnings
+    def apply(self, api: Kubernetes, *flags: str, seconds: float = 300) -> tuple[str, ...]:
+        """Apply it as the deployment guide says, or with more flags. Returns the API server's warnings."""
+        return api.kubectl("apply", "--server-side", *flags, "--kustomize", self.folder, seconds=seconds).warnings
 
     def difference(self, api: Kubernetes) -> str:
         """What applying it would change."""

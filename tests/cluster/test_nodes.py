@@ -1,15 +1,18 @@
 """The cluster itself keeps a cluster's promises, and the real API server, webhooks and quotas accept what is rendered.
 
-Nothing of the platform runs here: it is applied while no node takes pods. `.ci/run` runs these alone.
+Nothing of the platform runs here: it is applied while no node takes pods. `make test-nodes` runs these alone, as `.ci/run` does.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from overlays import profiles
 from tests.cluster import CLIENT, Cluster, Overlay
 from tests.cluster.kubernetes import Kubernetes, wait_until
+from tests.cluster.platform import NAMESPACES
 from tests.cluster.report import Report
 from tests.cluster.sandbox import NODES, name
 
@@ -106,7 +109,7 @@ def test_every_object_is_accepted_by_the_real_webhooks_and_a_second_apply_change
             lambda: overlay.difference(api) == "", 120, lambda: f"a GitOps tool would apply it for ever: {overlay.difference(api)[:3000]}"
         )
         certificates = wait_until(lambda: _issued(api), 180, "every certificate is issued", pause=2)
-        refused = [event["message"] for event in api.objects("events") if event["reason"] == "FailedCreate"]
+        refused = [event["message"] for space in NAMESPACES for event in api.objects("events", space) if event["reason"] == "FailedCreate"]
         assert refused == [], "quotas, Pod Security, limits"
         found = api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix")
         assert found, "the webhook has accepted it"
@@ -114,6 +117,15 @@ def test_every_object_is_accepted_by_the_real_webhooks_and_a_second_apply_change
         api.kubectl("uncordon", *nodes)
     report.add("objects accepted by the API server and webhooks", f"{len(overlay.objects)}, without a warning; kubectl diff is empty")
     report.add("certificates", f"{certificates} issued")
+
+
+def test_every_larger_size_is_accepted_over_the_smallest(rendered: Path, api: Kubernetes, cluster: Cluster, report: Report) -> None:
+    """By the API server and the webhooks, which are asked and keep nothing: no node here has room for the pods."""
+    assert api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix"), "the smallest is there"
+    larger = [profile.name for profile in profiles() if profile.name != rendered.name]
+    for size in larger:
+        assert Overlay(rendered.parent / size, cluster.place.folder / size).apply(api, "--dry-run=server") == ()
+    report.add("larger sizes over the smallest", f"{', '.join(larger)} are accepted without a warning (asked, not applied)")
 
 
 def _issued(api: Kubernetes) -> int:

@@ -205,7 +205,7 @@ COMPONENTS = {
         publishes="rtc",
         metrics=("6789 /metrics",),
         keeps=Nothing("calls end with it"),
-        stand_in=("livekit/livekit-server:",),
+        stand_in=("livekit/livekit-server:", "valkey/valkey:"),
     ),
     "coturn": row(
         calls="lk-jwt-service redis", metrics=("9641 /metrics",), keeps=Nothing("calls end with it"), stand_in=("coturn/coturn:",)

@@ -322,7 +322,7 @@ def test_the_values_of_ess_helm_become_options(tmp_path: Path) -> None:
 # --- hostile and broken
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]\n" for m, n in zip("abcdefg", "bcdefgh", strict=True)
+    f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]\n" for m, n in zip("abcd", "bcde", strict=True)
 )
 
 

@@ -41,6 +41,11 @@ def parameters(memory: Bytes, cpu: Cpu, wal: Bytes, max_connections: int) -> dic
         "max_worker_processes": str(max(16, 2 * workers)),
         "max_parallel_workers": str(workers),
         "max_parallel_workers_per_gather": str(min(2, workers // 2)),
+        # The session of a client whose machine vanished ends within a minute, with its locks; Linux alone would keep it for two hours.
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "60s",
         # Synapse's queries are many and short: compiling them costs more than it gains.
         "jit": "off",
         # Synapse updates a few tables (receipts, streams, device lists) all the time: clean them before they bloat.

@@ -8,6 +8,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Host, Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodField, PodSpec, Probe, SecretFiles
+from kit.quantities import Resources, mib, millicores
 from kit.secrets import KeyRef, SecretSpec, Shared
 from main_instance.calls.nodes import CALLS_TAINT
 from main_instance.livekit.alerts import ALERTS
@@ -77,7 +78,23 @@ class LiveKit(Component):
             liveness=Probe.http("/", "http", period_seconds=10, failures=18),
             resources=spec.size.resources,
         )
-        pod = PodSpec(containers=(container,), grace_seconds=_GRACE_SECONDS, one_per_node=True, nodes=NODES, tolerated_taint=CALLS_TAINT)
+        first = Container(
+            name="redis-answers",
+            image=image("valkey"),
+            # LiveKit ends when it begins before Redis does, and each next attempt comes later.
+            command=("/bin/sh", f"{_FILES}/wait.sh"),
+            mounts=(Mount(files, _FILES), Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis")),
+            env={"REDIS_HOST": settings.redis.host, "REDIS_PORT": str(settings.redis.port)},
+            resources=Resources(millicores(10), mib(16), mib(32)),
+        )
+        pod = PodSpec(
+            containers=(container,),
+            init=(first,),
+            grace_seconds=_GRACE_SECONDS,
+            one_per_node=True,
+            nodes=NODES,
+            tolerated_taint=CALLS_TAINT,
+        )
         servers = self.stateful_set(
             "statefulset.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas, governing_service="livekit-nodes"
         )

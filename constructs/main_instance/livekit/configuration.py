@@ -49,10 +49,11 @@ class LiveKitSpec:
 
 
 def configuration(spec: LiveKitSpec) -> dict[str, str]:
-    """What the pods mount at one path, by file name: settings and the start script. No secret."""
+    """What the pods mount at one path, by file name: settings and the scripts that wait and start. No secret."""
     balancer = spec.calls.load_balancer
     nodes = NodeAddresses(spec.calls.public_addresses, balancer.livekit if balancer else ())
-    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: nodes.script, "start.sh": text(__package__, "start.sh")}
+    scripts = {name: text(__package__, name) for name in ("start.sh", "wait.sh")}
+    return {"config.yaml": yaml_text(settings(spec)), SCRIPT: nodes.script, **scripts}
 
 
 def settings(spec: LiveKitSpec) -> dict[str, Any]:

@@ -432,11 +432,15 @@ def _database(spec: HomeserverSpec, connections: int) -> Config:
             "sslrootcert": spec.paths.database_authority,
             # The environment's PGAPPNAME, a pod's name, goes before it.
             "fallback_application_name": "synapse",
-            # A primary that vanished without a word is noticed within a minute.
+            # A primary that vanished without a word is noticed within a minute: by who waits for it, by who has sent something that was not
+            # acknowledged (tcp_user_timeout, in ms; keepalives are not sent then, and Linux repeats it for a quarter of an hour), and by who
+            # connects.
             "keepalives": 1,
             "keepalives_idle": 10,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+            "connect_timeout": 10,
             "cp_min": 1,
             "cp_max": connections,
         },

@@ -141,6 +141,8 @@ SETTINGS: Mapping[File, Mapping[str, tuple[Any, str]]] = {
         "database.args.keepalives_idle": (10, "a connection to a node that has died would hang for minutes"),
         "database.args.keepalives_interval": (10, "a connection to a node that has died would hang for minutes"),
         "database.args.keepalives_count": (3, "a connection to a node that has died would hang for minutes"),
+        "database.args.tcp_user_timeout": (30_000, "a query that was sent to a node that has died would hang for a quarter of an hour"),
+        "database.args.connect_timeout": (10, "a connection to a node that has died would be tried for two minutes"),
     },
     ("synapse-homeserver", "log.yaml"): {
         'loggers."synapse.storage.SQL".level': ("WARNING", "access tokens would be in the log"),

@@ -33,6 +33,13 @@ CLUSTER: Promises = {
     "spec.postgresql.synchronous.failoverQuorum": (True, "a standby without an acknowledged commit could be promoted"),
     "spec.postgresql.parameters.hot_standby_feedback": ("on", "CloudNativePG refuses synchronizeLogicalDecoding without"),
     "spec.postgresql.parameters.sync_replication_slots": ("on", "CloudNativePG refuses synchronizeLogicalDecoding without"),
+    "spec.postgresql.parameters.tcp_keepalives_idle": ("30", "the locks of a client whose machine vanished would stay for two hours"),
+    "spec.postgresql.parameters.tcp_keepalives_interval": ("10", "the locks of a client whose machine vanished would stay for minutes"),
+    "spec.postgresql.parameters.tcp_keepalives_count": ("3", "the locks of a client whose machine vanished would stay for minutes"),
+    "spec.postgresql.parameters.tcp_user_timeout": (
+        "60s",
+        "the locks of a client whose machine vanished would stay for a quarter of an hour",
+    ),
     "spec.postgresql.parameters.jit": ("off", "Synapse's queries are many and short: compiling them costs more than it gains"),
     "spec.storage.resizeInUseVolumes": (True, "volumes could not grow"),
     "spec.walStorage.resizeInUseVolumes": (True, "volumes could not grow"),
