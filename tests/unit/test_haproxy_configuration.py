@@ -120,7 +120,7 @@ def test_a_higher_ceiling_adds_servers_and_changes_nothing_else(spec: HAProxySpe
 def test_every_file_that_the_configuration_names_is_among_the_files() -> None:
     for spec in (SPEC, ASKING):
         files = configuration(spec)
-        named = set(re.findall(r"\b([\w-]+\.(?:map|http|lua))\b", re.sub("#.*", "", files["haproxy.cfg"])))
+        named = set(re.findall(r"(?<!\.)\b([\w-]+\.(?:map|http|lua))\b(?!\.)", re.sub("#.*", "", files["haproxy.cfg"])))
         assert named == set(files) - {"haproxy.cfg"}
 
 
