@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax kubeconform
 
-.PHONY: help setup synth check docs test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki kubeconform content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki kubeconform content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ synth: setup ## Compile site.yaml and the profiles into dist/
 docs: setup ## Write the parts of docs/ and the schema that are derived from the code
 	$(PY) -O -m app docs
 
+site: docs .venv-docs/.done ## Build the documentation as pages for a browser, in .cache/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
 check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
 	$(PY) -O -m app check
 	$(PY) -m pytest -n auto -q tests/manifests/test_this_site.py
@@ -46,7 +49,7 @@ test: test-fast test-live ## Run all tests, also with the real programs
 test-fast: setup .venv-checkov/.done .venv-np-guard/.done .tools/bin/kubectl ## Run the tests that start no server
 	$(PY) -m pytest -n auto tests/unit tests/manifests
 
-test-live: setup .venv-live/.done .venv-scan-worker/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
+test-live: setup .venv-live/.done .venv-scan-worker/.done .venv-docs/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
 	for package in $(WATCHING); do tools/debian-program forky $$package .tools/debian/$$package; done
 	$(PY) -m pytest -m "live and not thorough and not cluster"
@@ -124,6 +127,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	$(COMPILE) --group li-sync --constraints requirements/dev.lock --output-file services/li_sync/requirements.lock
 	$(COMPILE) --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --group checkov --output-file requirements/checkov.lock
+	$(COMPILE) --group docs --output-file requirements/docs.lock
 	$(COMPILE) --group np-guard --output-file requirements/np-guard.lock
 	$(COMPILE) --group scan-worker --output-file services/scan_worker/requirements.lock
 	$(COMPILE) --group content-scanner --output-file services/content_scanner/requirements.lock
@@ -131,7 +135,7 @@ lock: setup ## Move every locked version to the newest that pyproject.toml and p
 	PATH="$(NODE):$$PATH" npm update --package-lock-only
 
 clean: ## Remove the environments and caches; dist/ stays
-	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .venv-np-guard .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-live .venv-scan-worker .venv-checkov .venv-docs .venv-np-guard .tools .cache node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.done: requirements/dev.lock tools/make-venv
@@ -152,6 +156,10 @@ clean: ## Remove the environments and caches; dist/ stays
 
 .venv-checkov/.done: requirements/checkov.lock tools/make-venv
 	tools/make-venv .venv-checkov requirements/checkov.lock
+	touch $@
+
+.venv-docs/.done: requirements/docs.lock tools/make-venv
+	tools/make-venv .venv-docs requirements/docs.lock
 	touch $@
 
 .venv-np-guard/.done: requirements/np-guard.lock tools/make-venv

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from attrs import asdict, frozen
 from app.errors import UserError
 
 LIST, SUMS, SIGNATURE = "bundle.json", "SHA256SUMS", "SHA256SUMS.minisig"
+SBOM = "sbom.cdx.json"
+PARTS = ("charts", "wheels", "npm")
+"""Folders of files that come again in later bundles, each under its own name."""
+AUTHORITY = "ca/ca.crt"
+"""Who has signed the certificate of the registry inside; skopeo reads every `.crt` of the folder."""
 _SECONDS = 3600
 
 
@@ -51,21 +56,39 @@ def copy_images(pairs: Iterable[tuple[str, str]], out: Path, known: Iterable[str
         yield BundledImage(source, target, digest, folder)
 
 
-def write_list(out: Path, images: Sequence[BundledImage], **more: Any) -> None:
-    """bundle.json, and the script that brings the images into the site's registry."""
-    (out / LIST).write_text(json.dumps({**more, "images": [asdict(image) for image in images]}, indent=2) + "\n")
-    lines = [
-        "#!/bin/sh",
-        "# Brings every image of this bundle into the registry of the site, under the names that it pulls them by. Needs skopeo 1.6 or newer and,",
+def leave_out_known(out: Path, earlier: Path | None) -> dict[str, str]:
+    """Remove files of PARTS that an earlier bundle has brought as they are. All that there were, with their sums."""
+    known: dict[str, str] = _earlier(earlier)["files"] if earlier else {}
+    sums = {name: _sum(out / name) for name in _files(out) if name.partition("/")[0] in PARTS}
+    for name, digest in sums.items():
+        if known.get(name) == digest:
+            (out / name).unlink()
+    return sums
+
+
+def write_list(out: Path, images: Sequence[BundledImage], files: Mapping[str, str], **more: Any) -> None:
+    """bundle.json, and the scripts that fetch the images again and bring them into the site's registry."""
+    (out / LIST).write_text(json.dumps({**more, "images": [asdict(image) for image in images], "files": dict(files)}, indent=2) + "\n")
+    carried = [image for image in images if image.folder]
+    _script(
+        out / "pull.sh",
+        "Fetches every image of this bundle again where there is internet, by its digest. Needs skopeo 1.6 or newer.",
+        [f'skopeo copy --quiet --all --preserve-digests "$@" docker://{_name(i.source)}@{i.digest} dir:{i.folder}' for i in carried],
+    )
+    trusted = f" --dest-cert-dir {Path(AUTHORITY).parent}" if (out / AUTHORITY).exists() else ""
+    _script(
+        out / "push.sh",
+        "Brings every image of this bundle into the registry of the site, under the names that it pulls them by. Needs skopeo 1.6 or newer and,\n"
         "# where the registry asks who comes, `skopeo login` before. Further options of `skopeo copy` can be given, such as --dest-tls-verify=false.",
-        "set -eu",
-        'cd "$(dirname "$0")"',
-    ]
-    for image in images:
-        if image.folder:
-            name = image.target.partition("@")[0]
-            lines.append(f'skopeo copy --quiet --all --preserve-digests "$@" dir:{image.folder} docker://{name}')
-    (out / "push.sh").write_text("\n".join(lines) + "\n")
+        [
+            f'skopeo copy --quiet --all --preserve-digests{trusted} "$@" dir:{i.folder} docker://{i.target.partition("@")[0]}'
+            for i in carried
+        ],
+    )
+
+
+def _script(file: Path, purpose: str, commands: Sequence[str]) -> None:
+    file.write_text("\n".join(["#!/bin/sh", f"# {purpose}", "set -eu", 'cd "$(dirname "$0")"', *commands]) + "\n")
 
 
 def seal(out: Path, key: Path | None = None) -> None:
@@ -123,13 +146,19 @@ def _image_problems(folder: Path, image: BundledImage) -> Iterator[str]:
 
 def known_digests(earlier: Path | None) -> list[str]:
     """The digests that an earlier bundle, or its list, has brought."""
-    if earlier is None:
-        return []
-    file = earlier / LIST if earlier.is_dir() else earlier
+    return [entry["digest"] for entry in _earlier(earlier)["images"]] if earlier else []
+
+
+def _earlier(bundle: Path) -> dict[str, Any]:
+    """The list of a bundle, or of a file that is one."""
+    file = bundle / LIST if bundle.is_dir() else bundle
     try:
-        return [entry["digest"] for entry in json.loads(file.read_text())["images"]]
-    except (OSError, ValueError, KeyError) as error:
+        found: dict[str, Any] = json.loads(file.read_text())
+        if not all(entry["digest"] for entry in found["images"]) or not isinstance(found["files"], dict):
+            raise ValueError("an image without a digest")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file} is no list of an earlier bundle: {error}") from None
+    return found
 
 
 def _asked(reference: str) -> str:

@@ -15,6 +15,7 @@ THOROUGH = {
     "test_backup_guide",
     "test_backup_sizes",
     "test_bundle",
+    "test_bundled_packages",
     "test_dashboards",
     "test_enterprise_platform",
     "test_growing_and_shrinking",

@@ -1,5 +1,8 @@
 """`images`: what a registry must hold, and how ours come into it."""
 
+import sys
+from typing import NoReturn
+
 import click
 
 from app.commands.common import with_site
@@ -12,8 +15,9 @@ from app.site import Site
 @click.option(
     "--pin", is_flag=True, help="Ask the registries for the digest of every image of others (by skopeo), and write it into images.toml."
 )
+@click.option("--check", is_flag=True, help="Name the images of others that have a tag and no digest. Exit code 1: there are some.")
 @with_site
-def images(site: Site, build: bool, operators: bool, pin: bool) -> None:
+def images(site: Site, build: bool, operators: bool, pin: bool, check: bool) -> None:
     """List every image as this site pulls it: what an air-gapped registry must hold."""
     if pin:
         _pin(site)
@@ -25,6 +29,8 @@ def images(site: Site, build: bool, operators: bool, pin: bool) -> None:
     from overlays import profiles
 
     used = used_images(render(site, profiles()[0]).manifests())
+    if check:
+        _check(site, used)
     if not build:
         theirs = [image.mirrored(site.images.mirror) for operator in wanted(site) for image in operator.images] if operators else []
         click.echo("\n".join([*used, *theirs]))
@@ -34,6 +40,19 @@ def images(site: Site, build: bool, operators: bool, pin: bool) -> None:
             # Its digest is known once it is pushed.
             name = image.reference(site.images.registry).partition("@")[0]
             click.echo(f"podman build --tag {name} --file {image.containerfile} services && podman push {name}")
+
+
+def _check(site: Site, used: list[str]) -> NoReturn:
+    """A tag can be another image tomorrow: what a release runs has digests, also what this site leaves out. Ours are built by each site."""
+    from kit.images import image_lock
+
+    others = {site.facts.pulls(image) for image in image_lock().values() if not image.built}
+    others |= {image for image in used if not image.startswith(f"{site.images.registry}/")}
+    without = [image for image in sorted(others) if "@sha256:" not in image]
+    for image in without:
+        click.echo(f"{image}: has no digest; images --pin asks the registries for it", err=True)
+    click.echo("every image has its digest" if not without else f"{len(without)} of {len(others)} images have no digest")
+    sys.exit(1 if without else 0)
 
 
 def _pin(site: Site) -> None:

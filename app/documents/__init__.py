@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from app.documents.budget import budget_page, room_rows, workload_table
+from app.documents.connections import connections_page, diagrams
 from app.documents.dashboards import dashboards_page
 from app.documents.declared import declarations, secrets_page, state_page, ways_out_page
 from app.documents.needs import images_page, operators_page
@@ -22,6 +23,7 @@ def documents(site: Site, profiles: Sequence[Profile], renderings: Mapping[str, 
     declared = declarations(profiles[0])
     pages = {
         "workers.md": workers_page(profiles),
+        "connections.md": connections_page(declared[0]),
         "budget.md": budget_page(site, profiles, renderings),
         "images.md": images_page(),
         "operators.md": operators_page(),
@@ -31,4 +33,5 @@ def documents(site: Site, profiles: Sequence[Profile], renderings: Mapping[str, 
         "synapse-options.md": synapse_options_page(),
         "ways-out.md": ways_out_page(declared),
     }
-    return {name: NOTICE + text for name, text in pages.items()}
+    drawn = {f"diagrams/{name}.svg": text for name, text in diagrams(declared[0]).items()}
+    return {name: NOTICE + text for name, text in pages.items()} | drawn

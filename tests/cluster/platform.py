@@ -29,11 +29,15 @@ def compiled(site: Path, folder: Path) -> Path:
 
 
 class Overlay:
-    """An overlay with its changes, as a kustomization in a folder of its own. `objects`: what `kubectl kustomize` prints for it."""
+    """An overlay with its changes, as a kustomization in a folder of its own. `objects`: what `kubectl kustomize` prints for it.
 
-    def __init__(self, overlay: Path, folder: Path) -> None:
+    `runs`: with what stands in for the operator of MinIO.
+    """
+
+    def __init__(self, overlay: Path, folder: Path, *, runs: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "added.yaml").write_text(yaml.safe_dump_all([*_given_by_people(), *tenants(build(overlay))]))
+        added = [*_given_by_people(), *(tenants(build(overlay)) if runs else ())]
+        (folder / "added.yaml").write_text(yaml.safe_dump_all(added))
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",

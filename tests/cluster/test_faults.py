@@ -92,6 +92,17 @@ def test_nothing_is_lost_when_main_is_deleted(survive: Callable[..., Fault], api
     survive("pod of Synapse's main process deleted", delete)
 
 
+def test_nothing_is_lost_when_all_processes_of_synapse_are_rolled_at_once(survive: Callable[..., Fault], api: Kubernetes) -> None:
+    """As an upgrade does; tests/live/test_synapse_start.py goes from one version to another."""
+    chosen = ("--selector", "app.kubernetes.io/name=synapse")
+
+    def roll() -> None:
+        api.kubectl("rollout", "restart", "statefulset", *MATRIX, *chosen)
+        api.kubectl("rollout", "status", "statefulset", *MATRIX, *chosen, "--timeout=600s", seconds=630)
+
+    survive("all processes of Synapse rolled", roll)
+
+
 def test_an_autoscaler_adds_a_process_under_load_and_the_platform_uses_it(
     survive: Callable[..., Fault], api: Kubernetes, report: Report
 ) -> None:

@@ -124,7 +124,7 @@ def test_every_larger_size_is_accepted_over_the_smallest(rendered: Path, api: Ku
     assert api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix"), "the smallest is there"
     larger = [profile.name for profile in profiles() if profile.name != rendered.name]
     for size in larger:
-        assert Overlay(rendered.parent / size, cluster.place.folder / size).apply(api, "--dry-run=server") == ()
+        assert Overlay(rendered.parent / size, cluster.place.folder / size, runs=False).apply(api, "--dry-run=server") == ()
     report.add("larger sizes over the smallest", f"{', '.join(larger)} are accepted without a warning (asked, not applied)")
 
 

@@ -14,6 +14,7 @@ import yaml
 from attrs import frozen
 from click.testing import CliRunner, Result
 
+from app.bundle import AUTHORITY, BundledImage, write_list
 from app.cli import main
 from app.commands.bundle import needed_images
 from app.compiler import compile_site
@@ -23,7 +24,8 @@ from kit import images
 from kit.images import image_lock
 from overlays import profiles
 from tests.kustomize import ROOT, build, write
-from tests.live.processes import LOOPBACK, free_ports, running, wait_for
+from tests.live.certificates import authority
+from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import installed
 
 pytestmark = pytest.mark.timeout(600)
@@ -66,19 +68,19 @@ class Registry:
         return f"sha256:{hashlib.sha256(index).hexdigest()}"
 
 
-def registry(folder: Path) -> Iterator[Registry]:
+def registry(folder: Path, tls: dict[str, str] | None = None) -> Iterator[Registry]:
     program, _, _ = (installed(name) for name in ("docker-registry", "skopeo", "minisign"))
     (port,) = free_ports(1)
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder)}, "delete": {"enabled": True}},
-        "http": {"addr": f"{LOOPBACK}:{port}"},
+        "http": {"addr": f"{LOOPBACK}:{port}", **({"tls": tls} if tls else {})},
         "log": {"level": "error"},
     }
     file = folder.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(settings))
     with running([program, "serve", file]):
-        wait_for(lambda: _answers(port), 30, "the registry")
+        wait_for(lambda: accepts_connections(port) if tls else _answers(port), 30, "the registry")
         yield Registry(port)
 
 
@@ -190,6 +192,22 @@ def test_what_is_not_as_it_was_is_named(harm: str, bundle: Path, site: Path, tmp
     assert wanted[harm] in said
 
 
+def test_what_was_harmed_is_fetched_again_by_its_digest(bundle: Path, site: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    for image in (copy / "images").iterdir():
+        (image / "manifest.json").write_text("{}")
+    assert verified(copy, site)[0] == 1
+    subprocess.run(["sh", str(copy / "pull.sh")], check=True, timeout=300)
+    assert verified(copy, site) == (0, f"{copy}: whole\n")
+
+
+def test_every_image_is_in_the_list_of_parts(bundle: Path, internet: dict[str, str]) -> None:
+    listed = json.loads((bundle / "sbom.cdx.json").read_text())["components"]
+    assert {component["hashes"][0]["content"] for component in listed} == {digest.partition(":")[2] for digest in internet.values()}
+    assert all(component["licenses"] for component in listed)
+
+
 def test_an_image_that_the_site_pulls_and_the_bundle_has_not_is_named(bundle: Path, site: Path, tmp_path: Path) -> None:
     more = tmp_path / "site.yaml"
     more.write_text(site.read_text() + "features: {antivirus: true}\n")
@@ -229,6 +247,29 @@ def test_a_site_pulls_everything_from_the_registry_inside(
         # The same index, with both platforms: skopeo's plain copy would have made another of it.
         assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == digest
         assert {entry["platform"]["architecture"] for entry in json.loads(raw)["manifests"]} == {"amd64", "arm64"}
+
+
+def test_a_registry_with_a_certificate_by_the_authority_of_the_bundle_is_trusted(bundle: Path, tmp_path: Path) -> None:
+    ours, theirs = authority("ours"), authority("theirs")
+    certificate, key = ours.issue("localhost")
+    for name, text in (("tls.crt", certificate), ("tls.key", key), ("ours.pem", ours.certificate), ("theirs.pem", theirs.certificate)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "registry").mkdir()
+    tls = {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
+    for inside in registry(tmp_path / "registry", tls=tls):
+        place = f"localhost:{inside.port}"
+        image = json.loads((bundle / "bundle.json").read_text())["images"][0]
+        carried = BundledImage(image["source"], f"{place}/mirror/a:1", image["digest"], image["folder"])
+        results = []
+        for who in ("ours", "theirs"):
+            out = tmp_path / who
+            shutil.copytree(bundle / image["folder"], out / image["folder"])
+            (out / AUTHORITY).parent.mkdir()
+            shutil.copy(tmp_path / f"{who}.pem", out / AUTHORITY)
+            write_list(out, [carried], {})
+            results.append(subprocess.run(["sh", str(out / "push.sh")], check=False, capture_output=True, timeout=60))
+        assert [done.returncode == 0 for done in results] == [True, False]
+        assert b"certificate" in results[1].stderr
 
 
 @pytest.mark.usefixtures("internet")

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import overlays
 from app import compiler
 from app.cli import main
 from app.dist import DistError, write_tree
+from kit import images
 from kit.images import image_lock
 from overlays import Profile, ProfileError, profiles
 from overlays.profile import ErasureSize
+from tests.kustomize import ROOT
 
 SITE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 SMALLEST = profiles()[0]
@@ -245,3 +248,29 @@ def test_the_images_of_a_site_that_are_made_from_here_come_with_the_commands_tha
     assert plain.output == f"podman build --tag {synapse} --file services/synapse/Containerfile services && podman push {synapse}\n"
     lines = run("images", "--site", str(antivirus), "--build").output.splitlines()
     assert [line.split()[3].rpartition("/")[2].partition(":")[0] for line in lines] == ["scan-worker", "synapse"]
+
+
+def test_a_release_is_refused_while_an_image_of_others_has_a_tag_alone(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, lock = f"sha256:{'0' * 64}", tmp_path / "images.toml"
+    text = images.LOCK_FILE.read_text()
+    for image in image_lock().values():
+        if not image.built:
+            text = images.pinned(text, image.name, digest)
+    monkeypatch.setattr(images, "LOCK_FILE", lock)
+    try:
+        for written, code in ((text, 0), (text.replace(f'digest = "{digest}"\n', "", 1), 1)):
+            lock.write_text(written)
+            image_lock.cache_clear()
+            said = run("images", "--site", str(site), "--check")
+            assert said.exit_code == code, said.output
+        # Alertmanager, which comes first and which this site does not deploy.
+        first = next(image for image in image_lock().values() if not image.digest)
+        assert f"{first.repository}:{first.tag}: has no digest" in said.output
+        assert f"1 of {sum(not image.built for image in image_lock().values())} images have no digest" in said.output
+    finally:
+        image_lock.cache_clear()
+
+
+def test_the_version_has_its_section_in_the_list_of_changes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\n## {project['version']}\n" in (ROOT / "CHANGELOG.md").read_text()
