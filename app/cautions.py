@@ -19,8 +19,8 @@ def cautions(site: Site) -> Iterator[str]:
                 f"backups.object_storage.backend: with-media: backups are in {store} that keeps media, and do not survive its loss{beyond}; "
                 "give them an S3 elsewhere: docs/05-BACKUP-RESTORE.md"
             )
-        case BackupStore.MINIO:
+        case BackupStore.MINIO | BackupStore.SILO as chosen:
             yield (
-                "backups.object_storage.backend: minio: backups are in the cluster, and do not survive its loss; give them an S3 elsewhere, or "
+                f"backups.object_storage.backend: {chosen}: backups are in the cluster, and do not survive its loss; give them an S3 elsewhere, or "
                 "copy them there: docs/05-BACKUP-RESTORE.md"
             )

@@ -90,7 +90,7 @@ QUESTIONS: tuple[Question, ...] = (
 def needed(question: Question, tree: Tree) -> bool:
     """Whether a site that is so far as `tree` cannot do without the answer."""
     rule = question.option.needed_with
-    return question.option.required or (rule is not None and got(tree, rule.key) == rule.value)
+    return question.option.required or (rule is not None and got(tree, rule.key) in rule.values)
 
 
 def flags_in(message: str) -> str:

@@ -80,8 +80,9 @@ def _rules(key: str, option: Option, options: Mapping[str, Option]) -> list[Sche
 
 
 def _chosen(when: When, options: Mapping[str, Option]) -> Schema:
-    chosen = _at(when.key, {"const": plain(when.value)})
-    if options[when.key].default == when.value:
+    values = [plain(value) for value in when.values]
+    chosen = _at(when.key, {"const": values[0]} if len(values) == 1 else {"enum": values})
+    if options[when.key].default in when.values:
         return {"anyOf": [chosen, {"not": _at(when.key, {"not": {"type": "null"}})}]}
     return chosen
 
@@ -166,6 +167,7 @@ def _words(option: Option) -> str:
 
 def _meaning(option: Option) -> str:
     words, when = ("Needed with", option.needed_with) if option.needed_with else ("Only with", option.only_with)
-    condition = f" {words} `{when.key}: {written(when.value)}`." if when else ""
+    values = " or ".join(f"`{when.key}: {written(value)}`" for value in when.values) if when else ""
+    condition = f" {words} {values}." if values else ""
     reserved = f" *{option.reserved}*" if option.reserved else ""
     return f"{option.description}{condition}{reserved}"

@@ -402,18 +402,18 @@ class _Reader:
     def check_only_with(self, key: str, rule: When, default: object) -> None:
         given, selector = self.found.get(key), self.found.get(rule.key)
         value = selector.value if selector else default
-        if given and value is not None and value != rule.value:
+        if given and value is not None and value not in rule.values:
             here, there = f"{rule.key}: {written(value)}", f"{rule.key}: {written(rule.value)}"
             where = self.line(selector.node) if selector else "the default"
             self.problem(given.key_node, key, f"has no effect with {here} ({where}); remove it, or write {there}")
 
     def check_needed_with(self, key: str, option: Option, rule: When) -> None:
         selector = self.found.get(rule.key)
-        if selector and selector.value == rule.value and key not in self.found:
+        if selector and selector.value in rule.values and key not in self.found:
             parent = key.rpartition(".")[0]
             section = self.found.get(parent)
             lacks = f"which {parent} ({self.line(section.key_node)}) lacks" if section else "which is missing"
-            self.problem(selector.node, rule.key, f"{written(rule.value)} needs {key}, {lacks}; {_wanted(option)}")
+            self.problem(selector.node, rule.key, f"{written(selector.value)} needs {key}, {lacks}; {_wanted(option)}")
 
     def check_distinct(self) -> None:
         """Note values that must differ from another one of their section and do not."""

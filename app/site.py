@@ -11,8 +11,8 @@ from attrs import evolve, fields, frozen
 from antivirus.options import CLAMAV, AntivirusOptions
 from app.gitops.options import GitopsOptions, ProfileName
 from infrastructure.ingress.options import IngressOptions, TlsOptions
-from infrastructure.object_storage.options import ObjectStorageBackend, ObjectStorageOptions, Pools
-from infrastructure.postgresql.options import BackupOptions, PostgresqlBackend, PostgresqlOptions
+from infrastructure.object_storage.options import OWN, ObjectStorageBackend, ObjectStorageOptions, Pools
+from infrastructure.postgresql.options import BackupOptions, BackupStore, PostgresqlBackend, PostgresqlOptions
 from infrastructure.redis.options import RedisOptions
 from infrastructure.secret_provider.options import SecretsOptions
 from kit.facts import Cluster, Facts, Images, StorageClasses
@@ -69,7 +69,7 @@ class Namespaces:
     li: Label = option("matrix-li", "The lawful-interception instance, apart from everything else.")
     rtc: Label = option("matrix-rtc", "Calls. Its pods may be in the network of their nodes, which no other namespace allows.")
     monitoring: Label = option("matrix-monitoring", "What watches the rest.")
-    backups: Label = option("matrix-backups", "The MinIO that keeps backups, with `backups.object_storage.backend: minio`.")
+    backups: Label = option("matrix-backups", "The MinIO that keeps backups, with `backups.object_storage.backend: minio` or `silo`.")
 
 
 @frozen(kw_only=True)
@@ -118,7 +118,7 @@ class StorageSizes:
         None,
         "Each drive of MinIO, where `pools` says nothing of its tenant.",
         otherwise="the profile's",
-        only_with=When("object_storage.backend", ObjectStorageBackend.MINIO),
+        only_with=OWN,
     )
     pools: Pools = section(Pools)
     metrics: VolumeSize | None = option(
@@ -212,6 +212,11 @@ class Site:
     def keeps_logs(self) -> bool:
         """Whether the platform runs Loki."""
         return self.features.monitoring and self.monitoring.mode is Mode.BUNDLED
+
+    @property
+    def has_tenants(self) -> bool:
+        """Whether MinIO's operator is needed."""
+        return self.object_storage.backend is ObjectStorageBackend.MINIO or self.backups.object_storage.backend is BackupStore.MINIO
 
     @property
     def single_sign_on(self) -> bool:

@@ -27,6 +27,7 @@ THOROUGH = {
     "test_monitoring_platform",
     "test_moved_platform",
     "test_outside",
+    "test_silo",
     "test_state_compressor",
     "test_synapse_start",
     "test_two_platforms",

@@ -233,7 +233,7 @@ def right_documents(draw: st.DrawFn) -> Document:
         if draw(st.integers(0, 9)):
             cut(document, key)
     for key, option in OPTIONS.items():
-        if (rule := option.needed_with) and at(document, key) is None and at(document, rule.key) == rule.value:
+        if (rule := option.needed_with) and at(document, key) is None and at(document, rule.key) in rule.values:
             cut(document, rule.key)
     for key, option in OPTIONS.items():
         if option.only_with and not chosen(document, option.only_with):
@@ -283,7 +283,7 @@ def cut(document: Document, key: str) -> None:
 def chosen(document: Document, rule: When) -> bool:
     """Whether a document has, or has by default, the value that an option needs in order to have an effect."""
     value = at(document, rule.key)
-    return bool((OPTIONS[rule.key].default if value is None else value) == rule.value)
+    return bool((OPTIONS[rule.key].default if value is None else value) in rule.values)
 
 
 def yaml_flow(document: object) -> str:
@@ -307,7 +307,7 @@ def document_of(site: Site) -> Document:
     idle: list[str] = []
     for key, option in OPTIONS.items():
         value, rule = attribute(site, key), option.only_with
-        if (rule and attribute(site, rule.key) != rule.value) or key.startswith(tuple(idle)):
+        if (rule and attribute(site, rule.key) not in rule.values) or key.startswith(tuple(idle)):
             idle.append(f"{key}.")
         elif value is not None and not isinstance(option.kind, Section):
             put(document, key, yaml_value(option.kind, value))

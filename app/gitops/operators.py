@@ -5,7 +5,6 @@ from typing import Any
 from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
 from infrastructure.ingress.component import TRAEFIK_VALUES
-from infrastructure.object_storage.options import ObjectStorageBackend
 from infrastructure.operators import BARMAN_CLOUD_PLUGIN, CLOUDNATIVE_PG, KEDA, MINIO_OPERATOR, OPERATORS, TRAEFIK, Operator
 from infrastructure.postgresql.options import PostgresqlBackend
 from kit.text import yaml_text
@@ -14,7 +13,7 @@ from kit.text import yaml_text
 def wanted(site: Site) -> tuple[Operator, ...]:
     """Those that a site needs and its clusters do not have, in the order of installation."""
     present = {operator.value for operator in site.gitops.present} if site.gitops else set()
-    if site.object_storage.backend is not ObjectStorageBackend.MINIO:
+    if not site.has_tenants:
         present.add(MINIO_OPERATOR.name)
     if site.ingress.gateway or site.ingress.class_name != TRAEFIK.name:
         present.add(TRAEFIK.name)

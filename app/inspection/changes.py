@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from app.inspection.refusals import Refusal, refusal, refused_pods
+from app.inspection.refusals import Refusal, refused_pods, refused_pool
 from kit.rendering import Manifest, ObjectId
 
 # What Kustomize adds to the names of ConfigMaps (kustomize, api/hasher: five bits a letter, without vowels), and kit.component to those of Jobs.
@@ -86,15 +86,18 @@ def changes(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[Chan
         if was is not None and will is not None:
             fields = tuple(sorted(differences(_content(was), _content(will)), key=lambda field: field.path))
             if fields:
-                refused = refused_pods(there, will) if identity.kind == "ResourceQuota" else refusal(was, will)
+                refused = refused_pods(there, will) if identity.kind == "ResourceQuota" else refused_pool(was, will, there)
                 effect = Effect.REFUSED if refused else _effect(identity, fields)
                 found.append(Change(identity, Action.CHANGED, effect, _component(will), _step(will), fields, refused))
         elif will is not None:
             effect = Effect.STARTS if identity.kind in _RUN_PODS else Effect.RUNS if identity.kind == "Job" else Effect.NONE
             found.append(Change(identity, Action.NEW, effect, _component(will), _step(will)))
         elif was is not None:
-            effect = Effect.ENDS if identity.kind in _RUN_PODS else Effect.NONE
-            found.append(Change(identity, Action.GONE, effect, _component(was), _step(was)))
+            # Where the first pool goes, too, the store itself is another one.
+            whole = ObjectId(identity.kind, identity.namespace, f"{identity.name.rpartition('-')[0]}-0") not in new
+            refused = None if whole else refused_pool(was, None, there)
+            effect = Effect.REFUSED if refused else Effect.ENDS if identity.kind in _RUN_PODS else Effect.NONE
+            found.append(Change(identity, Action.GONE, effect, _component(was), _step(was), refused=refused))
     return tuple(sorted(found, key=lambda change: (change.wave, change.component, change.identity)))
 
 

@@ -15,12 +15,18 @@ PRUNE = "kustomize.toolkit.fluxcd.io/prune"
 
 @frozen(order=True)
 class Left:
-    """An object that has been left behind, and the command that removes it with what it holds."""
+    """An object that has been left behind, and the command that removes it with what it holds.
+
+    `goes_on`: with its volumes, which something else has been given; the command leaves them.
+    """
 
     identity: ObjectId
     command: str
+    goes_on: bool = False
 
     def __str__(self) -> str:
+        if self.goes_on:
+            return f"{self.identity} is no longer declared, and its volumes are what takes its place has: before you apply, {self.command}"
         return f"{self.identity} is no longer declared, and stays with its data. When nobody needs them: {self.command}"
 
 
@@ -39,9 +45,21 @@ def left_behind(before: Mapping[ObjectId, Manifest], declared: Container[ObjectI
     gone = {identity: o for identity, o in before.items() if identity not in declared}
     whole = {identity.name for identity in gone if identity.kind == "Namespace"}
     # A policy that closes a namespace holds nothing.
+    left = {identity: o for identity, o in gone.items() if identity.namespace not in whole and identity.kind != "NetworkPolicy"}
     return sorted(
-        Left(identity, removal(o)) for identity, o in gone.items() if identity.namespace not in whole and identity.kind != "NetworkPolicy"
+        Left(identity, f"kubectl --namespace {identity.namespace} delete {identity.kind.lower()} {identity.name}", goes_on=True)
+        if _taken_over(identity, declared)
+        else Left(identity, removal(o))
+        for identity, o in left.items()
     )
+
+
+def _taken_over(identity: ObjectId, declared: Container[ObjectId]) -> bool:
+    """Whether it is a MinIO that goes on with the same volumes, by its operator or without."""
+    store, is_pool, _ = identity.name.partition("-pool-")
+    if identity.kind == "Tenant":
+        return ObjectId("StatefulSet", identity.namespace, f"{identity.name}-pool-0") in declared
+    return identity.kind == "StatefulSet" and bool(is_pool) and ObjectId("Tenant", identity.namespace, store) in declared
 
 
 def left_behind_by(folder: Path, before: Mapping[ObjectId, Manifest]) -> list[Left]:

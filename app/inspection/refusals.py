@@ -1,5 +1,6 @@
 """Changes that no apply can make: the API server or an operator refuses them, whatever the objects say."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,18 @@ from attrs import field, frozen
 
 from kit.footprint import MOST_NODES, Share, taken
 from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
-from kit.rendering import Manifest
+from kit.rendering import Manifest, ObjectId
 
 # kubernetes, pkg/apis/apps/validation: ValidateStatefulSetUpdate.
 _STATEFUL_SET_MAY_CHANGE = {
     *("replicas", "template", "updateStrategy", "minReadySeconds", "ordinals"),
     *("persistentVolumeClaimRetentionPolicy", "revisionHistoryLimit"),
 }
+
+
+_POOL = re.compile(r"(minio-\w+)-pool-\d+")
+"""StatefulSets that are pools of a MinIO without its operator, and its name."""
+_OF_OPERATOR = "v1.min.io/tenant"
 
 
 @frozen
@@ -35,6 +41,43 @@ def refusal(before: Manifest, after: Manifest) -> Refusal | None:
     if check is None or before["apiVersion"].partition("/")[0] != after["apiVersion"].partition("/")[0]:
         return None
     return _joined(list(check(after["metadata"]["name"], old, new)))
+
+
+def refused_pool(before: Manifest, after: Manifest | None, there: Iterable[Manifest]) -> Refusal | None:
+    """Why a StatefulSet cannot take the place of one that is a pool of a MinIO, or why that cannot go; `there`: with what else there is."""
+    identity = ObjectId.of(before)
+    found = _POOL.fullmatch(identity.name)
+    if identity.kind != "StatefulSet" or not found or _OF_OPERATOR in before["spec"]["selector"]["matchLabels"]:
+        return refusal(before, after) if after else None
+    was, will = _as_pool(before), _as_pool(after) if after else None
+    why = ["it cannot be taken away: objects are in it"] if will is None else list(_reshaped(was, will))
+    if not why:
+        return refusal(before, after) if after else None
+    pools = [o for o in there if (match := _POOL.fullmatch(o["metadata"]["name"])) and (_kind(o), match[1]) == (_kind(before), found[1])]
+    option = f"storage_sizes.pools.{found[1].removeprefix('minio-')}"
+    keep = [_as_pool(o) for o in sorted(pools, key=lambda o: int(o["metadata"]["name"].rpartition("-")[2]))]
+    return Refusal(f"{', '.join(why)}; list what there is in {option} of site.yaml", {option: keep})
+
+
+def _kind(o: Manifest) -> tuple[str, str]:
+    return o["kind"], o["metadata"].get("namespace", "")
+
+
+def _as_pool(o: Manifest) -> dict[str, Any]:
+    """A StatefulSet as a site lists a pool."""
+    claims = o["spec"]["volumeClaimTemplates"]
+    sizes = [str(claim["spec"]["resources"]["requests"]["storage"]) for claim in claims]
+    return {"servers": o["spec"]["replicas"], "drives": len(claims), "drive": sizes[0]}
+
+
+def _reshaped(was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("servers", "drives"):
+        if was[key] != will[key]:
+            yield f"{key} is {was[key]} for good, not {will[key]}"
+    if _smaller(was["drive"], will["drive"]):
+        yield f"each drive is {was['drive']} and cannot shrink to {will['drive']}"
+    elif was["drive"] != will["drive"]:
+        yield f"no apply makes drives of {was['drive']} larger: docs/02-SCALING-GUIDE.md says how they grow"
 
 
 def refused_pods(before: Iterable[Manifest], quota: Manifest) -> Refusal | None:
@@ -70,6 +113,9 @@ def _joined(found: Sequence[Refusal]) -> Refusal | None:
 
 
 def _stateful_set(_: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
+    if _OF_OPERATOR in old.get("selector", {}).get("matchLabels", {}):
+        yield Refusal("it is MinIO's operator's: docs/02-SCALING-GUIDE.md says how to go on without it")
+        return
     fixed = [key for key in {**old, **new} if key not in _STATEFUL_SET_MAY_CHANGE and _told(old.get(key)) != _told(new.get(key))]
     if fixed:
         keys = ", ".join(sorted(fixed))

@@ -19,10 +19,13 @@ from infrastructure.object_storage.policies import (
     MEDIA_READER,
     MEDIA_SOURCE,
     MEDIA_SWEEP,
+    MEDIA_SWEEP_KEEPING,
     BucketUser,
     ProvisionedBucket,
 )
 from infrastructure.object_storage.s3 import Bucket
+from infrastructure.object_storage.silo import SiloStore
+from infrastructure.object_storage.store import Store
 from infrastructure.postgresql.component import PostgresCluster, PostgresSpec
 from infrastructure.postgresql.external import ExternalPostgresql
 from infrastructure.postgresql.options import BackupStore
@@ -86,7 +89,7 @@ def infrastructure(installation: Installation, site: Site, profile: Profile) -> 
     Foundation(installation, root, namespaces(site))
     OperatorAccess(installation, root)
 
-    if ObjectStorageBackend.MINIO in (site.object_storage.backend, site.backups.object_storage.backend):
+    if site.has_tenants:
         MinioOperatorRelease(installation, main)
     shares, apart = rooms(site, profile), _backups_apart(installation, main, lawful, site, profile)
     if external := site.object_storage.external:
@@ -135,7 +138,7 @@ def namespaces(site: Site) -> tuple[Namespace, ...]:
         *([Namespace(names.li)] if site.features.li else []),
         *([calls] if site.features.calls else []),
         *([Namespace(names.monitoring)] if site.features.monitoring else []),
-        *([Namespace(names.backups)] if site.backups.object_storage.backend is BackupStore.MINIO else []),
+        *([Namespace(names.backups)] if site.backups.object_storage.second else []),
     )
 
 
@@ -148,14 +151,15 @@ def _backups_apart(installation: Installation, main: Place, lawful: Place, site:
         outside = ExternalStorage(installation, main, chosen.external, BACKUP_STORAGE)
         theirs = ExternalStorage(installation, lawful, chosen.external, BACKUP_STORAGE) if site.features.li else None
         return BackupStorage(outside.bucket(names.backups, "backups"), theirs.bucket(names.backups_li, "backups") if theirs else None)
-    if chosen.backend is not BackupStore.MINIO:
+    if not chosen.second:
         return None
     place = Place("infrastructure", site.namespaces.backups, "-backups")
-    tenant = MinioTenant(installation, place, volumes.minio_backups(site, profile), site.object_storage.minio, "the backups of databases")
-    bucket = tenant.bucket(names.backups, "backups")
+    kind = SiloStore if chosen.backend is BackupStore.SILO else MinioTenant
+    own = kind(installation, place, volumes.minio_backups(site, profile), site.object_storage.minio, "the backups of databases")
+    bucket = own.bucket(names.backups, "backups")
     made = (ProvisionedBucket(names.backups, keep_deleted_days=UNDELETED_DAYS),)
-    Buckets(installation, tenant, BucketsSpec(made, ((BucketUser("backups", bucket.name, BACKUPS), bucket),)))
-    return BackupStorage(tenant.seen_from(main.namespace, bucket), None)
+    Buckets(installation, own, BucketsSpec(made, ((BucketUser("backups", bucket.name, BACKUPS), bucket),)))
+    return BackupStorage(own.seen_from(main.namespace, bucket), None)
 
 
 def _external(
@@ -180,33 +184,34 @@ def _external(
 def _minio(
     installation: Installation, main: Place, lawful: Place, site: Site, profile: Profile, shares: Rooms, apart: BackupStorage | None
 ) -> Storage:
-    """The same in MinIO: a tenant for each instance, whose users may do what they must and no more.
+    """The same in MinIO: one for each instance, whose users may do what they must and no more.
 
     What may grow without bounds has a quota. Backups have none: PostgreSQL stops when its archive takes nothing more, and their room is kept free.
     """
-    names, options = site.object_storage.buckets, site.object_storage.minio
+    names = site.object_storage.buckets
     keeps_backups = not apart and not site.postgresql.external
-    tenant = MinioTenant(installation, main, volumes.minio_main(site, profile), options, _MEDIA_AND_BACKUPS if keeps_backups else "media")
-    media, backups = tenant.bucket(names.media, "media"), apart.main if apart else None
-    made, users = [_with_quota(names.media, shares.main)], [(BucketUser("media", media.name, MEDIA), media)]
+    store = _store(installation, main, site, volumes.minio_main(site, profile), keeps_backups=keeps_backups)
+    media, backups = store.bucket(names.media, "media"), apart.main if apart else None
+    made, users = [_with_quota(names.media, shares.main, site.media.keep_removed_days)], [(BucketUser("media", media.name, MEDIA), media)]
     if keeps_backups:
-        backups = tenant.bucket(names.backups, "backups")
+        backups = store.bucket(names.backups, "backups")
         made.append(ProvisionedBucket(backups.name, keep_deleted_days=UNDELETED_DAYS))
         users.append((BucketUser("backups", backups.name, BACKUPS), backups))
-    sweep = tenant.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
+    sweep = store.bucket(media.name, "media-sweep") if site.media.remove_deleted else None
     if sweep:
-        users.append((BucketUser("media-sweep", sweep.name, MEDIA_SWEEP), sweep))
-    logs = tenant.bucket(names.logs, "logs") if site.keeps_logs else None
+        access = MEDIA_SWEEP_KEEPING if site.media.keep_removed_days else MEDIA_SWEEP
+        users.append((BucketUser("media-sweep", sweep.name, access), sweep))
+    logs = store.bucket(names.logs, "logs") if site.keeps_logs else None
     if logs:
         made.append(ProvisionedBucket(logs.name, quota=shares.main.logs if shares.main else None))
         users.append((BucketUser("logs", logs.name, LOGS), logs))
     li_storage = None
     if site.features.li:
-        source = tenant.bucket(names.media, LI_SYNC)
+        source = store.bucket(names.media, LI_SYNC)
         users.append((BucketUser(LI_SYNC, names.media, MEDIA_SOURCE), source))
-        theirs = tenant.seen_from(lawful.namespace, source)
+        theirs = store.seen_from(lawful.namespace, source)
         li_storage = _minio_li(installation, lawful, site, profile, shares.li, theirs, apart.li if apart else None)
-    Buckets(installation, tenant, BucketsSpec(tuple(made), tuple(users)))
+    Buckets(installation, store, BucketsSpec(tuple(made), tuple(users)))
     return Storage(media, backups, sweep, logs, li_storage)
 
 
@@ -219,11 +224,9 @@ def _minio_li(
     source: Bucket,
     backups_apart: Bucket | None,
 ) -> LiStorage:
-    """The tenant of the lawful-intercept instance."""
+    """That of the lawful-intercept instance."""
     names = site.object_storage.buckets
-    own = MinioTenant(
-        installation, lawful, volumes.minio_li(site, profile), site.object_storage.minio, "media" if backups_apart else _MEDIA_AND_BACKUPS
-    )
+    own = _store(installation, lawful, site, volumes.minio_li(site, profile), keeps_backups=backups_apart is None)
     mirror, reader = own.bucket(names.media_li, "mirror"), own.bucket(names.media_li, "reader")
     backups = backups_apart or own.bucket(names.backups_li, "backups")
     made = [_with_quota(names.media_li, share)]
@@ -235,5 +238,10 @@ def _minio_li(
     return LiStorage(source, mirror, reader, backups)
 
 
-def _with_quota(name: str, share: Room | None) -> ProvisionedBucket:
-    return ProvisionedBucket(name, quota=share.media if share else None)
+def _store(installation: Installation, place: Place, site: Site, pools: volumes.Pools, *, keeps_backups: bool) -> Store:
+    kind = SiloStore if site.object_storage.backend is ObjectStorageBackend.SILO else MinioTenant
+    return kind(installation, place, pools, site.object_storage.minio, _MEDIA_AND_BACKUPS if keeps_backups else "media")
+
+
+def _with_quota(name: str, share: Room | None, keep_deleted_days: int | None = None) -> ProvisionedBucket:
+    return ProvisionedBucket(name, keep_deleted_days, quota=share.media if share else None)

@@ -117,7 +117,7 @@ def main_instance(
         ),
     )
     if foundation.storage.media_sweep:
-        spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media.removal_dry_run)
+        spec = SweepSpec(foundation.storage.media_sweep, foundation.postgresql.database, site.media)
         MediaSweep(installation, place, spec)
     if site.state_compressor:
         StateCompressor(installation, place, site.state_compressor, foundation.postgresql.database)

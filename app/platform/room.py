@@ -3,9 +3,8 @@
 from attrs import frozen
 
 from app.platform import volumes
-from app.platform.volumes import Tenant, usable
+from app.platform.volumes import Pools, usable
 from app.site import Site
-from infrastructure.object_storage.options import ObjectStorageBackend
 from infrastructure.postgresql.options import BackupOptions, BackupStore
 from infrastructure.postgresql.retention import Kept, kept, room
 from kit.options import OptionError
@@ -47,49 +46,65 @@ class Rooms:
 
 @frozen
 class _Store:
-    """A tenant. `pools`: the option that lists those that it has; `listed`: whether the site does."""
+    """A MinIO. `option`: that which lists its pools; `listed`: whether the site does."""
 
     name: str
-    tenant: Tenant
-    pools: str
+    pools: Pools
+    option: str
     listed: bool
 
     @property
     def usable(self) -> Bytes:
-        return usable(self.tenant)
+        return usable(self.pools)
 
     def larger(self, wanted: Bytes) -> str:
         """What to write for a store that has so much."""
         if not self.listed:
-            return f"storage_sizes: {{object_storage_drive: {self.tenant[0].large_enough(wanted).drive}}}"
-        last = self.tenant[-1]
+            return f"storage_sizes: {{object_storage_drive: {self.pools[0].large_enough(wanted).drive}}}"
+        last = self.pools[-1]
         more = last.large_enough(Bytes(wanted.count - self.usable.count))
-        return f"one more of {self.pools}: {{servers: {more.nodes}, drives: {more.drives}, drive: {more.drive}}}"
+        return f"one more of {self.option}: {{servers: {more.nodes}, drives: {more.drives}, drive: {more.drive}}}"
 
 
 def rooms(site: Site, profile: Profile) -> Rooms:
     """The stores of a site. OptionError, with the numbers, says which is too small."""
-    own, where = site.object_storage.backend is ObjectStorageBackend.MINIO, site.backups.object_storage.backend
+    own, where = not site.object_storage.external, site.backups.object_storage
     pools, key = site.storage_sizes.pools, "storage_sizes.pools"
     backups = _Archive(profile, volumes.database(site, profile).storage, site.backups, kept(site.backups, UNDELETED_DAYS))
     theirs = site.backups.of_a_copy
     copy = _Archive(profile, volumes.database_li(site, profile).storage, theirs, kept(theirs, UNDELETED_DAYS_OF_A_COPY, besides=0))
     kept_here = not site.postgresql.external
-    with_media = kept_here and where is BackupStore.WITH_MEDIA
+    with_media = kept_here and where.backend is BackupStore.WITH_MEDIA
     apart: Room | None = None
-    if chosen := site.backups.object_storage.external:
-        apart = Room(chosen.endpoint, None, backups.room)
-    elif where is BackupStore.MINIO:
+    if where.external:
+        apart = Room(where.external.endpoint, None, backups.room)
+    elif where.second:
         apart = backups.alone(_Store("minio-backups", volumes.minio_backups(site, profile), f"{key}.backups", bool(pools.backups)))
     elif with_media and site.object_storage.external:
         apart = Room(site.object_storage.external.endpoint, None, backups.room)
     keeps = backups if with_media else None
     media = _Store("minio-main", volumes.minio_main(site, profile), f"{key}.main", bool(pools.main))
     main = _shared(media, keeps, _MOST_PERCENT, logs=site.keeps_logs) if own else None
-    li_keeps = copy if where is not BackupStore.EXTERNAL else None
+    li_keeps = None if where.external else copy
     media_li = _Store("minio-li", volumes.minio_li(site, profile), f"{key}.li", bool(pools.li))
     li = _shared(media_li, li_keeps, _MOST_PERCENT_OF_A_COPY) if own and site.features.li else None
     return Rooms(main, apart, li)
+
+
+def short_copy(site: Site, profile: Profile) -> str | None:
+    """What to say of a copy of media for lawful interception that is smaller than what may be copied; None if it is not."""
+    found, listed = rooms(site, profile), bool(site.storage_sizes.pools.li)
+    if not (found.main and found.li and found.main.media and found.li.media) or found.li.media >= found.main.media:
+        return None
+    backups = found.li.backups or Bytes(0)
+    store = _Store("minio-li", volumes.minio_li(site, profile), "storage_sizes.pools.li", listed)
+    missing = Bytes(found.main.media.count + backups.count - store.usable.count)
+    more = store.pools[-1].large_enough(missing)
+    return (
+        f"{profile.name}: minio-main may have {_gib(found.main.media)} of media, and minio-li has room for {_gib(found.li.media)} of its copy: what "
+        f"is beyond is not there for lawful interception. List its pools in storage_sizes.pools.li, and one more: {{servers: {more.nodes}, drives: "
+        f"{more.drives}, drive: {more.drive}}}"
+    )
 
 
 @frozen

@@ -10,8 +10,8 @@ from kit.quantities import Bytes
 from monitoring.size import MonitoringSize
 from overlays.profile import Profile
 
-Tenant = tuple[ErasureSize, ...]
-"""The pools of a tenant of MinIO."""
+Pools = tuple[ErasureSize, ...]
+"""Those of one MinIO."""
 
 
 def database(site: Site, profile: Profile) -> PostgresSize:
@@ -26,19 +26,19 @@ def database_li(site: Site, profile: Profile) -> PostgresSize:
     return _with_volumes(profile.postgresql_li, sizes.database_li, sizes.write_ahead_log_li)
 
 
-def minio_main(site: Site, profile: Profile) -> Tenant:
-    """The tenant with media."""
-    return _tenant(site, profile.minio, site.storage_sizes.pools.main)
+def minio_main(site: Site, profile: Profile) -> Pools:
+    """Of the MinIO with media."""
+    return _pools(site, profile.minio, site.storage_sizes.pools.main)
 
 
-def minio_li(site: Site, profile: Profile) -> Tenant:
-    """That of the lawful-intercept instance."""
-    return _tenant(site, profile.minio_li, site.storage_sizes.pools.li)
+def minio_li(site: Site, profile: Profile) -> Pools:
+    """Of that of the lawful-intercept instance."""
+    return _pools(site, profile.minio_li, site.storage_sizes.pools.li)
 
 
-def minio_backups(site: Site, profile: Profile) -> Tenant:
-    """That which backups have for themselves."""
-    return _tenant(site, profile.minio_backups, site.storage_sizes.pools.backups)
+def minio_backups(site: Site, profile: Profile) -> Pools:
+    """Of that which backups have for themselves."""
+    return _pools(site, profile.minio_backups, site.storage_sizes.pools.backups)
 
 
 def monitoring(site: Site, profile: Profile) -> MonitoringSize:
@@ -46,15 +46,15 @@ def monitoring(site: Site, profile: Profile) -> MonitoringSize:
     return evolve(profile.monitoring, metrics=site.storage_sizes.metrics or profile.monitoring.metrics)
 
 
-def usable(tenant: Tenant) -> Bytes:
+def usable(pools: Pools) -> Bytes:
     """What objects can fill."""
-    return sum((pool.usable for pool in tenant), Bytes(0))
+    return sum((pool.usable for pool in pools), Bytes(0))
 
 
 def _with_volumes(size: PostgresSize, storage: Bytes | None, wal: Bytes | None) -> PostgresSize:
     return evolve(size, storage=storage or size.storage, wal=wal or size.wal)
 
 
-def _tenant(site: Site, size: ErasureSize, existing: tuple[Pool, ...]) -> Tenant:
+def _pools(site: Site, size: ErasureSize, existing: tuple[Pool, ...]) -> Pools:
     wanted = evolve(size, drive=site.storage_sizes.object_storage_drive or size.drive)
     return wanted.beside([evolve(size, nodes=pool.servers, drives=pool.drives, drive=pool.drive) for pool in existing])

@@ -146,10 +146,16 @@ class OptionError(ValueError):
 
 @frozen
 class When:
-    """Another option, by its dotted key, and the value of it that a rule is about."""
+    """Another option, by its dotted key, and the value of it that a rule is about, or any of several."""
 
     key: str
     value: str | bool
+    others: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[str | bool, ...]:
+        """All of them."""
+        return (self.value, *self.others)
 
 
 @frozen

@@ -208,6 +208,8 @@ class Probe:
     period_seconds: int = 10
     timeout_seconds: int = 2
     failures: int = 3
+    delay_seconds: int = 0
+    """How long after the start it is first asked."""
 
     @classmethod
     def http(cls, path: str, port: str, **times: int) -> "Probe":
@@ -231,6 +233,7 @@ class Probe:
             http_get=k8s.HttpGetAction(path=asked.path, port=int_or_string(asked.port)) if isinstance(asked, HttpGet) else None,
             tcp_socket=k8s.TcpSocketAction(port=int_or_string(asked.port)) if isinstance(asked, TcpConnect) else None,
             exec=k8s.ExecAction(command=list(asked.words)) if isinstance(asked, Command) else None,
+            initial_delay_seconds=self.delay_seconds or None,
             period_seconds=self.period_seconds,
             timeout_seconds=self.timeout_seconds,
             failure_threshold=self.failures,

@@ -41,6 +41,8 @@ class Request:
     minimum_age_hours: float
     most_percent: float
     dry_run: bool
+    keep_versions: bool = False
+    """Whether the bucket has what is removed for some days more: it only marks what goes."""
     metrics_port: int | None = None
     linger_seconds: float = 0
 
@@ -96,7 +98,7 @@ def remove(bucket: Bucket, database: Database, versions: Iterable[Version], coun
 
 def run(request: Request, counts: Counts) -> None:
     """One sweep. Raises Doubtful, and what the database and the storage raise."""
-    bucket = Bucket(request.bucket, request.endpoint, request.region)
+    bucket = Bucket(request.bucket, request.endpoint, request.region, keep_versions=request.keep_versions)
     oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=request.minimum_age_hours)
     with connected(request.database, request.password_file) as database:
         versions = doomed(bucket, database, oldest, counts)

@@ -169,12 +169,13 @@ def _a_moment() -> str:
 
 def test_a_bucket_is_copied_away_and_comes_back(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     installed("rclone")
-    copy, back, undelete = (text.replace("/srv/matrix-copy", f"{tmp_path}/copy") for text in commands("Media"))
+    copy, back, one_file, undelete = (text.replace("/srv/matrix-copy", f"{tmp_path}/copy") for text in commands("Media"))
     # A shell that goes on would still have these.
     settings = "trap 'kill %1' EXIT\n" + copy.rpartition("rclone copy")[0]
     s3 = place.storage.client()
     s3.create_bucket(Bucket="matrix-media")
-    s3.put_bucket_versioning(Bucket="matrix-backups", VersioningConfiguration={"Status": "Enabled"})
+    for bucket in ("matrix-backups", "matrix-media"):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     files = {f"local_content/{number:02}/file": secrets.token_bytes(20_000) for number in range(40)}
     for name, content in files.items():
         s3.put_object(Bucket="matrix-media", Key=name, Body=content)
@@ -191,6 +192,17 @@ def test_a_bucket_is_copied_away_and_comes_back(place: Place, tmp_path: Path, ca
         cluster.run(settings + back, PASSPHRASE="a passphrase")
         assert _content(s3, "matrix-media") == files
         say(capsys, "one bucket", "1 file, sent after the copy", time.monotonic() - started)
+
+        removed = ("local_content/aB/cD/efgh", "local_thumbnails/aB/cD/efgh/32-32-image-png-crop", "local_content/aB/cD/other")
+        for name in removed:
+            s3.put_object(Bucket="matrix-media", Key=name, Body=name.encode())
+        moment = _a_moment()
+        for name in removed:
+            s3.delete_object(Bucket="matrix-media", Key=name)
+        started = time.monotonic()
+        cluster.run(settings + one_file.replace(TIME, moment), PASSPHRASE="a passphrase")
+        assert _content(s3, "matrix-media") == files | {name: name.encode() for name in removed[:2]}, "and nothing else that was removed"
+        say(capsys, "a file that was removed from the bucket", "nothing", time.monotonic() - started)
 
         moment = _a_moment()
         _empty(s3, "matrix-backups")

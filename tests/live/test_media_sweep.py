@@ -151,6 +151,37 @@ def test_what_is_deleted_by_an_administrator_with_its_user_and_by_age_is_gone_an
     report.scenarios.append(("media deleted by admin, with a user, by age", f"{len(doomed)} objects gone, {len(before - doomed)} left"))
 
 
+def test_what_was_removed_by_mistake_comes_back_where_the_bucket_keeps_it(site: Site) -> None:
+    client, media = site.storage.client(), upload(site, "alice", b"\xff\0\xff")
+    names, before = of(site, media), _versions(client)
+    with psycopg.connect(**site.database, password=PASSWORD, autocommit=True) as connection:
+        (row,) = connection.execute("SELECT row_to_json(m)::text FROM local_media_repository m WHERE media_id = %s", (media,)).fetchall()
+        delete(site, f"/_synapse/admin/v1/media/{quote(site.homeserver.name)}/{media}")
+        swept = site.sweep(keep_versions=True)
+        assert swept["objects"]["removed"] == len(names)
+        assert _there(client) & names == set()
+        assert before.items() <= _versions(client).items(), "each version is still there"
+        assert site.sweep(keep_versions=True)["objects"].get("removed", 0) == 0, "what is only marked is not counted again"
+        assert site.homeserver.download(f"mxc://{site.homeserver.name}/{media}")[0] == 404
+        # As docs/05-BACKUP-RESTORE.md says: the file as it was before, and its row.
+        for name in names:
+            source = {"Bucket": BUCKET, "Key": name, "VersionId": before[name]}
+            client.copy_object(Bucket=BUCKET, Key=name, CopySource=source)
+        connection.execute("INSERT INTO local_media_repository SELECT * FROM json_populate_record(null::local_media_repository, %s)", row)
+    assert site.homeserver.download(f"mxc://{site.homeserver.name}/{media}") == (200, picture(b"\xff\0\xff"))
+    assert site.sweep(keep_versions=True)["objects"].get("removed", 0) == 0
+
+
+def _there(client: Any) -> set[str]:
+    return {one["Key"] for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", ())}
+
+
+def _versions(client: Any) -> dict[str, str]:
+    """The newest version of each object that is no mark."""
+    found = client.list_object_versions(Bucket=BUCKET).get("Versions", ())
+    return {one["Key"]: one["VersionId"] for one in sorted(found, key=lambda one: one["LastModified"])}
+
+
 def test_copies_of_other_servers_media_go_by_the_name_of_their_file(site: Site) -> None:
     client, content = site.storage.client(), "remote_content/other.example/aB/cD/efgh"
     thumbnail = "remote_thumbnail/other.example/aB/cD/efgh/32-32-image-png-crop"

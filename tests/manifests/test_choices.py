@@ -20,6 +20,7 @@ POSTGRESQL_LI, METRICS = "Cluster/postgresql-li", "PersistentVolumeClaim/prometh
 ISSUER, INGRESS = "Issuer/matrix-platform", "Ingress/matrix/matrix"
 CLAIM = "spec.pools[].volumeClaimTemplate.spec"
 EXTERNAL = "object_storage: {backend: external, external: {endpoint: 'https://s3.example.com', region: eu-1, ca_secret: s3-ca}}"
+SILO, POOL, CLAIMS = "object_storage: {backend: silo}", "StatefulSet/minio-main-pool-0", "spec.volumeClaimTemplates[].spec"
 BACKUPS = "backups: {object_storage: {backend: "
 
 CHOICES: list[tuple[str, str, str, Any]] = [
@@ -47,6 +48,18 @@ CHOICES: list[tuple[str, str, str, Any]] = [
     ("storage_classes: {default: standard, database: local}", POSTGRESQL, "spec.walStorage.storageClass", "local"),
     ("storage_classes: {default: standard, object_storage: local}", TENANT, f"{CLAIM}.storageClassName", "local"),
     ("object_storage: {minio: {image: 'registry.example.com/minio:1'}}", TENANT, "spec.image", "registry.example.com/minio:1"),
+    (SILO, POOL, "spec.replicas", 4),
+    (f"{SILO}\nstorage_sizes: {{object_storage_drive: 90Gi}}", POOL, f"{CLAIMS}.resources.requests.storage", "90Gi"),
+    (f"{SILO}\nstorage_sizes: {{pools: {{main: [{{servers: 6, drive: 44Gi}}]}}}}", POOL, "spec.replicas", 6),
+    (f"{SILO}\nstorage_classes: {{default: standard, object_storage: local}}", POOL, f"{CLAIMS}.storageClassName", "local"),
+    (
+        SILO.replace("silo", "silo, minio: {image: 'registry.example.com/minio:1'}"),
+        POOL,
+        "pod.containers[].image",
+        "registry.example.com/minio:1",
+    ),
+    (f"{BACKUPS}silo}}}}", "StatefulSet/minio-backups-pool-0", "metadata.namespace", "matrix-backups"),
+    (f"{LI}{SILO}", "StatefulSet/minio-li-pool-0", "metadata.namespace", "matrix-li"),
     (EXTERNAL, ARCHIVE, "spec.configuration.endpointURL", "https://s3.example.com"),
     (
         f"{BACKUPS}external, external: {{endpoint: 'https://b.example.com'}}}}}}",

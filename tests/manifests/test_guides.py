@@ -12,6 +12,7 @@ from cdk8s import App
 from ruamel.yaml import YAML
 
 from app.cli import main
+from app.compiler import render
 from app.platform import assemble
 from app.settings import SettingsError, parse_site
 from app.site import Site
@@ -177,7 +178,8 @@ def _labels(o: dict[str, Any]) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def anywhere(built: dict[str, Objects], everything: Objects) -> Names:
     """What some site has."""
-    return names_of([*built["100-ccu"], *everything])
+    without_operator = render(parse_site(BASE + "object_storage: {backend: silo}\n"), profiles()[0]).manifests()
+    return names_of([*built["100-ccu"], *everything, *map(dict, without_operator)])
 
 
 @pytest.mark.parametrize("page", TEXT)

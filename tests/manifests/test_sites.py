@@ -116,6 +116,7 @@ SITES = {
     ),
     "registration": "registration: {enabled: true}\nmedia: {local_lifetime: 90d}\n",
     "media that stay in the bucket": "media: {remove_deleted: false}\n",
+    "media that can be brought back": "media: {keep_removed_days: 7}\n",
     "media that are only said to go": "media: {removal_dry_run: true}\n",
     "state that is compressed": "state_compressor: {chunks: 300, chunk_size: 1000}\n",
     "another web server at the server name": "well_known: {publish: false}\n",
@@ -147,6 +148,11 @@ SITES = {
     "media elsewhere, backups in a MinIO": (
         "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\nbackups: {object_storage: {backend: minio}}\n"
     ),
+    "MinIO without its operator": (
+        "object_storage: {backend: silo, minio: {one_server_per_node: true}}\nbackups: {object_storage: {backend: silo}}\n"
+        "storage_sizes: {pools: {main: [{servers: 4, drive: 60Gi}, {servers: 8, drives: 1, drive: 50Gi}]}}\n" + LI
+    ),
+    "media in one MinIO, backups in another kind": "object_storage: {backend: silo}\nbackups: {object_storage: {backend: minio}}\n",
     "administration": (
         "ingress: {admin_source_ranges: [192.0.2.0/24], trusted_proxies: [198.51.100.0/28]}\n"
         "login: {ldap: {servers: ['ldaps://ldap.example.com'], cidrs: [192.0.2.7/32], base: 'dc=example,dc=com'}}\n"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.platform.room import rooms
+from app.platform.room import rooms, short_copy
 from app.settings import parse_site
 from app.site import Site
 from kit.options import OptionError
@@ -93,3 +93,26 @@ def test_either_all_fits_or_it_is_refused(days: int, drive: int, profile: Profil
     assert main.logs
     assert main.backups.count + main.media.count + main.logs.count <= main.usable.count
     assert main.media.count > main.usable.count / 4, "media are what the store is for"
+
+
+LI = (
+    "features: {li: true}\nli: {country_code: DE, owner: operator, officers: {anna@authority.example: Anna Adler (investigator), "
+    "clara@authority.example: Clara Cohn (approver)}}\n"
+)
+
+
+@pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
+def test_a_copy_for_lawful_interception_that_could_not_hold_all_media_is_named_with_the_pool_that_is_missing(profile: Profile) -> None:
+    said = short_copy(site(LI), profile)
+    assert said
+    more = said.partition("and one more: ")[2]
+    own = f"{{servers: {profile.minio_li.nodes}, drives: {profile.minio_li.drives}, drive: {profile.minio_li.drive}}}"
+    large_enough = site(f"{LI}storage_sizes: {{pools: {{li: [{own}, {more}]}}}}\n")
+    assert short_copy(large_enough, profile) is None
+    found = rooms(large_enough, profile)
+    assert found.main
+    assert found.li
+    assert found.main.media
+    assert found.li.media
+    assert found.li.media >= found.main.media
+    assert short_copy(site(""), profile) is None

@@ -127,7 +127,7 @@ def test_the_rules_between_options_name_options_and_values_that_exist() -> None:
     assert len(rules) > 10
     for rule in rules:
         kind = OPTIONS[rule.key].kind
-        assert rule.value in (kind.words if isinstance(kind, Choice) else (True, False))
+        assert set(rule.values) <= set(kind.words if isinstance(kind, Choice) else (True, False))
 
 
 def texts_in(kind: Kind) -> list[Text]:

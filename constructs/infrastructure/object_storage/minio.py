@@ -1,40 +1,21 @@
-"""MinIO: a tenant of its own for each instance, with buckets whose users may do what they must and no more."""
+"""MinIO by its operator: a tenant of its own for each instance."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import evolve
 from cdk8s_plus_34 import k8s
 
-from infrastructure.object_storage.alerts import ALERTS
 from infrastructure.object_storage.options import MinioOptions
-from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
 from infrastructure.object_storage.size import ErasureSize
+from infrastructure.object_storage.store import MOUNT, SETTINGS, Store
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
 from kit.images import image
 from kit.installation import Installation
-from kit.network import Endpoint, Pods, Port
 from kit.objects import CustomResource
 from kit.place import Place
 from kit.placement import Placement
 from kit.pods import int_or_string
-from kit.secrets import Change, Composed, Fixed, RandomText, SecretSpec
-
-API = Port("minio-port", 9000)
-REGION = "us-east-1"
-"""MinIO's own default: a name that clients must sign with, and no place."""
-
-
-NEW_ROOT_KEY = Change(
-    "The nodes of a tenant authenticate to each other with it: with two of them there is no storage.",
-    "Delete all pods of the tenant at once (`-l v1.min.io/tenant=<name>`): media and archiving pause for a minute. Then run the bucket Job.",
-)
-NEW_USER_KEY = Change(
-    "Old and new are never valid together: from the bucket Job until the client has the new one it is refused.",
-    "Run the bucket Job. `media`: restart `media-repository`; `logs`: restart `loki`; `reader`: restart `synapse-li`. The others: nothing, they "
-    "are read for each run, or within minutes.",
-)
 
 
 class Tenant(CustomResource):
@@ -54,27 +35,13 @@ class MinioOperatorRelease(Component):
         self.add("operator.yaml", k8s.KubeConfigMap, self.name, data=MINIO_OPERATOR.release())
 
 
-class MinioTenant(Component):
-    """Erasure-coded object storage on volumes of the cluster: any node may fail, and with EC:4 any four drives of a set.
+class MinioTenant(Store):
+    """A Tenant, of which MinIO's operator makes the servers, and the Services `minio` and `<name>-hl` (minio/operator, names.go)."""
 
-    The operator calls the Service of every tenant `minio`, so that each has a namespace of its own. `holds`: what is in it, in words.
-    """
-
-    directory = "03-minio"
-    noticed = "nothing while the other servers of the pool are up; an upload that is cut is tried again"
-    config_directory = "minio"
-    together = True
-    priority = Priority.DATA
+    pods_label = "v1.min.io/tenant"
 
     def __init__(self, installation: Installation, place: Place, pools: Sequence[ErasureSize], options: MinioOptions, holds: str) -> None:
-        super().__init__(installation, f"minio-{place.instance}", place)
-        self.pods = Pods(self.name, self.namespace, (("v1.min.io/tenant", self.name),))
-        # The operator makes this Service, with this name and port, for a tenant without TLS (minio/operator, names.go, minio-services.go).
-        host = installation.facts.service_host("minio", self.namespace)
-        self.api = Endpoint(self.pods, host, 80, API)
-        self.url = f"http://{host}"
-        self.region = REGION
-        self.root = self.secret(_root_secret(f"{self.name}-root", self.namespace), {"secret-key": NEW_ROOT_KEY})
+        super().__init__(installation, place)
         file = f"{place.instance}-tenant.yaml"
         self.add(file, Tenant, self.name, tuning=self.tuned(file, "image", "pools", "env"), spec=self._tenant(pools, options))
         # The operator makes none. Two servers away at once would stop writes.
@@ -84,24 +51,9 @@ class MinioTenant(Component):
             selector=k8s.LabelSelector(match_labels=dict(self.pods.labels)),
         )
         self.add(file, k8s.KubePodDisruptionBudget, self.name, spec=budget)
-        self.connect(self.pods, self.api)
         self.connect(MINIO_OPERATOR.pods, self.api)
         self.calls_api_server(self.pods)
-        # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE below.
-        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
-        self.alerts(*ALERTS)
-        self.keeps(holds, f"Tenant {self.name}", "Nothing but a copy that you make of its buckets: docs/05-BACKUP-RESTORE.md.")
-
-    def bucket(self, name: str, user: str) -> Bucket:
-        """A bucket of this tenant as one of its users sees it, whose keys are thereby declared."""
-        keys = credentials_secret(f"{self.name}-user-{user}", self.namespace, Fixed(user), RandomText(40), Fixed(REGION))
-        return Bucket(name, self.url, REGION, Credentials(self.secret(keys, {"secret-key": NEW_USER_KEY})), self.api)
-
-    def seen_from(self, namespace: str, bucket: Bucket) -> Bucket:
-        """The same bucket for a client in another namespace, where its keys are declared once more."""
-        keys = bucket.credentials.within(namespace)
-        self.secret(keys.spec)
-        return evolve(bucket, credentials=keys)
+        self.keeps(holds, f"Tenant {self.name}", self.restored)
 
     def _pool(self, number: int, size: ErasureSize, options: MinioOptions) -> dict[str, Any]:
         """One that is never changed: the operator makes pods, and MinIO finds drives, by its number."""
@@ -149,13 +101,12 @@ class MinioTenant(Component):
             "configuration": {"name": self.root.name},
             "requestAutoCert": False,
             "podManagementPolicy": "Parallel",
-            "mountPath": "/export",
+            "mountPath": MOUNT,
             "priorityClassName": placement.priority_class or Priority.DATA.value,
             "env": [
                 # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
                 {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{pools[0].parity}"},
-                {"name": "MINIO_BROWSER", "value": "off"},
-                {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"},
+                *({"name": name, "value": value} for name, value in SETTINGS.items()),
                 *({"name": name, "value": value} for name, value in placement.env),
             ],
             "pools": [self._pool(number, pool, options) for number, pool in enumerate(pools)],
@@ -187,16 +138,3 @@ def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:
     if required:
         return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
-
-
-def _root_secret(name: str, namespace: str) -> SecretSpec:
-    """The tenant's root user, as the operator reads it (Tenant.spec.configuration: key config.env) and by key for the bucket Job."""
-    return SecretSpec(
-        name,
-        namespace,
-        {
-            "access-key": Fixed("root"),
-            "secret-key": RandomText(40),
-            "config.env": Composed("export MINIO_ROOT_USER={access-key}\nexport MINIO_ROOT_PASSWORD={secret-key}\n"),
-        },
-    )

@@ -19,40 +19,46 @@ class ObjectStorageBackend(StrEnum):
     """Where objects are kept."""
 
     MINIO = "minio"
+    SILO = "silo"
     EXTERNAL = "external"
 
 
 @frozen(kw_only=True)
 class MinioOptions:
-    """The MinIO that the platform runs."""
+    """The MinIO that the platform runs, with its operator or without."""
 
     image: Image | None = option(None, "Server image in place of the platform's own choice.", otherwise="that of `images.toml`")
     one_server_per_node: bool = option(
         False,
-        "Whether two servers of a tenant may never share a node. It needs a node for each: docs/02-SCALING-GUIDE.md says how many.",
+        "Whether two servers of a tenant may never share a node, with `silo` two of a pool. It needs a node for each: "
+        "docs/02-SCALING-GUIDE.md says how many.",
     )
 
 
 @frozen(kw_only=True)
 class Pool:
-    """Servers of a tenant of MinIO that were added at one time. It keeps the servers and drives that it was formatted with."""
+    """Servers of MinIO that were added at one time. It keeps the servers and drives that it was formatted with."""
 
     servers: Annotated[int, Number("a number of servers", 4, 1000, "4")] = required("How many.")
     drives: Annotated[int, Number("a number of drives", 1, 16, "2")] = option(2, "Volumes of each server.")
     drive: VolumeSize = required("Each volume. It may grow, where the StorageClass can.")
 
 
-_OWN = When("object_storage.backend", ObjectStorageBackend.MINIO)
+OWN = When("object_storage.backend", ObjectStorageBackend.MINIO, (ObjectStorageBackend.SILO,))
+"""The platform runs it."""
 
 
 @frozen(kw_only=True)
 class Pools:
-    """The pools that each tenant of MinIO has, in their order: no size changes them. A size that needs more has one more pool."""
+    """The pools that each MinIO of the platform has, in their order: no size changes them. A size that needs more has one more pool."""
 
-    main: tuple[Pool, ...] = option((), "Of `minio-main`.", otherwise="one, of the profile's shape", only_with=_OWN)
-    li: tuple[Pool, ...] = option((), "Of `minio-li`.", otherwise="one, of the profile's shape", only_with=_OWN)
+    main: tuple[Pool, ...] = option((), "Of `minio-main`.", otherwise="one, of the profile's shape", only_with=OWN)
+    li: tuple[Pool, ...] = option((), "Of `minio-li`.", otherwise="one, of the profile's shape", only_with=OWN)
     backups: tuple[Pool, ...] = option(
-        (), "Of `minio-backups`.", otherwise="one, of the profile's shape", only_with=When("backups.object_storage.backend", "minio")
+        (),
+        "Of `minio-backups`.",
+        otherwise="one, of the profile's shape",
+        only_with=When("backups.object_storage.backend", "minio", ("silo",)),
     )
 
 
@@ -83,9 +89,12 @@ class ObjectStorageOptions:
     """Where media, backups and logs are kept. Credentials come in Secrets."""
 
     backend: ObjectStorageBackend = option(
-        ObjectStorageBackend.MINIO, "`minio`: the platform runs it. `external`: any S3 that exists.", opens=(OBJECT_STORAGE,)
+        ObjectStorageBackend.MINIO,
+        "`minio`: the platform runs it, by MinIO's operator. `silo`: the same servers without that operator, which is archived: "
+        "docs/02-SCALING-GUIDE.md. `external`: any S3 that exists.",
+        opens=(OBJECT_STORAGE,),
     )
-    minio: MinioOptions = section(MinioOptions, only_with=_OWN)
+    minio: MinioOptions = section(MinioOptions, only_with=OWN)
     external: ExternalOptions | None = option(
         None,
         only_with=When("object_storage.backend", ObjectStorageBackend.EXTERNAL),

@@ -48,6 +48,9 @@ Synapse ever deletes from the bucket. With s3:ListBucket a missing object is 404
 MEDIA_SWEEP = Access(("s3:DeleteObject", "s3:DeleteObjectVersion"), ("s3:ListBucketVersions",))
 """services/media_sweep: list_object_versions and delete_objects with versions. It reads no file and writes none."""
 
+MEDIA_SWEEP_KEEPING = Access(("s3:DeleteObject",), ("s3:ListBucketVersions",))
+"""The same where a bucket has what was removed for some days more: it destroys no version."""
+
 MEDIA_READER = Access(_READ)
 """A Synapse that only fetches another instance's media. MinIO says 404 for a missing object without s3:ListBucket; AWS does not."""
 

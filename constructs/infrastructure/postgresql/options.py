@@ -23,6 +23,7 @@ class BackupStore(StrEnum):
 
     WITH_MEDIA = "with-media"
     MINIO = "minio"
+    SILO = "silo"
     EXTERNAL = "external"
 
 
@@ -33,7 +34,7 @@ class BackupStorageOptions:
     backend: BackupStore = option(
         BackupStore.WITH_MEDIA,
         "`with-media`: in the object storage of media, whose fate they share. `minio`: in a second MinIO, in `namespaces.backups`; they survive "
-        "the loss of the first one and of the namespace, not of the cluster. `external`: in any other S3.",
+        "the loss of the first one and of the namespace, not of the cluster. `silo`: the same without MinIO's operator. `external`: in any other S3.",
         opens=(BACKUP_STORAGE,),
     )
     external: ExternalOptions | None = option(
@@ -41,6 +42,11 @@ class BackupStorageOptions:
         only_with=When("backups.object_storage.backend", BackupStore.EXTERNAL),
         needed_with=When("backups.object_storage.backend", BackupStore.EXTERNAL),
     )
+
+    @property
+    def second(self) -> bool:
+        """Whether backups have a MinIO of the platform for themselves."""
+        return self.backend in (BackupStore.MINIO, BackupStore.SILO)
 
 
 @frozen(kw_only=True)

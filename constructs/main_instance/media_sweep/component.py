@@ -13,6 +13,7 @@ from kit.network import Port
 from kit.place import Place
 from kit.pods import Mount, PodSpec, SecretFiles
 from kit.quantities import Resources, mib, millicores
+from main_instance.synapse.options import MediaOptions
 
 METRICS = Port("metrics", 8080)
 MINIMUM_AGE_HOURS = 24
@@ -29,7 +30,7 @@ class SweepSpec:
 
     bucket: Bucket
     database: Database
-    dry_run: bool
+    options: MediaOptions
 
 
 class MediaSweep(Component):
@@ -55,7 +56,8 @@ class MediaSweep(Component):
             "password_file": f"{_PASSWORD}/pgpass",
             "minimum_age_hours": MINIMUM_AGE_HOURS,
             "most_percent": MOST_PERCENT,
-            "dry_run": spec.dry_run,
+            "dry_run": spec.options.removal_dry_run,
+            "keep_versions": spec.options.keep_removed_days is not None,
             "metrics_port": METRICS.number,
             # Two scrapes.
             "linger_seconds": 75,

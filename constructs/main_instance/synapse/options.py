@@ -75,6 +75,12 @@ class MediaOptions:
         "Whether what the homeserver has deleted (by age, by an administrator, with its user) is removed from the bucket too, at night. "
         "`false`: it stays there for ever.",
     )
+    keep_removed_days: Annotated[int, Number("a number of days", 1, 365, "7")] | None = option(
+        None,
+        "How many days the bucket still has what was removed from it, so that a mistake can be undone: docs/05-BACKUP-RESTORE.md. It counts "
+        "against the room for media.",
+        otherwise="it is gone at once",
+    )
     removal_dry_run: bool = option(False, "Whether that only logs what it would remove.", only_with=When("media.remove_deleted", True))
 
 

@@ -74,6 +74,7 @@ IMAGES: Mapping[str, Callable[[], Image | None]] = {
     "grafana/alloy:": lambda: _stand_ins(entrypoint=("alloy",), aliases={"alloy": str(STAND_INS / "alloy.py")}),
     "substitute/postgresql-newest": lambda: _postgresql_image(newest_postgresql_programs()),
     "substitute/postgresql": lambda: _postgresql_image(postgresql_programs()),
+    "pgsty/silo:": lambda: _silo(),
     "substitute/minio": lambda: _minio_image(),
     "substitute/moto": lambda: _python(".venv-live"),
     "substitute/client": lambda: _with_repository(_python(".venv-live")),
@@ -388,6 +389,11 @@ def _minio_image() -> Image:
     program = minio_program()
     assert program
     return Image((str(program.parent),), (str(program.parent),), aliases={"minio": str(program)})
+
+
+def _silo() -> Image | None:
+    """Its entry point puts the program's name in front of the arguments. Without MINIO_CI_CD drives on the machine's own disk are refused."""
+    return evolve(_minio_image(), entrypoint=("minio",), environment={"MINIO_CI_CD": "1"}) if minio_program() else None
 
 
 _START_MOTO = """\

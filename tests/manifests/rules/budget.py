@@ -190,23 +190,33 @@ def backup_problems(objects: Objects) -> list[str]:
 
 
 def erasure_problems(objects: Objects) -> list[str]:
-    """Tenants whose parity is above half an erasure set, which MinIO refuses, or that do not survive a node.
+    """Pools of MinIO whose parity is above half an erasure set, which MinIO refuses, or that do not survive a node.
 
     The set is the largest divisor of all drives up to 16 that spreads evenly over the nodes (minio/minio, cmd/endpoint-ellipses.go).
     """
     found = []
-    for tenant in of_kind(objects, "Tenant"):
-        classes = [v["value"] for v in tenant["spec"]["env"] if v["name"] == "MINIO_STORAGE_CLASS_STANDARD"]
-        parity = int(classes[0].removeprefix("EC:"))
-        for pool in tenant["spec"]["pools"]:
-            servers, per_server = pool["servers"], pool["volumesPerServer"]
-            drives = servers * per_server
-            size = max((s for s in range(2, 17) if drives % s == 0 and (s % servers == 0 or servers % s == 0)), default=0)
-            if not 0 < parity <= size // 2:
-                found.append(f"{title(tenant)}: EC:{parity} in erasure sets of {size}")
-            if -(-size // servers) > parity:
-                found.append(f"{title(tenant)}: a node holds more drives of a set than EC:{parity} can lose")
+    for store, settings, servers, per_server in _pools(objects):
+        parity = int(settings["MINIO_STORAGE_CLASS_STANDARD"].removeprefix("EC:"))
+        drives = servers * per_server
+        size = max((s for s in range(2, 17) if drives % s == 0 and (s % servers == 0 or servers % s == 0)), default=0)
+        if not 0 < parity <= size // 2:
+            found.append(f"{store}: EC:{parity} in erasure sets of {size}")
+        if -(-size // servers) > parity:
+            found.append(f"{store}: a node holds more drives of a set than EC:{parity} can lose")
     return found
+
+
+def _pools(objects: Objects) -> Iterator[tuple[str, dict[str, str], int, int]]:
+    """Every pool of MinIO with its settings, its servers and the drives of each: of a Tenant, or a StatefulSet."""
+    for tenant in of_kind(objects, "Tenant"):
+        settings = {variable["name"]: variable["value"] for variable in tenant["spec"]["env"]}
+        yield from ((title(tenant), settings, pool["servers"], pool["volumesPerServer"]) for pool in tenant["spec"]["pools"])
+    for pool in of_kind(objects, "StatefulSet"):
+        settings = {
+            variable["name"]: variable.get("value", "") for variable in pool["spec"]["template"]["spec"]["containers"][0].get("env", [])
+        }
+        if "MINIO_VOLUMES" in settings:
+            yield title(pool), settings, pool["spec"]["replicas"], len(pool["spec"]["volumeClaimTemplates"])
 
 
 _MAJORITY = re.compile(r"^MAJORITY=(\d+)$", re.MULTILINE)
