@@ -176,6 +176,7 @@ def _homeserver(
         reachable_networks=_reachable_networks(site, deposit=deposit is not None),
         reserved_prefix=RESERVED_PREFIX if interception else "",
         deposit=deposit,
+        keeps_originals=site.features.li and site.li.keep_redacted_originals,
     )
 
 

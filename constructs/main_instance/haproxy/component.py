@@ -84,7 +84,8 @@ class HAProxy(Component):
         self.public, self.internal = found.public, found.internal
         operations = Port("metrics", ports.operations)
         bridges = (Port("bridges", ports.bridges),) if spec.routing.bridges else ()
-        files = self.config(self.name, configuration(spec.routing))
+        texts = configuration(spec.routing)
+        files = self.config(self.name, texts)
         container = Container(
             name="haproxy",
             image=image("haproxy"),
@@ -104,7 +105,7 @@ class HAProxy(Component):
         self.connect(self.pods, *spec.backends)
         for pods in spec.bridges:
             self.connect(pods, proxy.endpoint("bridges"))
-        self.offers_metrics(self.pods, operations)
+        self.offers_metrics(self.pods, operations, series=_series(texts["haproxy.cfg"]))
         self.alerts(*ALERTS)
         if spec.server_name and spec.routing.well_known:
             self.expose("well-known", spec.server_name, self.public, spec.routing.well_known.folders)
@@ -116,3 +117,9 @@ class HAProxy(Component):
         host, sources = administration.host, administration.allowed_sources
         self.expose("admin", host, self.internal, ("/_synapse/admin",), sources)
         self.expose("admin-client", host, self.public, ("/_matrix/client", "/_matrix/media"), sources)
+
+
+def _series(settings: str) -> int:
+    """Of metrics: so many of each server, and at most so many of each frontend and backend, as HAProxy 3.2 tells them."""
+    words = [line.split()[0] for line in settings.splitlines() if line.strip()]
+    return 60 * words.count("server") + 100 * sum(map(words.count, ("frontend", "backend", "listen")))

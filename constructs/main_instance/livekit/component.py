@@ -118,5 +118,5 @@ class LiveKit(Component):
         paths = ("/rtc", "/twirp/livekit.RoomService")
         self.expose("livekit", spec.host, self.http, paths)
         self.connect(self.pods, settings.redis, spec.webhook)
-        self.offers_metrics(self.pods, self.metrics.target)
+        self.offers_metrics(self.pods, self.metrics.target, series=500)
         self.alerts(*ALERTS)
