@@ -8,8 +8,9 @@ from kit.installation import Installation
 from kit.network import Endpoint, Host, Pods, Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe
+from kit.quantities import Resources, mib
 from main_instance.haproxy.alerts import ALERTS
-from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
+from main_instance.haproxy.configuration import TOKENS_MEMORY, HAProxySpec, Ports, configuration
 from main_instance.haproxy.size import HAProxySize
 
 NAME = "haproxy"
@@ -43,6 +44,11 @@ class ProxySpec:
     administration: Administration | None = None
     bridges: tuple[Pods, ...] = ()
     """The pods of application services, which are answered where `routing` says."""
+
+
+def _resources(spec: ProxySpec) -> Resources:
+    size, known = spec.size.resources, TOKENS_MEMORY if spec.routing.whose else mib(0)
+    return Resources(size.cpu, size.memory + known, size.memory_limit + known)
 
 
 @frozen
@@ -90,7 +96,7 @@ class HAProxy(Component):
             startup=Probe.http("/live", "metrics", period_seconds=1, failures=30),
             readiness=Probe.http("/ready", "metrics", period_seconds=2, failures=1),
             liveness=Probe.http("/live", "metrics", period_seconds=PROBE_PERIOD),
-            resources=spec.size.resources,
+            resources=_resources(spec),
         )
         pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
         proxies = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas)
