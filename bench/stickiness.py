@@ -1,11 +1,11 @@
 """What it costs that the devices of a person are served by several processes, and a device by another one after each new token.
 
-Usage: python -m bench.stickiness, as root. It takes five minutes and prints a table.
+Usage: python -m bench.stickiness, as root. It takes eight minutes and prints a table.
 
-HAProxy finds the process by the user where tokens are Synapse's, and by the token where they are the Matrix Authentication Service's, which
-say nothing of whose they are and are replaced every five minutes. Here the rendered HAProxy stands before four real processes of each kind of
-sync, and people use several devices whose tokens are replaced as often. The tokens have one form or the other; all else is the same. What the
-service adds, it adds to both: a question about each new token.
+HAProxy finds the process by the user where tokens are Synapse's own. Those of the Matrix Authentication Service say nothing of whose they are
+and are replaced every five minutes: HAProxy asks Synapse, or else finds the process by the token. Here the rendered HAProxy stands before four
+real processes of each kind of sync, and people use several devices whose tokens are replaced as often. The tokens have one form or the other;
+all else is the same. What the service adds, it adds to all: a question about each new token.
 """
 
 import json
@@ -41,11 +41,14 @@ server_name: example.com
 images: {{registry: registry.example.com/matrix}}
 cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}], api_server_cidrs: [{NODE_CIDR}]}}
 """
+SERVICE = "\nfeatures: {authentication_service: true}\n"
 WORKLOADS = {
     *("synapse", "synchrotron", "initial-synchrotron", "sliding-sync", "client-reader", "event-creator", "event-persister"),
     *("presence-writer", "encryption", "device-lists", "haproxy", "redis", "redis-proxy"),
 }
 SYNCING = ("synchrotron", "sliding-sync")
+ASKED = "client-reader"
+"""Who says whose a token is."""
 
 
 @frozen
@@ -89,16 +92,22 @@ def objects(folder: Path) -> Iterator[dict[str, Any]]:
     smallest = profiles()[0]
     workers = evolve(smallest.synapse.workers, synchrotron=PROCESSES, extra={"sliding-sync": PROCESSES})
     database = evolve(smallest.postgresql, max_connections=300, memory=smallest.postgresql.memory * 3)
-    write(
-        folder, compile_site(parse_site(SITE), [evolve(smallest, synapse=evolve(smallest.synapse, workers=workers), postgresql=database)])
-    )
-    for o in build(folder / "base"):
+    size = evolve(smallest, synapse=evolve(smallest.synapse, workers=workers), postgresql=database)
+    built = []
+    for name, site in (("plain", SITE), ("service", SITE + SERVICE)):
+        write(folder / name, compile_site(parse_site(site), [size]))
+        built.append([dict(o) for o in build(folder / name / "base")])
+    # HAProxy's files are those of a site with the service, which is not there itself.
+    (files,) = (o["data"] for o in built[1] if "whose.lua" in o.get("data", {}))
+    for o in built[0]:
+        if o["kind"] == "ConfigMap" and "routes.map" in o["data"]:
+            o = {**o, "data": files}
         name = o["metadata"]["name"]
         if o["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
             if name in WORKLOADS:
-                yield dict(o)
+                yield o
         elif o["kind"] != "Tenant" and (o["kind"] != "Job" or name.startswith("secret-generator")):
-            yield dict(o)
+            yield o
 
 
 def by_user(person: str) -> str:
@@ -106,13 +115,18 @@ def by_user(person: str) -> str:
     return f"syt_{b64encode(person.encode()).decode().rstrip('=')}_{secrets.token_hex(10)}_{secrets.token_hex(3)}"
 
 
-def by_token(_: str) -> str:
+def asked(_: str) -> str:
     """A token of the service's form."""
     return f"mat_{secrets.token_hex(15)}_{secrets.token_hex(3)}"
 
 
+def by_token(_: str) -> str:
+    """One with a sign that the service never uses, of which HAProxy does not ask whose it is."""
+    return f"{asked(_)}!"
+
+
 PEOPLE_NAMES = [f"person{number}" for number in range(PEOPLE)]
-FORMS = {"by user": by_user, "by token": by_token}
+FORMS = {"by user": by_user, "by token": by_token, "asked": asked}
 
 
 def sql(cluster: Cluster, statements: Sequence[str]) -> None:
@@ -186,7 +200,7 @@ class Bench:
                 members[f"Room {(place + step * (1 + place % 3)) % ROOMS}"].append(first[name])
         self.use(own, 1, members={room: list(dict.fromkeys(tokens)) for room, tokens in members.items()})
 
-    def measure(self, form: str) -> Iterator[tuple[str, str, str, float, float, float]]:
+    def measure(self, form: str) -> Iterator[tuple[str, str, str, float, float, float, float]]:
         """Start the processes anew, and look at what the rounds after that cost, and the rounds after those."""
         for workload in SYNCING:
             for pod in self.cluster.pods(workload):
@@ -195,8 +209,9 @@ class Bench:
         self.cluster.wait_ready(120)
         requests = PEOPLE * len(DEVICES) / len(SYNCING) * ROUNDS
         for when in ("after a start", "later"):
-            before = {workload: seen(self.cluster, workload) for workload in SYNCING}
+            before = {workload: seen(self.cluster, workload) for workload in (*SYNCING, ASKED)}
             self.use(tokens, ROUNDS)
+            questions = 1000 * seen(self.cluster, ASKED).since(before[ASKED]).cpu / requests / len(SYNCING)
             for workload in SYNCING:
                 cost = seen(self.cluster, workload).since(before[workload])
                 yield (
@@ -204,17 +219,18 @@ class Bench:
                     when,
                     form,
                     1000 * cost.cpu / requests,
+                    questions,
                     (cost.lookups - cost.hits) / requests,
                     cost.entries,
                 )
 
     def question(self) -> float:
         """Milliseconds of a processor for a question whose a token is, each for a new one."""
-        asking = [by_token("") for _ in range(QUESTIONS)]
+        asking = [asked("") for _ in range(QUESTIONS)]
         self.tokens.make({token: (PEOPLE_NAMES[number % PEOPLE], DEVICES[0]) for number, token in enumerate(asking)})
-        before = seen(self.cluster, "client-reader")
+        before = seen(self.cluster, ASKED)
         self.use({}, 0, asking=asking)
-        return 1000 * seen(self.cluster, "client-reader").since(before).cpu / QUESTIONS
+        return 1000 * seen(self.cluster, ASKED).since(before).cpu / QUESTIONS
 
 
 def main() -> None:
@@ -227,15 +243,15 @@ def main() -> None:
         cluster.wait_ready(300)
         bench = Bench(cluster)
         bench.prepare()
-        rows = [row for form in ("by user", "by token", "by token", "by user") for row in bench.measure(form)]
+        rows = [row for form in (*FORMS, *reversed(FORMS)) for row in bench.measure(form)]
         question = bench.question()
     table = []
     for key in dict.fromkeys(row[:3] for row in rows):
         same = [row[3:] for row in rows if row[:3] == key]
         means = [sum(values) / len(same) for values in zip(*same, strict=True)]
         table.append((*key, *means, " ".join(f"{values[0]:.1f}" for values in same)))
-    head = ("pool", "when", "hashed", "CPU ms/request", "cache misses/request", "cache entries", "CPU ms, each run")
-    print(tabulate(sorted(table), head, floatfmt=("", "", "", ".1f", ".1f", ".0f", ""), tablefmt="pipe"))
+    head = ("pool", "when", "hashed", "CPU ms/request", "of questions", "cache misses/request", "cache entries", "CPU ms, each run")
+    print(tabulate(sorted(table), head, floatfmt=("", "", "", ".1f", ".1f", ".1f", ".0f", ""), tablefmt="pipe"))
     print(f"\na question whose a token is: {question:.1f} ms")
 
 

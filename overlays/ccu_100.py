@@ -58,7 +58,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(100), mib(256), gib(1)), metrics=gib(20), alertmanagers=1),
+    monitoring=MonitoringSize(prometheus=millicores(100), metrics=gib(20), alertmanagers=1),
     logs=LogsSize(servers=1, loki=Resources(millicores(50), mib(192), gib(1)), reader=Resources(millicores(50), mib(96), mib(512))),
     envelope=Envelope(cpu=cores(8), memory=gib(16), storage=gib(500)),
 )

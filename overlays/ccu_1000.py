@@ -58,7 +58,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=4,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(200), mib(640), gib(2)), metrics=gib(40), alertmanagers=2),
+    monitoring=MonitoringSize(prometheus=millicores(200), metrics=gib(40), alertmanagers=2),
     logs=LogsSize(servers=1, loki=Resources(millicores(150), mib(512), gib(2)), reader=Resources(millicores(100), mib(192), mib(768))),
     envelope=Envelope(cpu=cores(16), memory=gib(32), storage=tib(1)),
 )

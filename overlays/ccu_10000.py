@@ -58,7 +58,7 @@ PROFILE = Profile(
         workers=3,
         most_workers=8,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(600), gib(2), gib(6)), metrics=gib(160), alertmanagers=2),
+    monitoring=MonitoringSize(prometheus=millicores(600), metrics=gib(160), alertmanagers=2),
     logs=LogsSize(servers=3, loki=Resources(millicores(400), gib(1), gib(4)), reader=Resources(millicores(400), mib(384), gib(1))),
     envelope=Envelope(cpu=cores(64), memory=gib(128), storage=tib(4)),
 )

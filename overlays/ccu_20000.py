@@ -58,7 +58,7 @@ PROFILE = Profile(
         workers=4,
         most_workers=12,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(cores(1), gib(4), gib(10)), metrics=gib(240), alertmanagers=2),
+    monitoring=MonitoringSize(prometheus=cores(1), metrics=gib(240), alertmanagers=2),
     logs=LogsSize(servers=3, loki=Resources(millicores(800), gib(2), gib(8)), reader=Resources(millicores(800), mib(512), gib(2))),
     envelope=Envelope(cpu=cores(128), memory=gib(256), storage=tib(8)),
 )

@@ -58,7 +58,7 @@ PROFILE = Profile(
         workers=2,
         most_workers=6,
     ),
-    monitoring=MonitoringSize(prometheus=Resources(millicores(400), gib(1), gib(3)), metrics=gib(80), alertmanagers=2),
+    monitoring=MonitoringSize(prometheus=millicores(400), metrics=gib(80), alertmanagers=2),
     logs=LogsSize(servers=3, loki=Resources(millicores(200), mib(576), gib(3)), reader=Resources(millicores(200), mib(256), gib(1))),
     envelope=Envelope(cpu=cores(32), memory=gib(64), storage=tib(2)),
 )

@@ -94,6 +94,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("alloy-syntax"),
         GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
+        GoProgram("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }

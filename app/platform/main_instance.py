@@ -20,7 +20,7 @@ from main_instance.coturn.configuration import Certificate, CoturnSpec
 from main_instance.element_web.component import ElementWeb
 from main_instance.element_web.configuration import ElementWebSpec
 from main_instance.haproxy.component import Administration, Entrances, HAProxy, ProxySpec, entrances
-from main_instance.haproxy.configuration import HAProxySpec, Upstream, pools
+from main_instance.haproxy.configuration import HAProxySpec, Upstream, Whose, pools
 from main_instance.haproxy.well_known import WellKnown
 from main_instance.livekit.component import LiveKit, MediaServerSpec
 from main_instance.livekit.configuration import LiveKitSpec
@@ -176,6 +176,7 @@ def _homeserver(
         reachable_networks=_reachable_networks(site, deposit=deposit is not None),
         reserved_prefix=RESERVED_PREFIX if interception else "",
         deposit=deposit,
+        keeps_originals=site.features.li and site.li.keep_redacted_originals,
     )
 
 
@@ -201,6 +202,7 @@ def _routing(site: Site, profile: Profile, workers: Fleet, synapse: Synapse, bes
         logins_per_minute=site.homeserver.rate_limits.logins_per_minute,
         bridges=any(of.pods for _, of in site.application_services),
         replicas=profile.haproxy.replicas,
+        whose=Whose() if site.features.authentication_service else None,
         well_known=_well_known(site) if site.well_known.publish else None,
     )
 

@@ -373,12 +373,12 @@ class Component(Construct):
 
     # -- what operators of the platform must know
 
-    def offers_metrics(self, pods: Pods, port: Port, path: str = "/metrics", *, job: str | None = None, **more: Any) -> None:
+    def offers_metrics(self, pods: Pods, port: Port, path: str = "/metrics", *, series: int, job: str | None = None, **more: Any) -> None:
         """Every one of these pods serves metrics for Prometheus. `job`: what the series are called by, if not like the component.
 
         `more`: the other fields of `Scrape`.
         """
-        self.installation.declared.scrapes.append(Scrape(job or self.name, pods, port, path, **more))
+        self.installation.declared.scrapes.append(Scrape(job or self.name, pods, port, series, path, **more))
 
     def alerts(self, *alerts: Alert) -> None:
         """What the component's metrics tell people. Those of a second instance are the first's: each names its namespace."""

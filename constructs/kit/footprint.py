@@ -17,6 +17,9 @@ MOST_NODES = 100
 AUTOSCALERS = {"HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"), "ScaledObject": ("minReplicaCount", "maxReplicaCount")}
 """A kind of object that sets how many pods there are, to its fields with the least and the most."""
 
+OPERATORS = {"Cluster": "cnpg.io/cluster", "Tenant": "v1.min.io/tenant"}
+"""A custom resource of which an operator makes pods, to the label that has its name."""
+
 _SIDECARS_OF_MINIO = 1
 """Containers without resources that the MinIO operator adds to each pod of a Tenant (pkg/resources/statefulsets/minio-statefulset.go)."""
 
@@ -48,7 +51,10 @@ class Share:
 
 @frozen
 class PodSet:
-    """Like pods. `least`: how many run when nothing happens; `most`: with autoscalers at their ceiling and in the middle of an update."""
+    """Like pods. `least`: how many run when nothing happens; `most`: with autoscalers at their ceiling and in the middle of an update.
+
+    `labels`: by which they are known.
+    """
 
     namespace: str
     workload: str
@@ -56,6 +62,7 @@ class PodSet:
     least: int
     most: int
     each: Share
+    labels: frozenset[tuple[str, str]] = frozenset()
 
 
 def claimed(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Share]]:
@@ -117,7 +124,16 @@ def pod_sets(manifests: Iterable[Manifest], nodes: int) -> Iterator[PodSet]:
 def _pod_set(o: Manifest, least: int, most: int, each: Share) -> PodSet:
     metadata = o["metadata"]
     component = metadata.get("labels", {}).get("app.kubernetes.io/name", metadata["name"])
-    return PodSet(metadata["namespace"], metadata["name"], component, least, most, each)
+    return PodSet(metadata["namespace"], metadata["name"], component, least, most, each, frozenset(_pod_labels(o).items()))
+
+
+def _pod_labels(o: Manifest) -> Mapping[str, str]:
+    """Of the pods that an object makes. Operators have one label of their own for each of their objects."""
+    if label := OPERATORS.get(o["kind"]):
+        return {label: o["metadata"]["name"]}
+    spec = o["spec"]["jobTemplate"]["spec"] if o["kind"] == "CronJob" else o["spec"]
+    labels: Mapping[str, str] = spec["template"].get("metadata", {}).get("labels", {})
+    return labels
 
 
 def _surge(spec: Mapping[str, Any], replicas: int) -> int:

@@ -24,6 +24,11 @@ class LiOptions:
     country_code: CountryCode | None = option(None, "Country of the operator, in exported cases.", needed_with=_ON)
     owner: Line | None = option(None, "What the authorities call the operator, in exported cases.", needed_with=_ON)
     keep_deleted_media: bool = option(False, "Whether media that is deleted on the main instance stays on this one.")
+    keep_redacted_originals: bool = option(
+        False,
+        "Whether the original of a message that somebody has taken back is kept for ever, of everybody and on the main instance too, whose data "
+        "this one shows: `homeserver.redaction_retention` has no effect then. It is a decision about people's rights, and they must be told.",
+    )
     key_deposit: bool = option(
         False, "Whether clients can deposit recovery keys, sealed for the authority. Users must be told; `notice_url` is where."
     )

@@ -2,13 +2,13 @@
 
 from attrs import frozen
 
-from kit.quantities import Bytes, Resources
+from kit.quantities import Bytes, Cpu
 
 
 @frozen
 class MonitoringSize:
-    """`prometheus`: what it gets; `metrics`: its volume, which holds what it has measured. `alertmanagers`: how many there are."""
+    """`prometheus`: the processor that it gets. `metrics`: its volume, which holds what it has measured. `alertmanagers`: how many there are."""
 
-    prometheus: Resources
+    prometheus: Cpu
     metrics: Bytes
     alertmanagers: int

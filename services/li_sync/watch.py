@@ -29,6 +29,9 @@ def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
         errors, conflicts = found.apply_errors + found.copy_errors, found.conflicts
         facts = {"enabled": found.enabled, "errors": errors, "conflicts": conflicts, "attempts": 0, "action": "none"}
         if found.enabled:
+            # For a slot that is lost PostgreSQL asks again and again: `disable_on_error` is about what comes after that.
+            if not found.working and reachable(settings):
+                _need_slot(settings, found.slot)
             # It has worked if it did not fail again since it was enabled.
             steady = found.working and errors == before.get("errors", errors)
             return facts if steady else facts | {"attempts": before.get("attempts", 0), "conflicts": before.get("conflicts", conflicts)}
@@ -50,10 +53,7 @@ def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
             )
         if not reachable(settings):
             return dict(before) | {"enabled": False, "action": "waits for main"}
-        with connect(settings.main.replication, statement_seconds=30, read_only=True) as main:
-            slot = read_slot(main, found.slot or "")
-        if slot is None or slot.lost:
-            raise Problem("main no longer keeps what LI needs (its replication slot is lost): run rebuild")
+        _need_slot(settings, found.slot)
         enable(li, settings)
         return facts | {
             "enabled": True,
@@ -61,6 +61,14 @@ def watch(settings: Settings, before: Mapping[str, Any]) -> Mapping[str, Any]:
             "action": "enabled after an error",
             "conflicts": before.get("conflicts", 0),
         }
+
+
+def _need_slot(settings: Settings, name: str | None) -> None:
+    """Raise Problem if main has thrown away what LI needs."""
+    with connect(settings.main.replication, statement_seconds=30, read_only=True) as main:
+        slot = read_slot(main, name or "")
+    if slot is None or slot.lost:
+        raise Problem("main no longer keeps what LI needs (its replication slot is lost): run rebuild")
 
 
 def _rose(count: int, before: int) -> bool:

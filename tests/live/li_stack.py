@@ -42,6 +42,7 @@ OTHER_STREAMS = "streams-0"
 LISTED = ("main", *WRITERS, OTHER_STREAMS)
 """The processes of main."""
 OFFICER = "li-officer"
+LI_DISK_MIB = 768
 MAIN_BUCKET, LI_BUCKET = "media", "li-media"
 _NOBODY = 65534
 
@@ -178,6 +179,21 @@ class Cluster:
             for statement in statements:
                 cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own for LI's database, which a test can fill, where somebody who may make one runs it."""
+    folder.mkdir()
+    if os.geteuid():
+        yield
+        return
+    options = f"size={LI_DISK_MIB}m,mode=0700,uid={_NOBODY},gid={_NOBODY}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "li", folder], check=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=False, timeout=30)
 
 
 def as_nobody() -> list[str]:
@@ -568,6 +584,7 @@ def running_stack(synapse: Path | None = None) -> Iterator[Stack]:
         folder.chmod(0o711)
         databases = folder / "postgresql"
         databases.mkdir()
+        exits.enter_context(small_disk(databases / "li"))
         if os.geteuid() == 0:
             os.chown(databases, _NOBODY, _NOBODY)
         ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
@@ -618,7 +635,7 @@ def running_stack(synapse: Path | None = None) -> Iterator[Stack]:
         )
         standby.configure({**standby_settings, "primary_conninfo": f"'{conninfo}'"})
         standby.start()
-        li.make({"log_error_verbosity": "terse"})
+        li.make({"log_error_verbosity": "terse", "max_wal_size": "'256MB'"})
         li.start()
         _roles(stack)
         stack.service.start()

@@ -26,14 +26,21 @@ class Stub:
     """One server. Its answer is JSON: `server`, and what it received: `method`, `target`, `headers`, `body`.
 
     Headers are pairs with names in lower case, the body is its number of bytes. A request's query may ask the server to wait before it
-    answers (`stub_delay`, seconds) or to hang up instead (`stub_hangup`).
+    answers (`stub_delay`, seconds) or to hang up instead (`stub_hangup`). To whoever asks whose a token is it says that too (`user_id`), and
+    refuses a token that `users` has not.
     """
 
     name: str
     address: str
+    users: dict[str, str]
+    """Tokens with their users."""
+    delay: float = 0
+    """Seconds before it answers anybody."""
     requests: int = 0
     """How many it has received so far, health checks not counted."""
     open_requests: int = 0
+    last: dict[str, str] = field(factory=dict)
+    """The headers of the last one."""
     _listeners: list[asyncio.Server] = field(factory=list)
     _connections: set[asyncio.StreamWriter] = field(factory=set)
 
@@ -81,18 +88,23 @@ class Stub:
         headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
         body = await reader.readexactly(int(dict(headers).get("content-length", 0)))
         query = parse_qs(urlsplit(target).query)
-        self.requests += 1
+        self.requests, self.last = self.requests + 1, dict(headers)
         if "stub_hangup" in query:
             return False
         self.open_requests += 1
         try:
-            await asyncio.sleep(float(query.get("stub_delay", ["0"])[0]))
+            await asyncio.sleep(self.delay + float(query.get("stub_delay", ["0"])[0]))
         finally:
             self.open_requests -= 1
         answer = {"server": self.name, "method": method, "target": target, "headers": headers, "body": len(body)}
+        status = "200 OK"
+        if target.endswith("/account/whoami"):
+            user = self.users.get(dict(headers).get("authorization", "").removeprefix("Bearer "))
+            answer |= {"user_id": user} if user else {"errcode": "M_UNKNOWN_TOKEN"}
+            status = status if user or not self.users else "401 Unauthorized"
         text = json.dumps(answer).encode()
-        head = f"HTTP/1.1 200 OK\r\nX-Server: {self.name}\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n".encode()
-        writer.write(head + (b"" if method == "HEAD" else text))
+        told = (f"HTTP/1.1 {status}", f"X-Server: {self.name}", "Content-Type: application/json", f"Content-Length: {len(text)}", "", "")
+        writer.write("\r\n".join(told).encode() + (b"" if method == "HEAD" else text))
         await writer.drain()
         return True
 
@@ -139,6 +151,7 @@ class Pods:
         self.health_port = health_port
         self.stubs: dict[str, Stub] = {}
         self.names: dict[str, str] = {}
+        self.users: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._numbers = itertools.count()
 
@@ -148,7 +161,7 @@ class Pods:
             if name in self.stubs:
                 self.kill(name)
             number = next(self._numbers)
-            stub = Stub(name, f"127.77.{number // 250}.{number % 250 + 1}")
+            stub = Stub(name, f"127.77.{number // 250}.{number % 250 + 1}", self.users)
             self._run(stub.start(self.port, self.health_port))
             self.stubs[name] = stub
             self.names[f"{name}.{self.domain}"] = stub.address

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve, frozen
 
 from main_instance.authentication_service.component import LOGIN_ROUTES, NAME
-from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, configuration
+from main_instance.haproxy.configuration import HAProxySpec, Pool, Upstream, Whose, configuration
 from tests.live.processes import LOOPBACK, Program, running, wait_for
 from tests.live.stubs import Pods
 from tests.live.test_routing import DOMAIN, INGRESS, LOGINS_PER_MINUTE, Client, Proxy, haproxy, specification
@@ -39,7 +39,7 @@ class Site:
 def described(synapse: Pods, service: Pods) -> HAProxySpec:
     upstream = Upstream(NAME, LOGIN_ROUTES, f"{SERVICE}.{SERVICES}", service.port, service.health_port)
     pools = tuple(Pool(worker, 1, DOMAIN) for worker in DELEGATED)
-    return evolve(specification(synapse), pools=pools, upstreams=(upstream,), federation=False)
+    return evolve(specification(synapse), pools=pools, upstreams=(upstream,), federation=False, whose=Whose())
 
 
 def start(haproxy: str, folder: Path, synapse: Pods, service: Pods, stack: ExitStack) -> Proxy:

@@ -8,6 +8,7 @@ Grafana itself is in no package registry.
 import math
 import re
 import subprocess
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from kit.monitoring import Scrape
 from monitoring.grafana.board import Board, Look, Panel, Query, Source
 from monitoring.grafana.dashboards import BOARDS
 from monitoring.grafana.promql import INTERVAL
+from monitoring.prometheus.memory import memory
 from overlays import profiles
 from tests.live.cluster import NODE, Cluster
 from tests.live.installation import PUBLIC, PUSH_GATEWAY, SERVER_NAME, haproxy_logs, launch, metrics, register
 from tests.live.measuring import RATE_INTERVAL, Measured, Prometheus, measuring
 from tests.live.own_metrics import scan_worker
+from tests.live.processes import LOOPBACK
 from tests.live.synapse_site import synapse_python
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -171,8 +174,29 @@ def test_a_metric_a_label_and_a_value_that_do_not_exist_are_noticed(prometheus: 
 
 def test_synapse_and_its_proxies_are_measured_live(live: Mapping[str, Sequence[Measured]], scrapes: Sequence[Scrape]) -> None:
     workers = {scrape.job for scrape in scrapes if dict(scrape.pods.labels).get("app.kubernetes.io/name") == "synapse"}
-    assert len(workers) >= 22
+    assert {"synapse", "event-persister", "client-reader"} <= workers
     assert workers | {"haproxy", "redis-proxy"} <= set(live)
+
+
+def test_no_pod_has_more_series_than_its_component_says(live: Mapping[str, Sequence[Measured]], scrapes: Sequence[Scrape]) -> None:
+    """Which decides what memory Prometheus gets. What people have done here touches every route of Synapse."""
+    told = {scrape.job: [pod.text for pod in live.get(scrape.job, ())] for scrape in scrapes}
+    for job, names in RECORDED.items():
+        told.setdefault(job, []).extend((EXPOSITIONS / f"{name}.txt").read_text() for name in names)
+    most = {job: max((counted(text) for text in texts), default=0) for job, texts in told.items()}
+    assert [f"{s.job} has {most[s.job]} series, and says {s.series}" for s in scrapes if most[s.job] > s.series and not s.of_others] == []
+
+
+def test_prometheus_has_memory_for_what_it_measures_and_not_many_times_as_much(prometheus: Prometheus) -> None:
+    own = urllib.request.urlopen(f"http://{LOOPBACK}:{prometheus.port}/metrics", timeout=20).read().decode()
+    (series,) = (int(float(line.split()[1])) for line in own.splitlines() if line.startswith("prometheus_tsdb_head_series "))
+    taken = int(Path(f"/proc/{prometheus.program.process.pid}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024
+    assert series > 20_000
+    assert taken < memory(series).count < 4 * taken
+
+
+def counted(text: str) -> int:
+    return sum(not line.startswith("#") for line in text.splitlines() if line)
 
 
 def test_what_is_recorded_says_where_it_comes_from() -> None:

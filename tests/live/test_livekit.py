@@ -41,6 +41,7 @@ from kit.rendering import Rendering
 from overlays import profiles
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import chosen, haproxy_program
+from tests.live.recordings import changes, told
 from tests.live.servers import HttpHandler, serving
 from tests.manifests.rules.objects import workloads
 
@@ -373,6 +374,8 @@ def test_one_hears_what_another_says_though_they_signal_by_different_nodes(nodes
     media = yaml.safe_load(rendering.files["config/livekit/config.yaml"])["rtc"]
     assert heard["udp_ports"]
     assert all(media["port_range_start"] <= port <= media["port_range_end"] for port in heard["udp_ports"])
+    # What alerts and panels ask for is still what the recording of such a call has.
+    assert changes("livekit-1.13.5", "".join(told(f"http://{LOOPBACK}:{node.metrics_port}/metrics") for node in nodes.both)) == []
 
 
 def test_behind_a_load_balancer_clients_are_told_its_address_and_one_port(livekit: str, nodes: Nodes, tmp_path: Path) -> None:

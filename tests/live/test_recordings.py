@@ -4,80 +4,28 @@ What counts are the metrics and labels that an alert or a panel asks for. `expos
 """
 
 import contextlib
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import boto3
 import pytest
-from attrs import frozen
 
-from monitoring.grafana.board import Source
-from monitoring.grafana.dashboards import BOARDS
 from tests.kustomize import ROOT
-from tests.live.expressions import exposition, needs
 from tests.live.minio_server import ROOT_PASSWORD, ROOT_USER, minio_program, running_minio
-from tests.live.monitoring import installation, watched_site
-from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
+from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running
 from tests.live.programs import chosen, debian_program
-from tests.live.test_dashboards import filled
+from tests.live.recordings import EXPOSITIONS, Remaining, changes, told
 
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(300)]
 
-EXPOSITIONS = Path(__file__).with_name("expositions")
-Known = Mapping[str, set[str]]
 
-
-@pytest.fixture(scope="module")
-def asked() -> Known:
-    """Metric to the labels by which an alert or a panel asks for it."""
-    expressions = [alert.expression for _, alert in installation(watched_site()).declared.alerts]
-    panels = [panel for board in BOARDS for panel in board.panels if panel.source is Source.METRICS]
-    anything = {variable.name: ".+" for board in BOARDS for variable in board.variables}
-    expressions += [filled(query.expression, anything) for panel in panels for query in panel.queries]
-    found: dict[str, set[str]] = {}
-    for expression in expressions:
-        for metric, labels in needs(expression).items():
-            found.setdefault(metric, set()).update(labels)
-    return found
-
-
-def changes(recording: str, fresh: str, asked: Known) -> list[str]:
-    """What is asked for, is in a recording, and is not told any more."""
-    old, new = exposition((EXPOSITIONS / f"{recording}.txt").read_text()), exposition(fresh)
-    known = old.keys() & asked.keys()
-    assert known, f"nobody asks for anything of {recording}"
-    gone = [f"{metric} is gone" for metric in sorted(known - new.keys())]
-    labels = {metric: (old[metric] & asked[metric]) - new[metric] for metric in known & new.keys()}
-    return gone + [f"{metric} has no {', '.join(sorted(lost))}" for metric, lost in sorted(labels.items()) if lost]
-
-
-@frozen
-class Remaining:
-    """Changes that are looked for again and again."""
-
-    look: Callable[[], list[str]]
-
-    def after(self, seconds: float) -> list[str]:
-        """None as soon as there are none; what there still are after so many seconds."""
-        with contextlib.suppress(TimeoutError):
-            wait_for(lambda: not self.look(), seconds, "no change")
-            return []
-        return self.look()
-
-
-def told(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return str(answer.read().decode())
-
-
-def test_node_exporter_tells_what_was_recorded(asked: Known) -> None:
+def test_node_exporter_tells_what_was_recorded() -> None:
     (port,) = free_ports(1)
     program = debian_program("prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
     with running([program, f"--web.listen-address={LOOPBACK}:{port}"], name="node-exporter") as process:
         process.ready(lambda: accepts_connections(port), 30)
-        assert changes("node-exporter-1.11.1", told(f"http://{LOOPBACK}:{port}/metrics"), asked) == []
+        assert changes("node-exporter-1.11.1", told(f"http://{LOOPBACK}:{port}/metrics")) == []
 
 
 def valkey() -> str:
@@ -104,7 +52,7 @@ def redis(folder: Path) -> Iterator[Mapping[str, int]]:
         yield {"primary": primary, "replica": replica, "sentinel": sentinel}
 
 
-def test_redis_exporter_tells_what_was_recorded(asked: Known, tmp_path: Path) -> None:
+def test_redis_exporter_tells_what_was_recorded(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     program = debian_program("prometheus-redis-exporter", "usr/bin/prometheus-redis-exporter")
     command = [program, "-redis.addr=", f"-web.listen-address={LOOPBACK}:{port}"]
@@ -113,25 +61,25 @@ def test_redis_exporter_tells_what_was_recorded(asked: Known, tmp_path: Path) ->
         for name, server in servers.items():
             url = f"http://{LOOPBACK}:{port}/scrape?target=redis://{LOOPBACK}:{server}"
             # A replica takes a moment to follow, and a Sentinel to find it.
-            remain = Remaining(partial(lambda name, url: changes(f"redis-exporter-1.86.0-{name}", told(url), asked), name, url))
+            remain = Remaining(partial(lambda name, url: changes(f"redis-exporter-1.86.0-{name}", told(url)), name, url))
             assert remain.after(30) == [], name
 
 
-def test_minio_tells_what_was_recorded(asked: Known, tmp_path: Path) -> None:
-    with running_minio(minio_program(), tmp_path, environment={"MINIO_PROMETHEUS_AUTH_TYPE": "public"}) as minio:
+def test_minio_tells_what_was_recorded(tmp_path: Path) -> None:
+    with running_minio(minio_program(), tmp_path) as minio:
         s3 = boto3.client("s3", endpoint_url=minio.endpoint, aws_access_key_id=ROOT_USER, aws_secret_access_key=ROOT_PASSWORD)
         s3.create_bucket(Bucket="media")
         for number in range(20):
             s3.put_object(Bucket="media", Key=str(number), Body=b"x" * 1000)
             s3.get_object(Bucket="media", Key=str(number))["Body"].read()
         # Its scanner counts what buckets hold now and then.
-        remain = Remaining(lambda: changes("minio-cluster", told(f"{minio.endpoint}/minio/v2/metrics/cluster"), asked))
+        remain = Remaining(lambda: changes("minio-cluster", told(f"{minio.endpoint}/minio/v2/metrics/cluster")))
         assert remain.after(90) == []
 
 
-def test_what_is_gone_or_has_lost_a_label_is_noticed(asked: Known) -> None:
+def test_what_is_gone_or_has_lost_a_label_is_noticed() -> None:
     recording = (EXPOSITIONS / "redis-exporter-1.86.0-sentinel.txt").read_text()
     broken = recording.replace("redis_sentinel_master_ckquorum_status{", "redis_quorum{")
-    assert changes("redis-exporter-1.86.0-sentinel", broken, asked) == ["redis_sentinel_master_ckquorum_status is gone"]
+    assert changes("redis-exporter-1.86.0-sentinel", broken) == ["redis_sentinel_master_ckquorum_status is gone"]
     recording = (EXPOSITIONS / "node-exporter-1.11.1.txt").read_text()
-    assert changes("node-exporter-1.11.1", recording.replace("mountpoint=", "path="), asked) != []
+    assert changes("node-exporter-1.11.1", recording.replace("mountpoint=", "path=")) != []

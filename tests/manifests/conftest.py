@@ -28,7 +28,12 @@ images: {registry: registry.example.org, mirror: registry.example.org/mirror, pu
 namespaces: {main: chat, li: chat-li}
 features: {federation: true, li: true, monitoring: true}
 monitoring: {mode: operator, operator: {url: 'http://prometheus.monitoring.svc:9090'}, keda: {}}
-li: {country_code: FR, owner: operator, officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}, keep_deleted_media: true}
+li:
+  country_code: FR
+  owner: operator
+  officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}
+  keep_deleted_media: true
+  keep_redacted_originals: true
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}
 ingress: {type: gateway, gateway: {name: public, namespace: gateways}}

@@ -11,6 +11,7 @@ from app.compiler import compile_site, render
 from app.inspection.reach import WORLD, Cluster, can_reach, read_cluster
 from app.site import Site
 from main_instance.authentication_service.options import AuthenticationServiceOptions
+from main_instance.haproxy.configuration import TOKENS_MEMORY
 from main_instance.login.options import LoginOptions, ProviderOptions
 from overlays import Profile, profiles
 from tests.kustomize import build, by_id, expected, without_hashes, write
@@ -76,6 +77,19 @@ def test_it_has_two_pods_or_more_in_every_size(profile: str, sizes: dict[str, Ob
 @pytest.mark.parametrize("profile", profiles(), ids=lambda profile: profile.name)
 def test_every_overlay_builds_to_exactly_its_profile(profile: Profile, chosen: Site, sizes: dict[str, Objects]) -> None:
     assert by_id(without_hashes(sizes[profile.name])) == expected(render(chosen, profile))
+
+
+def test_haproxy_has_room_for_whose_tokens_are_in_every_size(site: Site, sizes: dict[str, Objects]) -> None:
+    for profile in profiles():
+        (program,) = pick(sizes[profile.name], "Deployment", "haproxy")["spec"]["template"]["spec"]["containers"]
+        plain = profile.haproxy.resources
+        given = program["resources"]
+        assert given["requests"]["memory"] == str(plain.memory + TOKENS_MEMORY)
+        assert given["limits"]["memory"] == str(plain.memory_limit + TOKENS_MEMORY)
+        (files,) = (o["data"] for o in of_kind(sizes[profile.name], "ConfigMap") if "routes.map" in o.get("data", {}))
+        assert "lua.whose" in files["haproxy.cfg"]
+        assert "whose.lua" in files
+        assert "config/haproxy/whose.lua" not in render(site, profile).files
 
 
 MUTATIONS: list[tuple[Rule, Break, str]] = [

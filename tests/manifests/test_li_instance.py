@@ -127,6 +127,14 @@ def test_its_synapse_shows_what_mains_writers_write_and_has_no_duty_of_its_own(o
     assert "matrix-li.svc" in li["redis"]["host"]
 
 
+@pytest.mark.parametrize(("li", "kept", "period"), [(True, True, None), (True, False, "7d"), (False, True, "7d")])
+def test_main_keeps_what_was_taken_back_only_where_the_site_says_so(li: bool, kept: bool, period: str | None) -> None:
+    site = parse_site(BASE + LI)
+    asked = attrs.evolve(site, features=attrs.evolve(site.features, li=li), li=attrs.evolve(site.li, keep_redacted_originals=kept))
+    settings = yaml.safe_load(render(asked, profiles()[0]).files["config/synapse/homeserver.yaml"])
+    assert settings["redaction_retention_period"] == period
+
+
 def test_main_keeps_the_names_of_officers_accounts_free(objects: list[Object]) -> None:
     reserved = {"module": "services.reserved_names.module.ReservedNames", "config": {"prefix": "li-"}}
     kinds = [yaml.safe_load(o["data"]["kind.yaml"]) for o in of_kind(objects, "ConfigMap") if "kind.yaml" in o["data"]]

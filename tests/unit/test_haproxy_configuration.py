@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.quantities import mib
-from main_instance.haproxy.configuration import HAProxySpec, Pool, configuration
+from main_instance.haproxy.configuration import TOKENS_MEMORY, HAProxySpec, Pool, Whose, configuration
 from main_instance.synapse.worker_type import Balance, Route, Scaling, WorkerType
 from main_instance.synapse.workers import WORKER_TYPES
 from tests.live.regular_expressions import examples
@@ -23,6 +23,7 @@ SPEC = HAProxySpec(
     trusted_proxies=("10.0.0.0/24",),
     federation=True,
 )
+ASKING = attrs.evolve(SPEC, whose=Whose())
 
 
 def worker(name: str, *routes: str, fallback: str | None = None, balance: Balance = Balance.NONE) -> WorkerType:
@@ -117,9 +118,10 @@ def test_a_higher_ceiling_adds_servers_and_changes_nothing_else(spec: HAProxySpe
 
 
 def test_every_file_that_the_configuration_names_is_among_the_files() -> None:
-    files = configuration(SPEC)
-    named = set(re.findall(r"\b([\w-]+\.(?:map|http))\b", files["haproxy.cfg"]))
-    assert named == set(files) - {"haproxy.cfg"}
+    for spec in (SPEC, ASKING):
+        files = configuration(spec)
+        named = set(re.findall(r"(?<!\.)\b([\w-]+\.(?:map|http|lua))\b(?!\.)", re.sub("#.*", "", files["haproxy.cfg"])))
+        assert named == set(files) - {"haproxy.cfg"}
 
 
 def test_what_haproxy_answers_itself_is_complete_http_with_an_error_of_matrix() -> None:
@@ -201,3 +203,33 @@ def test_application_services_have_a_door_without_a_limit_of_logins_and_without_
 def test_the_limit_of_logins_is_the_sites() -> None:
     config = configuration(attrs.evolve(SPEC, logins_per_minute=5000))["haproxy.cfg"]
     assert "deny_status 429 if login METH_POST { sc0_http_req_rate gt 5000 }" in config
+
+
+def test_synapse_is_asked_whose_tokens_are_where_they_do_not_say_it_and_where_it_decides_who_serves() -> None:
+    silent, asking = configuration(SPEC), configuration(ASKING)
+    assert "whose" not in silent["haproxy.cfg"]
+    by_user = {worker.name for worker in WORKER_TYPES if worker.balance is Balance.USER}
+    (found,) = re.findall(r"acl whose var\(txn\.pool\) -m str (.*)", asking["haproxy.cfg"])
+    assert set(found.split()) == by_user
+    # What is logged of a request has its own format: nothing else writes such a line.
+    assert re.findall(r"^ +log .*", asking["haproxy.cfg"], re.MULTILINE) == [
+        "    log stdout format raw local0 notice",
+        "    log stdout format raw local0 info",
+    ]
+
+
+def test_the_door_for_questions_is_open_to_haproxy_alone_and_what_it_keeps_is_bounded_and_has_room() -> None:
+    door = configuration(ASKING)["haproxy.cfg"].split("frontend whose")[1].split("\nfrontend ")[0]
+    assert re.findall(r"bind (\S+)", door) == ["127.0.0.1:8011"]
+    (size,) = re.findall(r"stick-table type binary len 32 size (\d+)k expire 10m store gpt0$", door, re.MULTILINE)
+    # 224 bytes an entry: with 102400 of them, a process of HAProxy 3.2 grew by 22 MiB.
+    assert int(size) * 1024 * 224 <= TOKENS_MEMORY.count
+
+
+def test_a_client_waits_as_long_for_the_answer_as_every_process_has_for_it() -> None:
+    config = configuration(ASKING)["haproxy.cfg"]
+    limited = [
+        name for name, lines in backends(config).items() if "    http-request set-timeout server 500ms if { fe_name whose }" in lines
+    ]
+    assert limited == list(backends(config))
+    assert "lua-load-per-thread whose.lua 8011 /_matrix/client/v3/account/whoami 500" in config

@@ -383,6 +383,15 @@ def test_a_lost_slot_needs_a_rebuild(monkeypatch: pytest.MonkeyPatch, enabled: l
     assert not enabled
 
 
+@pytest.mark.usefixtures("enabled")
+def test_a_slot_that_was_lost_while_li_was_away_is_found_though_the_subscription_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    trying = evolve(subscription(enabled=True), working=False)
+    watch(monkeypatch, trying, {})
+    monkeypatch.setattr(watching, "read_slot", lambda *_: Slot(False, "lost", -1, "0/1", 0, 0, True))
+    with pytest.raises(Problem, match="run rebuild"):
+        watch(monkeypatch, trying, {})
+
+
 # --- Celery, Kubernetes, the status ---
 
 

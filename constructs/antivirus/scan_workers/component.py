@@ -71,7 +71,7 @@ class ScanWorkers(Component):
         )
         self.http = self.service("service.yaml", self.name, workers, {"http": HTTP.number}).endpoint("http")
         self.connect(self.pods, spec.clamd, spec.redis, *(_outside(spec.options)))
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=100)
         self.alerts(*ALERTS)
 
 

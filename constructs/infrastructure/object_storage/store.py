@@ -60,7 +60,7 @@ class Store(Component):
         self.root = self.secret(_root_secret(f"{self.name}-root", self.namespace), {"secret-key": NEW_ROOT_KEY})
         self.connect(self.pods, self.api)
         # Open to whoever may connect: MINIO_PROMETHEUS_AUTH_TYPE.
-        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster")
+        self.offers_metrics(self.pods, API, "/minio/v2/metrics/cluster", series=500)
         self.alerts(*ALERTS)
 
     def bucket(self, name: str, user: str) -> Bucket:

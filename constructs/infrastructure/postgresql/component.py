@@ -126,7 +126,7 @@ class PostgresCluster(Component):
         self.connect(self.pods, self.sql, status, spec.bucket.peer)
         self.connect(CLOUDNATIVE_PG.pods, self.sql, status)
         self.calls_api_server(self.pods)
-        self.offers_metrics(self.pods, METRICS)
+        self.offers_metrics(self.pods, METRICS, series=800)
         self.alerts(*alerts(spec.size.instances, spec.backups.schedule))
         self.keeps(
             "accounts, rooms, messages, keys: everything but media",

@@ -97,8 +97,8 @@ class RedisSentinel(Component):
         pods, name = self.pods_of("server"), f"{self.name}-exporter"
         keys: dict[str, Recipe] = {"password": Shared(self.password.key("password")), "passwords.json": Composed(_EXPORTER_PASSWORDS)}
         self.secret(SecretSpec(name, self.namespace, keys))
-        self.offers_metrics(pods, EXPORTER, "/scrape", parameters=(("target", _SERVER_URL),))
-        self.offers_metrics(pods, EXPORTER, "/scrape", job=f"{self.name}-sentinel", parameters=(("target", _SENTINEL_URL),))
+        self.offers_metrics(pods, EXPORTER, "/scrape", series=500, parameters=(("target", _SERVER_URL),))
+        self.offers_metrics(pods, EXPORTER, "/scrape", series=300, job=f"{self.name}-sentinel", parameters=(("target", _SENTINEL_URL),))
         self.alerts(*ALERTS)
         return Container(
             name="exporter",

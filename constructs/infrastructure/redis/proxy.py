@@ -50,5 +50,5 @@ def proxy(
     proxies = component.deployment("proxy-deployment.yaml", name, pod, part="proxy", replicas=PROXIES)
     service = component.service(service_file, f"{component.name}-primary", proxies, {"redis": settings.port}, part="proxy")
     component.connect(proxies.pods, *peers)
-    component.offers_metrics(proxies.pods, health, job=job or name)
+    component.offers_metrics(proxies.pods, health, series=2_000, job=job or name)
     return service.endpoint("redis")

@@ -50,7 +50,7 @@ class AccessProxy(Component):
         service = self.service("service.yaml", self.name, proxies, {"homeserver": HOMESERVER, "cases": CASES})
         self.homeserver, self.cases = service.endpoint("homeserver"), service.endpoint("cases")
         self.connect(self.pods, spec.synapse, spec.health, spec.officers, spec.access, spec.status)
-        self.offers_metrics(self.pods, METRICS)
+        self.offers_metrics(self.pods, METRICS, series=1_000)
         self.alerts(*ALERTS)
 
     def client_authority(self) -> str:

@@ -14,7 +14,7 @@ from kit.text import yaml_text
 from li_instance.synapse.configuration import MAIN_PROCESS, li_config
 from li_instance.synapse.size import SynapseLiSize
 from main_instance.synapse import process
-from main_instance.synapse.component import CHANGES, CLIENT, HEALTH, METRICS, homeserver_secret, media_mounts
+from main_instance.synapse.component import CHANGES, CLIENT, HEALTH, METRICS, SERIES, homeserver_secret, media_mounts
 from main_instance.synapse.configuration import SHARED_SECRETS, HomeserverSpec, log_config
 from main_instance.synapse.topology import Topology
 
@@ -83,4 +83,4 @@ class SynapseLi(Component):
         service = self.service("service.yaml", self.name, server, {"http": CLIENT.number, "health": HEALTH.number})
         self.http, self.health = service.endpoint("http"), service.endpoint("health")
         self.connect(self.pods, homeserver.redis, homeserver.database.endpoint, homeserver.bucket.peer)
-        self.offers_metrics(self.pods, METRICS, "/_synapse/metrics")
+        self.offers_metrics(self.pods, METRICS, "/_synapse/metrics", series=SERIES)

@@ -77,8 +77,8 @@ class SyncSystem(Component):
         workers = self.deployment("celery-deployment.yaml", self.name, pod, part="worker", replicas=1, one_at_a_time=True)
         service = self.service("service.yaml", self.name, workers, {"http": STATUS.number})
         self.status = service.endpoint("http")
-        self.offers_metrics(workers.pods, STATUS)
-        self.offers_metrics(workers.pods, FOLLOW, job=f"{self.name}-follow")
+        self.offers_metrics(workers.pods, STATUS, series=200)
+        self.offers_metrics(workers.pods, FOLLOW, series=100, job=f"{self.name}-follow")
         self.alerts(*ALERTS)
 
     def _beat(self) -> None:

@@ -149,7 +149,7 @@ class AuthenticationService(Component):
         listening = self.service("service.yaml", self.name, service, ports)
         self.http, self.health = listening.endpoint("http"), listening.endpoint("internal")
         self.connect(self.pods, database.endpoint, spec.homeserver, *provider_ways(login))
-        self.offers_metrics(self.pods, INTERNAL)
+        self.offers_metrics(self.pods, INTERNAL, series=1_000)
         self.expose(NAME, spec.host, self.http)
         if spec.administration:
             host, sources = spec.administration.host, spec.administration.allowed_sources

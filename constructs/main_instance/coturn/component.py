@@ -86,5 +86,5 @@ class Coturn(Component):
             self.service("service.yaml", "turn", relays, told, balancer=balancer.balancer)
         self.takes_node_ports(settings.calls.relay_ports, chosen_by="calls.relay_ports")
         self.metrics = self.service("service.yaml", self.name, relays, {"metrics": ports.metrics}, headless=True).endpoint("metrics")
-        self.offers_metrics(self.pods, self.metrics.target)
+        self.offers_metrics(self.pods, self.metrics.target, series=100)
         self.alerts(*alerts(settings.total_quota))

@@ -8,8 +8,9 @@ from kit.installation import Installation
 from kit.network import Endpoint, Host, Pods, Port
 from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe
+from kit.quantities import Resources, mib
 from main_instance.haproxy.alerts import ALERTS
-from main_instance.haproxy.configuration import HAProxySpec, Ports, configuration
+from main_instance.haproxy.configuration import TOKENS_MEMORY, HAProxySpec, Ports, configuration
 from main_instance.haproxy.size import HAProxySize
 
 NAME = "haproxy"
@@ -45,6 +46,11 @@ class ProxySpec:
     """The pods of application services, which are answered where `routing` says."""
 
 
+def _resources(spec: ProxySpec) -> Resources:
+    size, known = spec.size.resources, TOKENS_MEMORY if spec.routing.whose else mib(0)
+    return Resources(size.cpu, size.memory + known, size.memory_limit + known)
+
+
 @frozen
 class Entrances:
     """Where the proxies of a place answer: known before they are, since they have to know some of those who call them.
@@ -78,7 +84,8 @@ class HAProxy(Component):
         self.public, self.internal = found.public, found.internal
         operations = Port("metrics", ports.operations)
         bridges = (Port("bridges", ports.bridges),) if spec.routing.bridges else ()
-        files = self.config(self.name, configuration(spec.routing))
+        texts = configuration(spec.routing)
+        files = self.config(self.name, texts)
         container = Container(
             name="haproxy",
             image=image("haproxy"),
@@ -89,7 +96,7 @@ class HAProxy(Component):
             startup=Probe.http("/live", "metrics", period_seconds=1, failures=30),
             readiness=Probe.http("/ready", "metrics", period_seconds=2, failures=1),
             liveness=Probe.http("/live", "metrics", period_seconds=PROBE_PERIOD),
-            resources=spec.size.resources,
+            resources=_resources(spec),
         )
         pod = PodSpec(containers=(container,), grace_seconds=spec.routing.termination_grace_seconds)
         proxies = self.deployment("deployment.yaml", self.name, pod, part=self.name, replicas=spec.size.replicas)
@@ -98,7 +105,7 @@ class HAProxy(Component):
         self.connect(self.pods, *spec.backends)
         for pods in spec.bridges:
             self.connect(pods, proxy.endpoint("bridges"))
-        self.offers_metrics(self.pods, operations)
+        self.offers_metrics(self.pods, operations, series=_series(texts["haproxy.cfg"]))
         self.alerts(*ALERTS)
         if spec.server_name and spec.routing.well_known:
             self.expose("well-known", spec.server_name, self.public, spec.routing.well_known.folders)
@@ -110,3 +117,9 @@ class HAProxy(Component):
         host, sources = administration.host, administration.allowed_sources
         self.expose("admin", host, self.internal, ("/_synapse/admin",), sources)
         self.expose("admin-client", host, self.public, ("/_matrix/client", "/_matrix/media"), sources)
+
+
+def _series(settings: str) -> int:
+    """Of metrics: so many of each server, and at most so many of each frontend and backend, as HAProxy 3.2 tells them."""
+    words = [line.split()[0] for line in settings.splitlines() if line.strip()]
+    return 60 * words.count("server") + 100 * sum(map(words.count, ("frontend", "backend", "listen")))

@@ -98,7 +98,7 @@ class KeyVault(Component):
         service = self.service("service.yaml", self.name, vault, ports)
         self.intake, self.officers, self.access = (service.endpoint(port.name) for port in (INTAKE, OFFICERS, ACCESS))
         self.connect(vault.pods, spec.application.endpoint, spec.reader.endpoint)
-        self.offers_metrics(vault.pods, METRICS)
+        self.offers_metrics(vault.pods, METRICS, series=200)
         self.alerts(*ALERTS)
 
     def _migrations(self, spec: KeyVaultSpec) -> None:

@@ -83,7 +83,11 @@ class LiveKit(Component):
             image=image("valkey"),
             # LiveKit ends when it begins before Redis does, and each next attempt comes later.
             command=("/bin/sh", f"{_FILES}/wait.sh"),
-            mounts=(Mount(files, _FILES), Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis")),
+            # That script alone: the other one reads secrets which this container has not.
+            mounts=(
+                Mount(files, f"{_FILES}/wait.sh", file="wait.sh"),
+                Mount(SecretFiles(SECRET, items=(("password", "password"),)), "/secrets/redis"),
+            ),
             env={"REDIS_HOST": settings.redis.host, "REDIS_PORT": str(settings.redis.port)},
             resources=Resources(millicores(10), mib(16), mib(32)),
         )
@@ -114,5 +118,5 @@ class LiveKit(Component):
         paths = ("/rtc", "/twirp/livekit.RoomService")
         self.expose("livekit", spec.host, self.http, paths)
         self.connect(self.pods, settings.redis, spec.webhook)
-        self.offers_metrics(self.pods, self.metrics.target)
+        self.offers_metrics(self.pods, self.metrics.target, series=500)
         self.alerts(*ALERTS)

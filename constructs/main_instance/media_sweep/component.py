@@ -77,4 +77,4 @@ class MediaSweep(Component):
         pod = PodSpec(containers=(container,), restart_policy="Never")
         self.cron_job("cronjob.yaml", self.name, pod, part=self.name, schedule=_NIGHTLY)
         self.connect(self.pods, database.endpoint, bucket.peer)
-        self.offers_metrics(self.pods, METRICS)
+        self.offers_metrics(self.pods, METRICS, series=100)

@@ -63,7 +63,7 @@ class Sygnal(Component):
         service = self.service("service.yaml", self.name, gateway, {"http": PORT, "metrics": METRICS_PORT})
         self.http = service.endpoint("http")
         self.connect(pushers, self.http)
-        self.offers_metrics(self.pods, METRICS)
+        self.offers_metrics(self.pods, METRICS, series=200)
         self.alerts(*ALERTS)
         # Apple takes notifications on 2197 as well, but Sygnal sends them to 443 (aioapns, connection.py).
         self.connect(self.pods, External(PUSH_SERVICES, (443,), public=True))

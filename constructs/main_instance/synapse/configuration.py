@@ -173,6 +173,8 @@ class HomeserverSpec:
     """User names that begin so are nobody's. Empty: there are none."""
     deposit: Deposit | None = None
     """None: nobody can deposit recovery keys."""
+    keeps_originals: bool = False
+    """Whether what people have taken back is kept for ever."""
     paths: Paths = Paths()
 
 
@@ -199,7 +201,7 @@ def homeserver_config(spec: HomeserverSpec) -> Config:
         "require_auth_for_profile_requests": True,
         "user_directory": {"enabled": True, "search_all_users": options.search_all_users},
         "push": {"include_content": options.push_message_content},
-        "redaction_retention_period": options.redaction_retention,
+        "redaction_retention_period": None if spec.keeps_originals else options.redaction_retention,
         # Media belongs to the workers of that type alone, whose own file says true.
         "enable_media_repo": False,
         # Every process says in /capabilities whether there are previews, so this is no option of the media workers alone.

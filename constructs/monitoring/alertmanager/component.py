@@ -85,7 +85,7 @@ class Alertmanager(Component):
             self.connect(self.pods, *(Endpoint(self.pods, "", port.number, port) for port in (GOSSIP, GOSSIP_UDP)))
         for name, server, usual, cidrs in _outside(told):
             self.connect(self.pods, External(name, (address(server, usual)[1],), cidrs))
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=1_000)
         self.keeps("silences, and what people have been told", f"StatefulSet {self.name}", "Not needed: people are told once more.")
 
 

@@ -65,7 +65,7 @@ class Alloy(Component):
         self.service("service.yaml", self.name, readers, {"http": HTTP.number}, headless=True, publish_not_ready=True)
         self.calls_api_server(self.pods)
         self.connect(self.pods, reading.loki)
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=2_000)
         for namespace in reading.namespaces:
             self._reads_logs(namespace)
         self.keeps(

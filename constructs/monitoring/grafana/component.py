@@ -78,7 +78,7 @@ class Grafana(Component):
         servers = self.deployment("deployment.yaml", self.name, PodSpec(containers=(container,)), part=self.name, replicas=1)
         http = self.service("service.yaml", self.name, servers, {"http": PORT}).endpoint("http")
         self.connect(self.pods, showing.prometheus, showing.loki)
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=3_000)
         if showing.published:
             published, sources_allowed = showing.published
             self.expose("grafana", published, http, allowed_sources=sources_allowed)

@@ -49,7 +49,7 @@ class KubeStateMetrics(Component):
         self.calls_api_server(watchers.pods)
         for namespace in namespaces:
             self._sees(namespace)
-        self.offers_metrics(self.pods, HTTP, of_others=True)
+        self.offers_metrics(self.pods, HTTP, series=120, of_others=True)
 
     def _sees(self, namespace: str) -> None:
         """It may see what a namespace has of these, and nothing else."""

@@ -62,7 +62,7 @@ class Loki(Component):
         self.service("service.yaml", members, servers, {"gossip": GOSSIP_PORT, "grpc": GRPC_PORT}, headless=True, publish_not_ready=True)
         self.http = self.service("service.yaml", self.name, servers, {"http": HTTP_PORT}).endpoint("http")
         self.connect(self.pods, bucket.peer, *(Endpoint(self.pods, "", port.number, port) for port in (GRPC, GOSSIP)))
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=3_000)
         self.keeps(
             "lines of log of the last two hours; older ones are in the bucket",
             f"StatefulSet {self.name}",

@@ -39,4 +39,4 @@ class NodeExporter(Component):
             resources=Resources(millicores(10), mib(20), mib(64)),
         )
         exporters = self.daemon_set("daemonset.yaml", self.name, PodSpec(containers=(container,)), part=self.name)
-        self.offers_metrics(exporters.pods, HTTP)
+        self.offers_metrics(exporters.pods, HTTP, series=1_500)

@@ -17,6 +17,7 @@ from monitoring.alerts import ALERTS as PLATFORM
 from monitoring.options import KUBELETS
 from monitoring.prometheus.alerts import ALERTS
 from monitoring.prometheus.configuration import PrometheusSpec, configuration
+from monitoring.prometheus.memory import prometheus_resources
 from monitoring.prometheus.rules import groups
 from monitoring.size import MonitoringSize
 
@@ -60,7 +61,7 @@ class Prometheus(Component):
 
     def __init__(self, installation: Installation, place: Place, watching: Watching) -> None:
         super().__init__(installation, NAME, place)
-        self.offers_metrics(self.pods, HTTP)
+        self.offers_metrics(self.pods, HTTP, series=1_000)
         self.alerts(*PLATFORM, *ALERTS)
         spec = PrometheusSpec(
             scrapes=tuple(installation.declared.scrapes),
@@ -95,7 +96,7 @@ class Prometheus(Component):
             startup=Probe.http("/-/ready", "http", period_seconds=5, failures=120),
             readiness=Probe.http("/-/ready", "http", period_seconds=5),
             liveness=Probe.http("/-/healthy", "http", timeout_seconds=5, failures=6),
-            resources=size.prometheus,
+            resources=prometheus_resources(size.prometheus, spec.scrapes, installation.rendering().manifests()),
         )
         pod = PodSpec(containers=(container,), grace_seconds=120, mounts_token=True)
         pods = f"{self.name}-pods"

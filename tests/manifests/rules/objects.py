@@ -167,7 +167,12 @@ def mounted_texts(workload: Workload, container: Mapping[str, Any], objects: Obj
             continue
         data = maps.get((workload.namespace, source["name"]), {})
         items = source.get("items") or [{"key": key, "path": key} for key in data]
-        found |= {f"{mount['mountPath']}/{item['path']}": data.get(item["key"], "") for item in items}
+        one = mount.get("subPath")
+        found |= {
+            mount["mountPath"] if one else f"{mount['mountPath']}/{item['path']}": data.get(item["key"], "")
+            for item in items
+            if one in (None, item["path"])
+        }
     return found
 
 
