@@ -29,7 +29,7 @@ NAME = "matrix-authentication-service"
 SERVICE = f"http://{NAME}.matrix.svc.cluster.local"
 PROCESSES = {
     *("synapse", "mas-helper", "client-reader", "device-lists", "account-data", "event-creator", "event-persister"),
-    *("haproxy", "redis", "redis-proxy", "synapse-admin", NAME),
+    *("haproxy", "redis", "redis-proxy", "synapse-admin", "synchrotron", "initial-synchrotron", NAME),
 }
 PAGE = "http://synapse-admin.matrix.svc.cluster.local:8080"
 STRANGER = Place("matrix", {"app": "stranger"})
@@ -83,7 +83,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         ),
     )
     folder: Path = tmp_path_factory.mktemp("authentication")
-    write(folder, compile_site(chosen, profiles()[:1]))
+    smallest = profiles()[0]
+    # Of what serves a person, two: so it can be seen which.
+    workers = evolve(smallest.synapse.workers, synchrotron=2)
+    write(folder, compile_site(chosen, [evolve(smallest, synapse=evolve(smallest.synapse, workers=workers))]))
     return [dict(o) for o in build(folder / "base") if runs(o)]
 
 
@@ -128,6 +131,33 @@ def test_whoever_is_registered_at_the_service_logs_in_and_sends_a_message(site: 
     message = {"msgtype": "m.text", "body": "hello"}
     sent = ask(site, "PUT", f"{PUBLIC}/_matrix/client/v3/rooms/{room.body['room_id']}/send/m.room.message/1", message, token)
     assert sent.status == 200, sent
+
+
+def test_haproxy_finds_out_whose_tokens_are_and_sends_the_devices_of_a_person_to_one_process(site: Cluster) -> None:
+    sync, devices = f"{PUBLIC}/_matrix/client/v3/sync?timeout=0&set_presence=offline", list[tuple[str, str]]()
+    for name in ("dora", "emil", "frida", "georg"):
+        register(site, name)
+        for _ in range(3):
+            token = log_in(site, name).body["access_token"]
+            devices.append((token, ask(site, "GET", sync, token=token).body["next_batch"]))
+
+    def met() -> bool:
+        """Whether every person's devices are served by one process each; by token, chance does that once in 256 times."""
+        before = len(served(site))
+        for token, position in devices:
+            assert ask(site, "GET", f"{sync}&since={position}", token=token).status == 200
+        wait_for(lambda: len(served(site)) == before + len(devices), 5, "HAProxy to log them")
+        now = served(site)[before:]
+        return all(len(set(now[start : start + 3])) == 1 for start in range(0, 12, 3))
+
+    # Where Synapse takes longer than HAProxy waits, HAProxy asks again later.
+    wait_for(met, 60, "HAProxy to know whose the tokens are")
+
+
+def served(cluster: Cluster) -> list[str]:
+    """Who answered the syncs, one after the other."""
+    lines = [json.loads(line) for pod in cluster.pods("haproxy") for line in cluster.logs(pod.name).splitlines() if line.startswith("{")]
+    return [line["server"] for line in sorted(lines, key=lambda line: str(line["time"])) if line["pool"] == "synchrotron"]
 
 
 def test_administrators_find_a_page_that_speaks_to_its_own_host_alone(site: Cluster) -> None:
