@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.compiler import compile_site, render
 from app.settings import parse_site, read_site
@@ -65,35 +67,6 @@ def nothing_to_change(cluster: ControlPlane, overlay: Path) -> bool:
     return cluster.kubectl("diff", "--server-side", "--kustomize", overlay, codes=(0, 1)).lines == ()
 
 
-def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_the_end(cluster: ControlPlane, dist: Path) -> None:
-    for name in [*NAMES, *reversed(NAMES[:-1])]:
-        overlay = dist / "overlays" / name
-        applied = cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
-        assert applied.warnings == (), name
-        # A controller may write an object's status between the two looks of one diff.
-        wait_for(lambda: nothing_to_change(cluster, overlay), 60, f"{name}: a GitOps tool would apply it for ever")  # noqa: B023
-
-
-def test_the_api_server_adds_nothing_to_a_list_that_is_compared_whole_whatever_the_site(cluster: ControlPlane, tmp_path: Path) -> None:
-    """Every choice of a site in the smallest size, each object once: what would be different for ever for a tool that compares by itself."""
-    rendered = {
-        json.dumps(o, sort_keys=True): o
-        for text in (*(SITE + choice for choice in SITES.values()), OTHER_SITE)
-        for o in expected(render(parse_site(text), profiles()[0])).values()
-        if o["apiVersion"] in BUILT_IN
-    }
-    objects = [json.loads(text) for text in rendered]
-    spaces = sorted({o["metadata"]["namespace"] for o in objects if "namespace" in o["metadata"]})
-    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces], tmp_path)
-    # Those that are there read ConfigMaps by the names that Kustomize gives, and a Job cannot be changed.
-    cluster.kubectl("delete", "jobs", "--all", "--all-namespaces", "--wait")
-    file = tmp_path / "objects.json"
-    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    dry = ("--dry-run=server", "--force-conflicts", "--output", "json")
-    there = json.loads("\n".join(cluster.kubectl("apply", "--server-side", *dry, "--filename", file, seconds=300).lines))["items"]
-    assert [line for mine, theirs in zip(objects, there, strict=True) for line in differences(mine, theirs)] == []
-
-
 def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
     """Workload to the pods that its controller makes at least: one that is autoscaled starts with one, and one that changes has more."""
     found = {
@@ -102,8 +75,11 @@ def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
     return found | {f"{o['kind']}/{o['metadata']['name']}": 1 for o in objects if o["kind"] in {"Job", "DaemonSet"}}
 
 
-def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path) -> None:
+def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path, tmp_path: Path) -> None:
     for name in NAMES:
+        # Nobody speaks for the node: after 40 seconds it would take no pods.
+        cluster.kubectl("delete", "node", "node", "--wait")
+        cluster.apply([NODE], tmp_path)
         overlay = dist / "overlays" / name
         cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
         wait_for_pods(cluster, wanted(build(overlay)), name)
@@ -138,6 +114,35 @@ def pods(cluster: ControlPlane) -> dict[str, int]:
     return counts
 
 
+def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_the_end(cluster: ControlPlane, dist: Path) -> None:
+    for name in [*NAMES, *reversed(NAMES[:-1])]:
+        overlay = dist / "overlays" / name
+        applied = cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
+        assert applied.warnings == (), name
+        # A controller may write an object's status between the two looks of one diff.
+        wait_for(lambda: nothing_to_change(cluster, overlay), 60, f"{name}: a GitOps tool would apply it for ever")  # noqa: B023
+
+
+def test_the_api_server_adds_nothing_to_a_list_that_is_compared_whole_whatever_the_site(cluster: ControlPlane, tmp_path: Path) -> None:
+    """Every choice of a site in the smallest size, each object once: what would be different for ever for a tool that compares by itself."""
+    rendered = {
+        json.dumps(o, sort_keys=True): o
+        for text in (*(SITE + choice for choice in SITES.values()), OTHER_SITE)
+        for o in expected(render(parse_site(text), profiles()[0])).values()
+        if o["apiVersion"] in BUILT_IN
+    }
+    objects = [json.loads(text) for text in rendered]
+    spaces = sorted({o["metadata"]["namespace"] for o in objects if "namespace" in o["metadata"]})
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in spaces], tmp_path)
+    # Those that are there read ConfigMaps by the names that Kustomize gives, and a Job cannot be changed.
+    cluster.kubectl("delete", "jobs", "--all", "--all-namespaces", "--wait")
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    dry = ("--dry-run=server", "--force-conflicts", "--output", "json")
+    there = json.loads("\n".join(cluster.kubectl("apply", "--server-side", *dry, "--filename", file, seconds=300).lines))["items"]
+    assert [line for mine, theirs in zip(objects, there, strict=True) for line in differences(mine, theirs)] == []
+
+
 def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: Path) -> None:
     pod = {
         "apiVersion": "v1",
@@ -152,6 +157,12 @@ def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: 
         cluster.kubectl("apply", "--server-side", "--filename", tmp_path / "pod.json")
 
 
+def authority_pem() -> str:
+    """The public key of an authority."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=3072).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 NOT_MADE = {
     # What an operator keeps, and what only people have.
     "postgresql-main-app": {
@@ -160,6 +171,7 @@ NOT_MADE = {
         "pgpass": "postgresql-main-rw:5432:synapse:synapse:x\n",
     },
     "push-credentials": {"fcm-example-app.json": "{}"},
+    "key-vault-authority": {"authority.pem": authority_pem()},
 }
 
 

@@ -115,7 +115,7 @@ def test_every_declared_pod_is_admitted_also_in_the_middle_of_an_update(cluster:
         metadata = deployment["metadata"]
         cluster.kubectl("rollout", "restart", f"deployment/{metadata['name']}", "--namespace", metadata["namespace"])
     during = wanted + len(of_kind(workloads, "Deployment"))
-    wait_for(lambda: pods(cluster) >= during or refusals(cluster), 60, f"{during} pods")
+    wait_for(lambda: pods(cluster) >= during or refusals(cluster), 120, f"{during} pods")
     assert refusals(cluster) == []
     for quota in cluster.objects("resourcequotas"):
         used, hard = quota["status"]["used"], quota["status"]["hard"]

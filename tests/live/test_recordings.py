@@ -66,7 +66,7 @@ def test_redis_exporter_tells_what_was_recorded(tmp_path: Path) -> None:
 
 
 def test_minio_tells_what_was_recorded(tmp_path: Path) -> None:
-    with running_minio(minio_program(), tmp_path) as minio:
+    with running_minio(minio_program(), tmp_path, environment={"MINIO_PROMETHEUS_AUTH_TYPE": "public"}) as minio:
         s3 = boto3.client("s3", endpoint_url=minio.endpoint, aws_access_key_id=ROOT_USER, aws_secret_access_key=ROOT_PASSWORD)
         s3.create_bucket(Bucket="media")
         for number in range(20):

@@ -62,12 +62,16 @@ def _differs(wanted: Any, there: Any, kind: str, path: str) -> Iterator[str]:
         for mine, theirs in zip(wanted, there, strict=True):
             yield from _differs(mine["spec"], theirs["spec"], "PersistentVolumeClaim", f"{path}[].spec")
     elif isinstance(wanted, list) and isinstance(there, list) and (by := _merged_by(key, kind)):
-        # One number may be a port of TCP and one of UDP.
-        items = {(item.get(by), item.get("protocol", "TCP")): item for item in there}
+        items = {_key(item, by): item for item in there}
         for item in wanted:
-            yield from _differs(item, items.get((item.get(by), item.get("protocol", "TCP"))), kind, f"{path}[{item.get(by)}]")
+            yield from _differs(item, items.get(_key(item, by)), kind, f"{path}[{item.get(by)}]")
     elif wanted != there:
         yield f"{path} is {there!r}, not {wanted!r}"
+
+
+def _key(item: Mapping[str, Any], by: str) -> tuple[Any, ...]:
+    """One number may be a port of TCP and one of UDP, and pods may be spread over nodes in a strict and in a loose way."""
+    return item.get(by), item.get("protocol", "TCP"), item.get("whenUnsatisfiable")
 
 
 def _merged_by(key: str, kind: str) -> str | None:
