@@ -114,6 +114,20 @@ def pods(cluster: ControlPlane) -> dict[str, int]:
     return counts
 
 
+def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "intruder", "namespace": "matrix"},
+        "spec": {
+            "containers": [{"name": "intruder", "image": "example.org/image:1", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]
+        },
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+    with pytest.raises(AssertionError, match='violates PodSecurity "restricted:latest"'):
+        cluster.kubectl("apply", "--server-side", "--filename", tmp_path / "pod.json")
+
+
 def test_every_size_is_applied_over_the_one_before_it_without_a_warning_and_to_the_end(cluster: ControlPlane, dist: Path) -> None:
     for name in [*NAMES, *reversed(NAMES[:-1])]:
         overlay = dist / "overlays" / name
@@ -141,20 +155,6 @@ def test_the_api_server_adds_nothing_to_a_list_that_is_compared_whole_whatever_t
     dry = ("--dry-run=server", "--force-conflicts", "--output", "json")
     there = json.loads("\n".join(cluster.kubectl("apply", "--server-side", *dry, "--filename", file, seconds=300).lines))["items"]
     assert [line for mine, theirs in zip(objects, there, strict=True) for line in differences(mine, theirs)] == []
-
-
-def test_a_pod_that_is_not_hardened_is_refused(cluster: ControlPlane, tmp_path: Path) -> None:
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "intruder", "namespace": "matrix"},
-        "spec": {
-            "containers": [{"name": "intruder", "image": "example.org/image:1", "resources": {"limits": {"cpu": "1m", "memory": "1Mi"}}}]
-        },
-    }
-    (tmp_path / "pod.json").write_text(json.dumps(pod))
-    with pytest.raises(AssertionError, match='violates PodSecurity "restricted:latest"'):
-        cluster.kubectl("apply", "--server-side", "--filename", tmp_path / "pod.json")
 
 
 def authority_pem() -> str:

@@ -84,7 +84,7 @@ def test_haproxy_has_room_for_whose_tokens_are_in_every_size(site: Site, sizes: 
         (program,) = pick(sizes[profile.name], "Deployment", "haproxy")["spec"]["template"]["spec"]["containers"]
         plain = profile.haproxy.resources
         given = program["resources"]
-        assert given["requests"]["memory"] == str(plain.memory + TOKENS_MEMORY)
+        assert given["requests"]["memory"] == str(plain.memory)
         assert given["limits"]["memory"] == str(plain.memory_limit + TOKENS_MEMORY)
         (files,) = (o["data"] for o in of_kind(sizes[profile.name], "ConfigMap") if "routes.map" in o.get("data", {}))
         assert "lua.whose" in files["haproxy.cfg"]

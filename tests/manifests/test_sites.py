@@ -33,6 +33,7 @@ SITES = {
         "  allowed_domains: [a.example.org, keys.example.org]\n  key_servers: [keys.example.org]\n"
     ),
     "lawful interception": LI,
+    "lawful interception that shows what was taken back": LI + "  keep_redacted_originals: true\n",
     "push gateways of others": "push: {gateways: internet}\n",
     "push gateways of partners": "push: {gateways: networks, gateway_networks: [10.20.0.0/16], gateway_ca_secret: partners}\n",
     "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",

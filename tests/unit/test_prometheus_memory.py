@@ -29,8 +29,8 @@ def wanted(*objects: dict[str, object], series: int = 10_000) -> Resources:
 
 def test_every_pod_counts_with_its_series_and_the_limit_with_what_replaces_it() -> None:
     one, three = wanted(workload("a", 1)), wanted(workload("a", 3))
-    assert three.memory.count - one.memory.count == pytest.approx(20_000 * SERIES_BYTES, abs=mib(64).count)
-    assert three.memory_limit.count - ITSELF.count == pytest.approx(2 * (three.memory.count - ITSELF.count), abs=mib(192).count)
+    assert three.memory.count - one.memory.count == pytest.approx(0.6 * 20_000 * SERIES_BYTES, abs=mib(32).count)
+    assert three.memory_limit.count - one.memory_limit.count == pytest.approx(2 * 20_000 * SERIES_BYTES, abs=mib(32).count)
 
 
 def test_only_pods_that_are_scraped_count() -> None:
@@ -44,5 +44,5 @@ def test_the_limit_is_for_all_that_an_autoscaler_may_add() -> None:
 
 
 def test_it_is_rounded_up() -> None:
-    assert memory(1).count % mib(64).count == 0
+    assert memory(1).count % mib(32).count == 0
     assert memory(1) > ITSELF

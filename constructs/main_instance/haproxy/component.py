@@ -48,7 +48,8 @@ class ProxySpec:
 
 def _resources(spec: ProxySpec) -> Resources:
     size, known = spec.size.resources, TOKENS_MEMORY if spec.routing.whose else mib(0)
-    return Resources(size.cpu, size.memory + known, size.memory_limit + known)
+    # Requests are for what is there when nothing happens: the table is full only when very many people come.
+    return Resources(size.cpu, size.memory, size.memory_limit + known)
 
 
 @frozen
