@@ -1,6 +1,6 @@
 """What it costs that the devices of a person are served by several processes, and a device by another one after each new token.
 
-Usage: python -m bench.stickiness, as root. It takes eight minutes and prints a table.
+Usage: python -m bench.stickiness, as root. It prints a table.
 
 HAProxy finds the process by the user where tokens are Synapse's own. Those of the Matrix Authentication Service say nothing of whose they are
 and are replaced every five minutes: HAProxy asks Synapse, or else finds the process by the token. Here the rendered HAProxy stands before four
