@@ -178,8 +178,8 @@ def test_many_new_tokens_at_once_wait_for_a_few_answers_alone(shared: Site) -> N
     for stub in shared.readers:
         stub.delay = 0
     assert [answer.status for answer in answers] == [200] * len(tokens)
-    # What two threads of HAProxy begin at the same moment, neither has counted.
-    assert 5 <= most <= 25, most
+    # Twenty, and what two threads of HAProxy begin at the same moment: neither has counted that. Without a limit it is nearly all of them.
+    assert 5 <= most <= 40, most
 
 
 def test_many_addresses_that_try_tokens_are_too_many_together(shared: Site) -> None:
