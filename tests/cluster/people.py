@@ -116,6 +116,20 @@ def register(api: Kubernetes, *names: str) -> dict[str, str]:
     return passwords
 
 
+def scenarios(api: Kubernetes, folder: Path, *chosen: str, seconds: float = 400) -> dict[str, Any]:
+    """Let people do what is chosen of `tests/live/clients/scenarios.py`. Returns what came of each, by name."""
+    given = {
+        "base": PUBLIC,
+        "host": f"matrix.{SERVER_NAME}",
+        "place": {"server_name": SERVER_NAME},
+        "people": register(api, "alice", "bob", "bot"),
+        "only": chosen,
+    }
+    with launched(api, "use", given, folder) as client:
+        found: dict[str, Any] = json.loads(client.wait(seconds))["scenarios"]
+    return found
+
+
 @contextlib.contextmanager
 def traffic(api: Kubernetes, folder: Path, *names: str, rooms: int = 2, pause: float = 0.5, seconds: float = 180) -> Iterator[Traffic]:
     """Traffic of new people for the time of a `with` block. They go on sending until its end."""

@@ -1,13 +1,12 @@
 """The platform on a real cluster: accepted, converged, used, and left alone by a second apply."""
 
-import json
 import time
 
 import pytest
 
 from tests.cluster import Cluster, Overlay
 from tests.cluster.kubernetes import Kubernetes, wait_until
-from tests.cluster.people import PUBLIC, SERVER_NAME, launched, register
+from tests.cluster.people import PUBLIC, scenarios
 from tests.cluster.policies import RunningPod, arrivals, meant, running_pods
 from tests.cluster.report import Report
 from tests.cluster.sandbox import NODES
@@ -105,17 +104,7 @@ def test_strangers_do_not_reach_what_is_published(api: Kubernetes, cluster: Clus
 
 @pytest.mark.usefixtures("people")
 def test_people_use_rooms_media_and_search(api: Kubernetes, cluster: Cluster, report: Report) -> None:
-    chosen = ["messages", "media", "search", "sliding_sync"]
-    place = {"server_name": SERVER_NAME}
-    given = {
-        "base": PUBLIC,
-        "host": f"matrix.{SERVER_NAME}",
-        "place": place,
-        "people": register(api, "alice", "bob", "bot"),
-        "only": chosen,
-    }
-    with launched(api, "use", given, cluster.place.folder / "people") as client:
-        facts = json.loads(client.wait(400))["scenarios"]
+    facts = scenarios(api, cluster.place.folder / "people", "messages", "media", "search", "sliding_sync")
     failed = {name: result["failed"] for name, result in facts.items() if "failed" in result}
     assert failed == {}
     report.add("scenarios of clients", ", ".join(facts))

@@ -9,7 +9,7 @@ from tests.cluster import SITE, Cluster, Overlay, compiled
 from tests.cluster.conftest import PROFILE
 from tests.cluster.convergence import missing, why
 from tests.cluster.kubernetes import Kubernetes, wait_until
-from tests.cluster.people import PUBLIC, SERVER_NAME, launched, register
+from tests.cluster.people import scenarios
 from tests.cluster.report import Report
 from tests.live.traffic import Traffic
 from tests.live.traffic_log import lost, twice
@@ -63,16 +63,8 @@ def _claims(api: Kubernetes) -> list[str]:
 
 @pytest.mark.usefixtures("people")
 def test_people_use_what_was_restored(api: Kubernetes, cluster: Cluster, report: Report) -> None:
-    place = {"server_name": SERVER_NAME}
-    given = {
-        "base": PUBLIC,
-        "host": f"matrix.{SERVER_NAME}",
-        "place": place,
-        "people": register(api, "alice", "bob", "bot"),
-        "only": ["messages"],
-    }
-    with launched(api, "use", given, cluster.place.folder / "people") as client:
-        assert "failed" not in client.wait(400)
+    facts = scenarios(api, cluster.place.folder / "people", "messages")
+    assert [name for name, result in facts.items() if "failed" in result] == []
     report.add("after the restore", "new messages are sent and read")
 
 

@@ -19,7 +19,7 @@ CONFIG = ROOT / ".checkov.yaml"
 # Profiles differ in numbers alone: the largest one, and the two sites that have between them what any site can have.
 TREES = (profiles()[-1].name, "full site", "other site")
 
-pytestmark = pytest.mark.skipif(not CHECKOV.exists() and not os.environ.get("CI"), reason="make .venv-checkov/.done")
+pytestmark = pytest.mark.skipif(not CHECKOV.exists() and not os.environ.get("CI"), reason="needs checkov: make .venv-checkov/.done")
 
 PRIVILEGED = {
     "apiVersion": "v1",

@@ -21,7 +21,7 @@ KUBERNETES = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema
 # Profiles differ in numbers alone: the largest one, and the two sites that have between them what any site can have.
 TREES = (profiles()[-1].name, "full site", "other site")
 
-pytestmark = pytest.mark.skipif(not os.access(KUBECONFORM, os.X_OK), reason="make kubeconform")
+pytestmark = pytest.mark.skipif(not os.access(KUBECONFORM, os.X_OK), reason="needs kubeconform: make kubeconform")
 
 
 @pytest.fixture(scope="module")

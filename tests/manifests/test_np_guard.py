@@ -19,7 +19,9 @@ from tests.manifests.test_network_policies import OTHERS
 
 ANALYZER = ROOT / ".venv-np-guard" / "bin" / "nca"
 
-pytestmark = pytest.mark.skipif(not ANALYZER.exists() and not os.environ.get("CI"), reason="make .venv-np-guard/.done")
+pytestmark = pytest.mark.skipif(
+    not ANALYZER.exists() and not os.environ.get("CI"), reason="needs network-config-analyzer: make .venv-np-guard/.done"
+)
 
 OUTSIDE = [Address(address, (ip_address(address),)) for address in ("10.0.0.7", "10.9.9.9", "198.51.100.7")]
 """A node, an address of another private network, and one of the internet."""
