@@ -66,3 +66,34 @@ def test_it_listens_on_the_node_s_own_address_with_the_password_in_no_argument(t
 def test_clients_are_told_the_address_by_which_they_reach_the_node(tmp_path: Path) -> None:
     spec = evolve(SPEC, calls=CallsOptions(public_addresses=(("10.0.0.4", "203.0.113.4"), ("10.0.0.5", "203.0.113.5"))))
     assert started(tmp_path, spec)[-1] == "NODE_IP=203.0.113.5"
+
+
+def waiting(folder: Path, answers: str) -> subprocess.Popen[str]:
+    """The script that waits for Redis. `answers`: what the client says, a shell script that may count by `$calls`."""
+    for name, text in {**configuration(SPEC), "password": "of redis", "client": f'#!/bin/sh\ncalls="{folder}/calls"\n{answers}\n'}.items():
+        (folder / name).write_text(text)
+    (folder / "client").chmod(0o755)
+    own = {
+        "REDIS_CLI": f"{folder}/client",
+        "REDIS_PASSWORD_FILE": f"{folder}/password",
+        "REDIS_HOST": "redis.matrix.svc",
+        "REDIS_PORT": "6379",
+    }
+    return subprocess.Popen(["sh", str(folder / "wait.sh")], env={**os.environ, **own}, stderr=subprocess.PIPE, text=True)
+
+
+def test_it_begins_when_redis_answers_and_the_password_is_on_no_command_line(tmp_path: Path) -> None:
+    asked = 'echo "$* $REDISCLI_AUTH" >>"$calls"; [ "$(wc -l <"$calls")" = 1 ] && echo "Connection refused" || echo PONG'
+    with waiting(tmp_path, asked) as script:
+        _, said = script.communicate(timeout=20)
+    assert (script.returncode, said) == (0, "wait.sh: Redis at redis.matrix.svc:6379 does not answer yet\n")
+    assert (tmp_path / "calls").read_text() == "-h redis.matrix.svc -p 6379 ping of redis\n" * 2
+
+
+def test_a_pod_that_waits_for_redis_can_be_deleted_at_once(tmp_path: Path) -> None:
+    with waiting(tmp_path, "echo LOADING") as script:
+        assert script.stderr is not None
+        assert "does not answer yet" in script.stderr.readline()
+        script.terminate()
+        # By itself: as the first process of a container it would not hear of it.
+        assert script.wait(20) == 143

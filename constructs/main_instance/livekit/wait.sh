@@ -1,6 +1,8 @@
 #!/bin/sh
 # Waits until the primary of Redis answers, without which LiveKit ends at once.
 set -eu
+# The first process of a container is not ended by a signal that it does not handle, and the pod's grace period is that of calls.
+trap 'exit 143' TERM
 CLI=${REDIS_CLI:-valkey-cli}
 REDISCLI_AUTH=$(cat "${REDIS_PASSWORD_FILE:-/secrets/redis/password}")
 export REDISCLI_AUTH
