@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from attrs import frozen
 
+from kit.footprint import OPERATORS
 from kit.rendering import Manifest, ObjectId
 
 PRUNE = "kustomize.toolkit.fluxcd.io/prune"
@@ -81,7 +82,7 @@ def removal(o: Manifest) -> str:
             return f"{within} statefulset,persistentvolumeclaim --selector {labels}"
         case "Tenant":
             # The operator leaves volumes alone unless a pool says reclaimStorage.
-            label = f"v1.min.io/tenant={identity.name}"
+            label = f"{OPERATORS['Tenant']}={identity.name}"
             return f"{within} tenant {identity.name} && {within} persistentvolumeclaim --selector {label}"
         case "Cluster":
             return f"{within} cluster.postgresql.cnpg.io {identity.name}"

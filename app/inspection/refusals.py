@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from kit.footprint import MOST_NODES, Share, taken
+from kit.footprint import MOST_NODES, OPERATORS, Share, taken
 from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 from kit.rendering import Manifest, ObjectId
 
@@ -19,7 +19,6 @@ _STATEFUL_SET_MAY_CHANGE = {
 
 _POOL = re.compile(r"(minio-\w+)-pool-\d+")
 """StatefulSets that are pools of a MinIO without its operator, and its name."""
-_OF_OPERATOR = "v1.min.io/tenant"
 
 
 @frozen
@@ -47,7 +46,7 @@ def refused_pool(before: Manifest, after: Manifest | None, there: Iterable[Manif
     """Why a StatefulSet cannot take the place of one that is a pool of a MinIO, or why that cannot go; `there`: with what else there is."""
     identity = ObjectId.of(before)
     found = _POOL.fullmatch(identity.name)
-    if identity.kind != "StatefulSet" or not found or _OF_OPERATOR in before["spec"]["selector"]["matchLabels"]:
+    if identity.kind != "StatefulSet" or not found or OPERATORS["Tenant"] in before["spec"]["selector"]["matchLabels"]:
         return refusal(before, after) if after else None
     was, will = _as_pool(before), _as_pool(after) if after else None
     why = ["it cannot be taken away: objects are in it"] if will is None else list(_reshaped(was, will))
@@ -113,7 +112,7 @@ def _joined(found: Sequence[Refusal]) -> Refusal | None:
 
 
 def _stateful_set(_: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:
-    if _OF_OPERATOR in old.get("selector", {}).get("matchLabels", {}):
+    if OPERATORS["Tenant"] in old.get("selector", {}).get("matchLabels", {}):
         yield Refusal("it is MinIO's operator's: docs/02-SCALING-GUIDE.md says how to go on without it")
         return
     fixed = [key for key in {**old, **new} if key not in _STATEFUL_SET_MAY_CHANGE and _told(old.get(key)) != _told(new.get(key))]

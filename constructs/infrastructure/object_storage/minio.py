@@ -10,6 +10,7 @@ from infrastructure.object_storage.size import ErasureSize
 from infrastructure.object_storage.store import MOUNT, SETTINGS, Store
 from infrastructure.operators import MINIO_OPERATOR
 from kit.component import Component, Priority
+from kit.footprint import OPERATORS
 from kit.images import image
 from kit.installation import Installation
 from kit.objects import CustomResource
@@ -38,7 +39,7 @@ class MinioOperatorRelease(Component):
 class MinioTenant(Store):
     """A Tenant, of which MinIO's operator makes the servers, and the Services `minio` and `<name>-hl` (minio/operator, names.go)."""
 
-    pods_label = "v1.min.io/tenant"
+    pods_label = OPERATORS["Tenant"]
 
     def __init__(self, installation: Installation, place: Place, pools: Sequence[ErasureSize], options: MinioOptions, holds: str) -> None:
         super().__init__(installation, place)

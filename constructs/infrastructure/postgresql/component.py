@@ -16,6 +16,7 @@ from infrastructure.postgresql.size import PostgresSize
 from infrastructure.postgresql.tuning import parameters
 from infrastructure.programs import program
 from kit.component import Component, Priority
+from kit.footprint import OPERATORS
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, External, Pods, Port
@@ -108,7 +109,7 @@ class PostgresCluster(Component):
             self.noticed = "users nothing; officers wait for seconds, once, when the primary hands over to a standby"
         name, file = self.name, f"{place.instance}-cluster.yaml"
         # Instances and the Jobs that create or join them carry this label (cloudnative-pg, pkg/utils/labels_annotations.go).
-        self.pods = Pods(name, self.namespace, (("cnpg.io/cluster", name),))
+        self.pods = Pods(name, self.namespace, ((OPERATORS["Cluster"], name),))
         host = installation.facts.service_host(f"{name}-rw", self.namespace)
         self.sql = Endpoint(self.pods, host, SQL.number, SQL)
         # The operator's password file names the host so, and libpq takes a password only for the host as it is named
