@@ -11,7 +11,8 @@ from kit.network import Pods, Port
 class Scrape:
     """Metrics in Prometheus's format that every one of `pods` serves at `path`. `job`: what the series are called by.
 
-    `series`: how many one pod has at most, as tests/live/test_dashboards.py counts them; Prometheus gets its memory by it.
+    `series`: how many one pod has at most, as tests/live/test_dashboards.py counts them of what it runs; of the rest it is an estimate. Prometheus
+    gets its memory by it.
     `parameters`: of the request, where a program serves the metrics of several. `of_others`: its series say themselves which namespace and pod
     they are about, and keep these labels; `series` are then for each pod that there is.
     """
