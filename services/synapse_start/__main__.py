@@ -20,6 +20,7 @@ import psycopg2
 import yaml
 
 from services.synapse_start.guard import Guard, again, told_to_end
+from services.synapse_start.liveness import Liveness
 from services.synapse_start.needs import connect, redis_problem, synapse_version
 from services.synapse_start.shards import Session, Shards
 from services.synapse_start.speech import say, wait_for
@@ -127,12 +128,17 @@ def main() -> None:
     parser.add_argument("--publish", metavar="FILE", help="main alone: the list of writers that is in force from now on")
     parser.add_argument("--listed", action="store_true", help="a worker that must stand in the list")
     parser.add_argument("--authorities", metavar="FOLDER", help="certificates that become one file: a folder for each, with ca.crt")
-    parser.add_argument("--health-port", type=int, required=True)
+    parser.add_argument("--health-port", type=int, required=True, help="where Synapse answers when it serves")
+    parser.add_argument("--alive-port", type=int, required=True, help="where the liveness probe asks, from the first second on")
     parser.add_argument("--start-seconds", type=float, required=True, help="how long Synapse may take until it listens there")
     parser.add_argument("module")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
+    # The guard stops Synapse by it. Whoever started the process may have had it ignored, and Synapse would leave it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    liveness = Liveness(options.alive_port, options.health_port)
+    liveness.start()
     start = Start(options)
     wait_for(start.missing)
     start.write_files()
@@ -140,6 +146,7 @@ def main() -> None:
     assert start.shards is not None  # noqa: S101
     version = synapse_version() if start.own else None
     guard = Guard(start.session, start.shards, start.connect, options.health_port, options.start_seconds, version)
+    liveness.serving = guard.serving
     guard.start()
     sys.argv = [options.module, *options.arguments]
     try:

@@ -150,14 +150,17 @@ class StartedSynapse:
             own, run = self.folder / name, self.folder / name / "run"
             run.mkdir(exist_ok=True)
             options = [f"--run={run}", f"--password-file={self.folder}/pgpass"]
-            options += [f"--health-port={self.ports[f'{name} health']}", "--start-seconds=120"]
+            options += [f"--{kind}-port={self.ports[f'{name} {kind}']}" for kind in ("health", "alive")]
+            options.append("--start-seconds=120")
             options += [f"--publish={self.folder}/shards.yaml"] if name == MAIN else []
             options += ["--listed"] if name in PERSISTERS else []
             module = "synapse.app.homeserver" if name == MAIN else "synapse.app.generic_worker"
             files = [own / "homeserver.yaml", run / "shards.yaml", own / "kind.yaml", *([] if name == MAIN else [run / "name.yaml"])]
             words = [str(word) for path in files for word in ("-c", path)]
             path = ":".join(map(str, [*([self.synapse] if self.synapse else []), ROOT]))
-            command = [synapse_python(), "-m", "services.synapse_start", *options, module, *words]
+            # Whoever starts it has SIGINT ignored, as a shell does for what it runs in the background: it is stopped all the same.
+            ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+            command = [*ignoring, synapse_python(), "-m", "services.synapse_start", *options, module, *words]
             environment = {"PYTHONPATH": path, "POD_NAME": name, "PYTHONDONTWRITEBYTECODE": "1"}
             self.programs[name] = self.exits.enter_context(running(command, name=name, folder=self.folder, environment=environment))
 
@@ -180,9 +183,16 @@ class StartedSynapse:
 
     def serves(self, name: str) -> bool:
         """Whether its readiness probe would succeed."""
+        return self._answers(f"{name} health")
+
+    def lives(self, name: str) -> bool:
+        """Whether its liveness probe would succeed."""
+        return self._answers(f"{name} alive", timeout=12)
+
+    def _answers(self, port: str, timeout: float = 5) -> bool:
         try:
-            with closing(http.client.HTTPConnection(LOOPBACK, self.ports[f"{name} health"], timeout=5)) as connection:
-                connection.request("GET", "/health")
+            with closing(http.client.HTTPConnection(LOOPBACK, self.ports[port], timeout=timeout)) as connection:
+                connection.request("GET", "/health" if port.endswith("health") else "/alive")
                 return connection.getresponse().status == 200
         except OSError:
             return False
@@ -266,7 +276,7 @@ def sending(synapse: StartedSynapse, rooms: int = 8) -> Iterator[Sender]:
 def started_synapse(folder: Path) -> Iterator[StartedSynapse]:
     """Nothing of it runs yet."""
     names = ["database", "redis", MAIN, CREATOR]
-    names += [f"{name} {kind}" for name in EVERYBODY for kind in ("health", "replication")]
+    names += [f"{name} {kind}" for name in EVERYBODY for kind in ("health", "alive", "replication")]
     with ExitStack() as exits:
         synapse = StartedSynapse(folder, exits, dict(zip(names, free_ports(len(names)), strict=True)))
         try:

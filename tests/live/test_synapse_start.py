@@ -122,6 +122,7 @@ def test_a_second_event_persister_comes_and_goes_under_traffic_and_no_room_is_wr
         gaps.append(sender.gap())
         # The same processes: a kubelet has counted no restart.
         assert all(synapse.programs[name].process.pid == pids[name] for name in (CREATOR, *ONE))
+        assert all("has not stopped within" not in synapse.programs[name].output() for name in (CREATOR, *ONE))
         assert "it is in force from now on" in synapse.programs[MAIN].output()
     report.scenarios.append(("event_persister 1 to 2 and back, under traffic", f"nothing sent for {gaps[0]:.1f} s and {gaps[1]:.1f} s"))
 
@@ -137,6 +138,9 @@ def test_a_new_list_waits_for_a_process_that_still_has_the_old_one_and_names_it(
     for name in BOTH:
         synapse.says(name, "waiting: the main process goes first, and has come up not yet with the list of writers in force")
     assert not any(synapse.serves(name) for name in (MAIN, *BOTH))
+    # They wait, for as long as it takes; the one that hangs is what the kubelet ends.
+    assert all(synapse.lives(name) for name in (MAIN, *BOTH))
+    assert not synapse.lives(CREATOR)
     # It wakes up, sees that its list is no longer in force, and follows.
     frozen.send(signal.SIGCONT)
     synapse.ready(MAIN, CREATOR, *BOTH)

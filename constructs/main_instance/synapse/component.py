@@ -49,6 +49,7 @@ from main_instance.synapse.workers import AUTHENTICATING, CALLING_APPLICATION_SE
 CLIENT = Port("http", CLIENT_PORT)
 REPLICATION = Port("replication", REPLICATION_PORT)
 HEALTH = Port("health", HEALTH_PORT)
+ALIVE = Port("alive", process.ALIVE_PORT)
 METRICS = Port("metrics", METRICS_PORT)
 _METRICS_PATH = "/_synapse/metrics"
 SERIES = 2_600
@@ -238,7 +239,7 @@ class Synapse(Component):
         files = self.config(
             f"{self.name}-main", {"kind.yaml": yaml_text(main_config(self._spec.homeserver))}, stored={"kind.yaml": "main.yaml"}
         )
-        container = self._container(self._spec.homeserver.size.main, files, (CLIENT, REPLICATION, HEALTH, METRICS))
+        container = self._container(self._spec.homeserver.size.main, files, (CLIENT, REPLICATION, HEALTH, METRICS, ALIVE))
         pod = PodSpec(containers=(container,), grace_seconds=60)
         return self.stateful_set("main-deployment.yaml", self.name, pod, part="main", replicas=1, governing_service=self.name)
 
@@ -247,7 +248,7 @@ class Synapse(Component):
         config = worker_config(worker, spec.homeserver)
         files = self.config(f"{self.name}-{name}", {"kind.yaml": yaml_text(config)}, stored={"kind.yaml": f"workers/{name}.yaml"})
         listening = {listener["port"] for listener in config["worker_listeners"]}
-        ports = tuple(port for port in (REPLICATION, CLIENT, HEALTH, METRICS) if port.number in listening)
+        ports = (*(port for port in (REPLICATION, CLIENT, HEALTH, METRICS) if port.number in listening), ALIVE)
         container = self._container(spec.homeserver.size.of(worker.load), files, ports, worker=worker)
         count, ceiling = spec.workers.counts[name], spec.workers.ceilings.get(name)
         self.stateful_set(
@@ -394,7 +395,7 @@ class Synapse(Component):
             env=env,
             startup=STARTED,
             readiness=Probe.http("/health", "health", period_seconds=2, timeout_seconds=5, failures=8),
-            liveness=Probe.http("/health", "health", period_seconds=6, timeout_seconds=12, failures=8),
+            liveness=Probe.http("/alive", "alive", period_seconds=6, timeout_seconds=12, failures=8),
             resources=size,
         )
 

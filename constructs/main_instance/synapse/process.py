@@ -57,6 +57,8 @@ TURN_SECRET = "/secrets/turn/shared_secret"
 _OWN_PASSWORD_FILE = f"install -m 600 {PASSWORD_FILE_SOURCE} {PASSWORD_FILE}"
 HEALTH_PORT = 8080
 """`/health` and nothing else: a probe never waits behind requests of users."""
+ALIVE_PORT = 8082
+"""Where the program that starts Synapse says that it lives, also while Synapse does not serve yet, or not any more."""
 START_PROGRAM = "synapse_start"
 """The program of `services/` that waits until a process can run, and then becomes Synapse."""
 START_SECONDS = 600
@@ -89,7 +91,7 @@ def start(*, worker: bool, listed: bool = False, mail: bool = False, authorities
     if worker:
         files.append(_NAME_FILE)
     options = [f"--run={RUN_FOLDER}", f"--password-file={PASSWORD_FILE_SOURCE}", f"--health-port={HEALTH_PORT}"]
-    options.append(f"--start-seconds={START_SECONDS}")
+    options += [f"--alive-port={ALIVE_PORT}", f"--start-seconds={START_SECONDS}"]
     if not worker:
         options.append(f"--publish={SHARDS_FOLDER}/shards.yaml")
     if listed:

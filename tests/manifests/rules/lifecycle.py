@@ -34,7 +34,8 @@ _WORKER = Life(
     # It waits for its database, Redis and main for a week, neither ready nor killed; Synapse itself has a time limit (--start-seconds).
     startup=Check(_HEALTH, 600_000),
     readiness=Check(_HEALTH, 16),
-    liveness=Check(_HEALTH, 48),
+    # Synapse's own answer once it serves. While it starts again with another list of writers, it is not taken for one that hangs.
+    liveness=Check("GET alive/alive", 48),
 )
 
 _CELERY = Check("sh -c find /tmp/li-sync-alive -mmin -2 | grep -q .", 90)

@@ -184,9 +184,15 @@ def listener_problems(objects: Objects) -> list[str]:
     """Processes that listen on other ports than their pods declare, or that run more than once without names of their own."""
     found = []
     for process in processes(objects):
-        listening = {listener["port"] for listener in process.listeners}
+        listening = {listener["port"] for listener in process.listeners} | _alive_ports(process.workload)
         if listening != process.workload.numbers:
             found.append(f"{process.workload} declares {sorted(process.workload.numbers)} and listens on {sorted(listening)}")
         if process.workload.kind != "StatefulSet" and not process.follows:
             found.append(f"{process.workload} has no stable names")
     return found
+
+
+def _alive_ports(workload: Workload) -> set[int]:
+    """Where the program that starts Synapse answers (services/synapse_start/liveness.py)."""
+    words = [word for container in workload.containers for word in container.get("args", [])]
+    return {int(word.removeprefix("--alive-port=")) for word in words if word.startswith("--alive-port=")}

@@ -17,7 +17,7 @@ from services.synapse_start.speech import say
 LOOK_SECONDS = 30.0
 """How often the list is read without having been told of a change."""
 STOP_SECONDS = 20.0
-"""How long Synapse may take to stop: the liveness probe is patient for longer."""
+"""How long Synapse may take to stop."""
 
 
 @define
@@ -38,6 +38,10 @@ class Guard:
     def start(self) -> None:
         """Begin."""
         threading.Thread(target=self._run, name="guard", daemon=True).start()
+
+    def serving(self) -> bool:
+        """Whether Synapse has come up and has not been told to stop."""
+        return self._listening and not self.superseded
 
     def _run(self) -> None:
         while True:
