@@ -17,7 +17,6 @@ THOROUGH = {
     "test_bundle",
     "test_bundled_packages",
     "test_dashboards",
-    "test_documentation_site",
     "test_enterprise_platform",
     "test_growing_and_shrinking",
     "test_li_platform",

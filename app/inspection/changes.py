@@ -28,6 +28,21 @@ _NAMED = ("name", "mountPath", "containerPort", "port")
 _INSTANCES = "spec.instances"
 _IN_PLACE = ("metadata.", "spec.storage.size", "spec.walStorage.size", "spec.storage.resizeInUseVolumes", _INSTANCES)
 """Fields of a Cluster of CloudNativePG with which no instance is replaced."""
+_PARAMETERS = "spec.postgresql.parameters."
+READ_AT_START = """
+archive_mode autovacuum_freeze_max_age autovacuum_multixact_freeze_max_age autovacuum_worker_slots bonjour bonjour_name cluster_name
+commit_timestamp_buffers data_directory data_sync_retry dynamic_shared_memory_type event_source external_pid_file hba_file hot_standby
+huge_page_size huge_pages ident_file io_max_combine_limit io_max_concurrency io_method jit_provider listen_addresses logging_collector
+max_active_replication_origins max_connections max_files_per_process max_locks_per_transaction max_logical_replication_workers
+max_notify_queue_pages max_pred_locks_per_transaction max_prepared_transactions max_replication_slots max_wal_senders
+max_worker_processes min_dynamic_shared_memory multixact_member_buffers multixact_offset_buffers notify_buffers port recovery_target
+recovery_target_action recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time recovery_target_timeline
+recovery_target_xid reserved_connections serializable_buffers shared_buffers shared_memory_type shared_preload_libraries
+subtransaction_buffers superuser_reserved_connections track_activity_query_size track_commit_timestamp transaction_buffers
+unix_socket_directories unix_socket_group unix_socket_permissions wal_buffers wal_decode_buffer_size wal_level wal_log_hints
+"""
+"""Parameters of PostgreSQL 18 that a running server does not read again (`postgres --describe-config`: postmaster): CloudNativePG replaces the
+instances for these, and has all others read at once (documentation, postgresql_conf.md, "Changing configuration")."""
 
 
 class Action(Enum):
@@ -153,12 +168,18 @@ def _effect(identity: ObjectId, fields: Sequence[Field]) -> Effect:
                 return Effect.RESTARTS
             return _scaled(fields, "spec.replicas")
         case "Cluster":
-            if any(not path.startswith(_IN_PLACE) for path in paths):
+            if any(not _is_in_place(path) for path in paths):
                 return Effect.RESTARTS
             return _scaled(fields, _INSTANCES)
         case "Tenant":
             return Effect.RESTARTS if any(path.startswith("spec.") for path in paths) else Effect.NONE
     return Effect.NONE
+
+
+def _is_in_place(path: str) -> bool:
+    """Whether no instance of a Cluster is replaced for this field."""
+    name = path.removeprefix(_PARAMETERS)
+    return path.startswith(_IN_PLACE) or (name != path and name not in READ_AT_START.split())
 
 
 def _scaled(fields: Sequence[Field], path: str) -> Effect:

@@ -5,11 +5,13 @@ The Job runs `pg_upgrade --link` (cloudnative-pg, internal/cmd/manager/instance/
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.inspection.changes import READ_AT_START
 from tests.live.archives import NEW, Place, archived, backup, databases, rendered
 from tests.live.li_stack import Cluster
 from tests.live.processes import free_ports
@@ -108,3 +110,11 @@ def _trusted(folder: Path) -> None:
     rules = folder / "pg_hba.conf"
     shutil.copy(rules, folder / "pg_hba.conf.before")
     rules.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+
+
+def test_the_parameters_for_which_instances_are_replaced_are_those_that_the_server_reads_at_its_start() -> None:
+    said = subprocess.run(
+        [newest_postgresql_programs() / "postgres", "--describe-config"], capture_output=True, text=True, check=True, timeout=30
+    )
+    rows = [line.split("\t") for line in said.stdout.splitlines()]
+    assert set(READ_AT_START.split()) == {row[0] for row in rows if row[1] == "postmaster"}

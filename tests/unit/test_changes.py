@@ -25,6 +25,10 @@ def config_map(digest: str, text: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": text}}
 
 
+def having(**parameters: str) -> dict[str, Any]:
+    return {"parameters": parameters}
+
+
 ONE, OTHER = "5h2k9tgm4c", "bb6m7ktd2f"
 
 
@@ -50,6 +54,12 @@ def claims(size: str) -> list[dict[str, Any]]:
         (workload("Cluster", storage={"size": "1Gi"}), workload("Cluster", storage={"size": "2Gi"}), Effect.NONE),
         (workload("Cluster", storage={"size": "2Gi"}), workload("Cluster", storage={"size": "1Gi"}), Effect.REFUSED),
         (workload("Cluster", resources={"cpu": 1}), workload("Cluster", resources={"cpu": 2}), Effect.RESTARTS),
+        (workload("Cluster", postgresql=having(work_mem="4MB")), workload("Cluster", postgresql=having(work_mem="8MB")), Effect.NONE),
+        (
+            workload("Cluster", postgresql=having(max_connections="100")),
+            workload("Cluster", postgresql=having(max_connections="200")),
+            Effect.RESTARTS,
+        ),
         (workload("Cluster", walStorage={"size": "1Gi"}), workload("Cluster"), Effect.REFUSED),
         (tenant(4, "1Gi"), tenant(4, "2Gi"), Effect.RESTARTS),
         (tenant(4, "1Gi"), tenant(6, "1Gi"), Effect.REFUSED),
