@@ -45,7 +45,8 @@ def build_at(revision: str, dist: Path, below: str) -> Objects:
 def live(objects: Objects, cluster: Kubectl) -> tuple[Objects, Objects]:
     """The same objects as they are in the cluster, and as a server-side apply would leave them; nothing is changed.
 
-    Among the first are those of the platform that an apply does not know any more.
+    Before the first stand those of the platform that an apply does not know any more, the oldest first: of generated names of one object, which
+    stay when another is applied, the last one is what runs.
     """
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kinds = dict.fromkeys(_resource(o) for o in objects)
@@ -58,7 +59,7 @@ def live(objects: Objects, cluster: Kubectl) -> tuple[Objects, Objects]:
     merged: Objects = json.loads(cluster.run(*dry_run, given=text, seconds=_SECONDS))["items"]
     known = {_key(o) for o in present}
     left = [o for o in labelled if _key(o) not in known and not o["metadata"].get("ownerReferences")]
-    return [*present, *left], merged
+    return [*sorted(left, key=lambda o: str(o["metadata"].get("creationTimestamp", ""))), *present], merged
 
 
 def _resource(o: dict[str, Any]) -> str:

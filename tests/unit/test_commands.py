@@ -111,7 +111,10 @@ def told(items):
     print(json.dumps({{"items": items}}))
 if "--selector" in words:
     labels = {{"app.kubernetes.io/name": "old", "app.kubernetes.io/part-of": "matrix-platform"}}
-    told([{{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {{"name": "old", "namespace": "matrix", "labels": labels}}}}])
+    old = {{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {{"name": "old", "namespace": "matrix", "labels": labels}}}}
+    # What an earlier apply has generated stays beside what is read now, and is no difference.
+    earlier = {{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {{**old["metadata"], "name": "haproxy-bb6m7ktd2f"}}, "data": {{"a": "b"}}}}
+    told([old, earlier])
 else:
     sent = json.load(sys.stdin)["items"]
     if words[0] == "get":
