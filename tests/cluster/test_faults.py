@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app.inspection.changes import changes
 from app.inspection.steps import left
@@ -111,8 +112,9 @@ def test_nothing_is_lost_when_all_processes_of_synapse_are_rolled_at_once(surviv
 def test_nothing_is_lost_when_push_is_switched_off_and_on_again(
     survive: Callable[..., Fault], rendered: Path, overlay: Overlay, api: Kubernetes, cluster: Cluster, report: Report, tmp_path: Path
 ) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text(SITE.read_text().replace("  push: true\n", ""))
+    site, choices = tmp_path / "site.yaml", yaml.safe_load(SITE.read_text())
+    del choices["features"]["push"], choices["push"]
+    site.write_text(yaml.safe_dump(choices))
     without = Overlay(compiled(site, tmp_path / "dist") / rendered.name, cluster.place.folder / "without")
     # kubectl apply takes nothing away; `diff` says so of each. Configuration by another name may stay: nobody reads it.
     gone = [change.identity for change in left(changes(overlay.objects, without.objects)) if change.identity.kind != "ConfigMap"]
