@@ -95,6 +95,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram("alloy-syntax"),
         GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
         GoProgram("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+        GoProgram("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }
