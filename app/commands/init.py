@@ -17,7 +17,6 @@ from kit.options import Flag, OptionError, plain
 
 if TYPE_CHECKING:
     from app.inspection.surroundings import Surroundings
-    from app.kubectl import Kubectl
     from app.moving_in import TakenOver
     from kit.rendering import Rendering
 
