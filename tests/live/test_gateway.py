@@ -188,7 +188,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     namespaces = {o["metadata"]["namespace"] for o in [*routes, *services]} | {NAMESPACE}
     with ExitStack() as held:
         plane = held.enter_context(control_plane(folder))
-        definitions = [yaml.safe_load(file.read_text()) for file in sorted((TRAEFIK / "files").glob("*.yaml"))]
+        definitions = [o for file in sorted((TRAEFIK / "files").glob("*.yaml")) for o in yaml.safe_load_all(file.read_text())]
         plane.apply([o for o in definitions if o and o["kind"] == "CustomResourceDefinition"], folder)
         plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
         plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(namespaces)], folder)
