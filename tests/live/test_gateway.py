@@ -282,8 +282,7 @@ def applied(published: Published, folder: Path, o: Object) -> Iterator[None]:
 def test_a_route_that_names_no_listener_would_be_answered_in_the_clear(published: Published, tmp_path: Path) -> None:
     host = "clear.example.com"
     with applied(published, tmp_path, changed(published, "clear", host, None)):
-        answer = wait_for(lambda: (a := published.ask(host, "/_matrix/client/versions", tls=False)).service and a, 30, "an answer")
-        assert answer.code == 200
+        wait_for(lambda: published.ask(host, "/_matrix/client/versions", tls=False).service, 30, "an answer by a Service")
 
 
 def test_a_route_to_a_listener_that_is_not_there_says_so_as_the_guide_does(published: Published, tmp_path: Path) -> None:
