@@ -181,9 +181,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     address, ca = own_address(), authority("The organisation")
     http_port, https_port = free_ports(2)
     # With the host that has a listener of its own, which the guide shows; and with calls, whose host is in another namespace.
-    choices = (
-        SITE.replace(OWN_LISTENER, OWN_LISTENER.removeprefix("#")) + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
-    )
+    choices = SITE.replace(OWN_LISTENER, OWN_LISTENER.removeprefix("#")) + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
     site = parse_site(f"server_name: example.com\nimages: {{registry: registry.example.com}}\n{choices}")
     assert site.ingress.gateway
     rendered = [dict(o) for o in objects(render(site, profiles()[0]))]
