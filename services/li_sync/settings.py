@@ -174,7 +174,7 @@ class Media:
 
     source: Bucket
     target: Bucket
-    keep_deleted_seconds: float | None = field(default=0.0, validator=validators.optional(validators.ge(0)))
+    keep_deleted_seconds: float | None = field(default=0.0, validator=validators.optional(validators.ge(0.0)))
     """How long LI keeps media that is deleted on main, from when `mirror_media` finds it deleted; null: for ever."""
     largest_bytes: int = field(default=5 * 1024**3, validator=_positive)
     """A larger object is an error: one upload cannot hold more than 5 GiB."""
