@@ -376,15 +376,10 @@ class Interval:
         return self.text
 
 
-def _interval(text: str) -> Interval:
-    """Raises ValueError for more than a day."""
-    found = Interval(text)
-    if found.seconds > 86_400:
-        raise ValueError("is longer than a day; write 24h or less")
-    return found
-
-
-Every = Annotated[Interval, Text("a number of seconds, minutes or hours, a day at most", "[1-9][0-9]{0,4}[smh]", "10m", read=_interval)]
+Every = Annotated[
+    Interval,
+    Text("up to 999 seconds or minutes, or up to 24 hours", "[1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h", "10m", read=Interval),
+]
 NightTime = Annotated[str, Text("a time of day in UTC, or never", "([01][0-9]|2[0-3]):[0-5][0-9]|never", "03:30")]
 
 
