@@ -380,7 +380,7 @@ Every = Annotated[
     Interval,
     Text("up to 999 seconds or minutes, or up to 24 hours", "[1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h", "10m", read=Interval),
 ]
-NightTime = Annotated[str, Text("a time of day in UTC, or never", "([01][0-9]|2[0-3]):[0-5][0-9]|never", "03:30")]
+TimeOfDay = Annotated[str, Text("a time of day in UTC, or never", "([01][0-9]|2[0-3]):[0-5][0-9]|never", "03:30")]
 
 
 @frozen

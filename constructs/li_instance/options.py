@@ -3,7 +3,7 @@
 
 from attrs import frozen
 
-from kit.formats import CountryCode, Every, HttpsUrl, Interval, KeptAge, Line, NightTime, Officers
+from kit.formats import CountryCode, Every, HttpsUrl, Interval, KeptAge, Line, Officers, TimeOfDay
 from kit.options import When, option, section
 
 _ON = When("features.li", True)
@@ -21,7 +21,7 @@ class SyncOptions:
         Interval("1h"),
         "How often both buckets are compared whole: what is missing or changed is copied, what main has deleted goes in its time.",
     )
-    refresh: NightTime = option(
+    refresh: TimeOfDay = option(
         "03:30", "When Synapse of this instance starts anew each day, which takes seconds, and forgets what it has in memory."
     )
 
