@@ -4,11 +4,15 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.cluster import CLIENT, Cluster
+from app.inspection.changes import changes
+from app.inspection.steps import left
+from tests.cluster import CLIENT, SITE, Cluster, Overlay, compiled
 from tests.cluster.convergence import missing, why
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.people import NAMESPACE as PEOPLE
@@ -24,6 +28,8 @@ WHOLE_SECONDS = 900.0
 DRAINED_SECONDS = 900.0
 NOT_READY_SECONDS = 180.0
 MATRIX = ("--namespace", "matrix")
+BUSY = 4
+"""Endless loops that share what the machine gives a pod."""
 QUEUE = 192 * 2**20
 """Bytes that each of the pods requests that wait for room: less than what Synapse's main process does."""
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
@@ -103,13 +109,43 @@ def test_nothing_is_lost_when_all_processes_of_synapse_are_rolled_at_once(surviv
     survive("all processes of Synapse rolled", roll)
 
 
+def test_nothing_is_lost_when_push_is_switched_off_and_on_again(
+    survive: Callable[..., Fault], rendered: Path, overlay: Overlay, api: Kubernetes, cluster: Cluster, report: Report, tmp_path: Path
+) -> None:
+    site, choices = tmp_path / "site.yaml", yaml.safe_load(SITE.read_text())
+    del choices["features"]["push"], choices["push"]
+    site.write_text(yaml.safe_dump(choices))
+    without = Overlay(compiled(site, tmp_path / "dist") / rendered.name, cluster.place.folder / "without")
+    # kubectl apply takes nothing away; `diff` says so of each. Configuration by another name may stay: nobody reads it.
+    gone = [change.identity for change in left(changes(overlay.objects, without.objects)) if change.identity.kind != "ConfigMap"]
+
+    def switch() -> None:
+        without.apply(api)
+        for identity in gone:
+            api.kubectl("delete", f"{identity.kind}/{identity.name}", "--namespace", identity.namespace, seconds=120)
+        wait_until(lambda: not _push(api), 120, "the pods of Sygnal are gone")
+        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
+        assert without.difference(api) == ""
+        assert overlay.apply(api) == ()
+        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
+        assert _push(api)
+        report.add("push switched off and on again", f"{len(gone)} objects had to be deleted by hand, which diff names")
+
+    survive("push switched off and on again", switch)
+
+
+def _push(api: Kubernetes) -> list[dict[str, Any]]:
+    return api.objects("pods", "matrix", "app.kubernetes.io/name=sygnal")
+
+
 def test_an_autoscaler_adds_a_process_under_load_and_the_platform_uses_it(
     survive: Callable[..., Fault], api: Kubernetes, report: Report
 ) -> None:
     def load() -> None:
         started = time.monotonic()
-        # One processor for as long as metrics-server and the controller need to see it.
-        api.exec("matrix", "client-reader-0", ["sh", "-c", "timeout 300 sh -c 'while :; do :; done' >/dev/null 2>&1 &"])
+        # One processor, from a machine that has other things to do, for as long as metrics-server and the controller need to see it.
+        busy = "timeout 300 sh -c 'while :; do :; done' >/dev/null 2>&1 &"
+        api.exec("matrix", "client-reader-0", ["sh", "-c", busy * BUSY])
         api.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "statefulset/client-reader", *MATRIX, "--timeout=400s", seconds=430)
         report.add("autoscaler under load", f"a second client-reader was ready after {time.monotonic() - started:.0f} s")
 
