@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.li_sync import follow as following
-from services.li_sync import media, tasks
+from services.li_sync import tasks
 from services.li_sync import watch as watching
 from services.li_sync.checkpoint import Checkpoints
 from services.li_sync.follow import Feed, Position, Positions, Row
@@ -79,7 +79,7 @@ def test_settings_are_read_with_their_defaults() -> None:
         ({"refresh": {"health": "http://x"}}, "give either `workload` or `command`"),
         ({"media": {"source": BUCKET | {"endpoint": "minio:9000"}, "target": BUCKET}}, "endpoint"),
         ({"statement_seconds": -1}, "-1.0 is not positive"),
-        ({"media": {"source": BUCKET, "target": BUCKET, "keep_deleted_seconds": -1}}, "keep_deleted_seconds"),
+        ({"media": {"source": BUCKET, "target": BUCKET, "keep_deleted_seconds": -1}}, "-1.0 is negative"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named_with_what_to_write(changes: Mapping[str, Any], said: str) -> None:
@@ -316,7 +316,7 @@ class _Objects:
 def outlives(path: Path, server: _Objects, key: str, keep: float | None, later: float, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """What a run keeps and deletes that comes so many seconds later and finds an object deleted on main."""
     inventory, tally, now = Inventory.open(path), Tally(), time.time()
-    monkeypatch.setattr(media.time, "time", lambda: now + later)
+    monkeypatch.setattr(time, "time", lambda: now + later)
     with contextlib.closing(inventory.database):
         store = Store(settings_with().media.target, server)
         _outlive(store, inventory, key, inventory.deleted().get(key), keep, tally)
