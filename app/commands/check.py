@@ -74,8 +74,7 @@ def _check_site(site: Site) -> NoReturn:
         click.echo(left)
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")
-    caution(site)
-    _say_short_copies(site, profiles())
+    caution(site, profiles())
     for line in without_release(datetime.now(UTC).date()):
         click.echo(f"caution: {line}", err=True)
     for problem in problems:
@@ -121,15 +120,6 @@ def _say_rooms(site: Site, sizes: "Sequence[Profile]") -> None:
             room_rows(site, sizes), ["profile", "store (Gi)", "has", "backups", "media", "logs"], tablefmt="simple", disable_numparse=True
         )
     )
-
-
-def _say_short_copies(site: Site, sizes: "Sequence[Profile]") -> None:
-    """Which sizes copy less media than there may be."""
-    from app.platform.room import short_copy
-
-    for size in sizes:
-        if said := short_copy(site, size):
-            click.echo(f"caution: {said}", err=True)
 
 
 def _within_envelope(site: Site, rendering: "Rendering") -> "list[Manifest]":

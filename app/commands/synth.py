@@ -44,4 +44,4 @@ def synth(site: Site, out: Path, check: bool) -> None:
     for left in left_behind_by(out, before):
         click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")
-    caution(site)
+    caution(site, profiles())

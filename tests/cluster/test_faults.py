@@ -24,6 +24,8 @@ WHOLE_SECONDS = 900.0
 DRAINED_SECONDS = 900.0
 NOT_READY_SECONDS = 180.0
 MATRIX = ("--namespace", "matrix")
+BUSY = 4
+"""Endless loops that share what the machine gives a pod."""
 QUEUE = 192 * 2**20
 """Bytes that each of the pods requests that wait for room: less than what Synapse's main process does."""
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
@@ -108,8 +110,9 @@ def test_an_autoscaler_adds_a_process_under_load_and_the_platform_uses_it(
 ) -> None:
     def load() -> None:
         started = time.monotonic()
-        # One processor for as long as metrics-server and the controller need to see it.
-        api.exec("matrix", "client-reader-0", ["sh", "-c", "timeout 300 sh -c 'while :; do :; done' >/dev/null 2>&1 &"])
+        # One processor, from a machine that has other things to do, for as long as metrics-server and the controller need to see it.
+        busy = "timeout 300 sh -c 'while :; do :; done' >/dev/null 2>&1 &"
+        api.exec("matrix", "client-reader-0", ["sh", "-c", busy * BUSY])
         api.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "statefulset/client-reader", *MATRIX, "--timeout=400s", seconds=430)
         report.add("autoscaler under load", f"a second client-reader was ready after {time.monotonic() - started:.0f} s")
 

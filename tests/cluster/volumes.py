@@ -1,6 +1,7 @@
-"""Storage: a provisioner that gives each claim a folder of this machine, on the node that the scheduler chose for it.
+"""Storage: a provisioner that gives each claim a folder of this machine.
 
-The volumes are `local`, as those of a cluster without network storage: what is on a node stays there, and is gone with it.
+The volumes of the class `local`, which is the default, are as those of a cluster without network storage: what is on a node stays there, and
+is gone with it. Those of the class `network` follow their pods to any node.
 """
 
 import contextlib
@@ -10,23 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.kubernetes import Kubernetes, RefusedError
+from tests.cluster.sandbox import NODES, name
 
 PROVISIONER = "matrix-platform.test/local"
-CLASS: dict[str, Any] = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-    "provisioner": PROVISIONER,
-    "volumeBindingMode": "WaitForFirstConsumer",
-    "reclaimPolicy": "Delete",
-}
+LOCAL, NETWORK = "local", "network"
+CLASSES: list[dict[str, Any]] = [
+    {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": kind, "annotations": {"storageclass.kubernetes.io/is-default-class": str(kind == LOCAL).lower()}},
+        "provisioner": PROVISIONER,
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "reclaimPolicy": "Delete",
+    }
+    for kind in (LOCAL, NETWORK)
+]
 _SELECTED = "volume.kubernetes.io/selected-node"
 
 
 def volume(claim: dict[str, Any], path: Path) -> dict[str, Any]:
     """The volume for a claim."""
     metadata, spec = claim["metadata"], claim["spec"]
-    node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [metadata["annotations"][_SELECTED]]}
+    reached = [metadata["annotations"][_SELECTED]] if spec["storageClassName"] == LOCAL else [name(node) for node in NODES]
+    nodes = {"key": "kubernetes.io/hostname", "operator": "In", "values": reached}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -44,7 +51,7 @@ def volume(claim: dict[str, Any], path: Path) -> dict[str, Any]:
                 "uid": metadata["uid"],
             },
             "local": {"path": str(path)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [nodes]}]}},
         },
     }
 
@@ -52,7 +59,7 @@ def volume(claim: dict[str, Any], path: Path) -> dict[str, Any]:
 def _waiting(claim: dict[str, Any]) -> bool:
     metadata = claim["metadata"]
     chosen = _SELECTED in metadata.get("annotations", {})
-    return chosen and claim["status"].get("phase") == "Pending" and claim["spec"].get("storageClassName") == CLASS["metadata"]["name"]
+    return chosen and claim["status"].get("phase") == "Pending" and claim["spec"].get("storageClassName") in (LOCAL, NETWORK)
 
 
 @contextlib.contextmanager
@@ -75,7 +82,7 @@ def provisioner(api: Kubernetes, folder: Path) -> Iterator[None]:
                     api.apply(volumes)
                     given.update(claim["metadata"]["uid"] for claim in new)
 
-    api.apply([CLASS])
+    api.apply(CLASSES)
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.commands.common import caution
 from app.platform.room import rooms, short_copy
 from app.settings import parse_site
 from app.site import Site
@@ -116,3 +117,11 @@ def test_a_copy_for_lawful_interception_that_could_not_hold_all_media_is_named_w
     assert found.li.media
     assert found.li.media >= found.main.media
     assert short_copy(site(""), profile) is None
+
+
+def test_every_size_whose_copy_is_too_small_is_named_as_a_site_is_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    caution(site(LI), profiles())
+    said = capsys.readouterr().err
+    assert all(f"caution: {profile.name}: minio-main may have " in said for profile in profiles())
+    caution(site(""), profiles())
+    assert "minio-li" not in capsys.readouterr().err

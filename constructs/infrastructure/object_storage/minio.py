@@ -73,6 +73,11 @@ class MinioTenant(Store):
                 "limits": {"memory": str(resources.memory_limit)},
             },
             "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), options.one_server_per_node), **_on_nodes(placement)},
+            **(
+                {}
+                if options.one_server_per_node
+                else {"topologySpreadConstraints": [_spread(dict(self.pods.labels), size.servers_to_lose)]}
+            ),
             **({"nodeSelector": dict(placement.node_selector)} if placement.node_selector else {}),
             **({"tolerations": _tolerations(placement)} if placement.tolerations else {}),
             **({"annotations": dict(placement.annotations)} if placement.annotations else {}),
@@ -139,3 +144,18 @@ def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:
     if required:
         return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+
+
+def _spread(labels: dict[str, str], to_lose: int) -> dict[str, Any]:
+    """No node has more servers beyond another one's than may be lost, also where nodes come up one after the other and the first has room for all.
+
+    A node that is drained or lost is no other.
+    """
+    return {
+        "maxSkew": to_lose,
+        "minDomains": 2,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": labels},
+    }

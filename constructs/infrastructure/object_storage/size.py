@@ -30,6 +30,11 @@ class ErasureSize:
         return max(fitting, default=0)
 
     @property
+    def servers_to_lose(self) -> int:
+        """How many servers may be lost with all their drives, and every object is still read."""
+        return max(1, self.parity // max(1, self.erasure_set // self.nodes))
+
+    @property
     def resources(self) -> Resources:
         """Of each server."""
         return Resources(self.cpu, self.memory, self.memory * 2)

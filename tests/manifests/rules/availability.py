@@ -1,5 +1,8 @@
 """What keeps the platform up when a node, a pod or a program fails."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tests.manifests.rules.objects import Objects, of_kind, title, workloads
 
 HOST = "kubernetes.io/hostname"
@@ -27,7 +30,8 @@ def probe_problems(objects: Objects) -> list[str]:
 def quorum_problems(objects: Objects) -> list[str]:
     """Members of a quorum that may share a node.
 
-    MinIO only prefers to be apart: it must start on four nodes as well as on many, and reads go on without the node of two servers.
+    MinIO prefers to be apart, and no node has more of its servers beyond another one's than may be lost: it must start on three nodes as well as
+    on many, and reads go on without the node of two servers.
     """
     found = []
     for workload in workloads(objects):
@@ -52,7 +56,30 @@ def quorum_problems(objects: Objects) -> list[str]:
             terms = [*rules.get("requiredDuringSchedulingIgnoredDuringExecution", []), *wished]
             if not any(t["topologyKey"] == HOST and t["labelSelector"]["matchLabels"] == labels for t in terms):
                 found.append(f"{title(tenant)}: {pool['name']} does not spread over nodes")
+            if terms and terms == wished and _most_apart(pool, labels) != _servers_to_lose(tenant, pool):
+                found.append(
+                    f"{title(tenant)}: a node may have more servers of {pool['name']} than may be lost, or wait where one has room"
+                )
     return found
+
+
+def _most_apart(pool: Mapping[str, Any], labels: Mapping[str, str]) -> int:
+    """By how many servers two nodes may differ; 0 without a bound."""
+    bounds = [
+        c["maxSkew"]
+        for c in pool.get("topologySpreadConstraints", [])
+        if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy"), c["labelSelector"]["matchLabels"])
+        == (HOST, "DoNotSchedule", 2, "Honor", labels)
+    ]
+    return min(bounds, default=0)
+
+
+def _servers_to_lose(tenant: Mapping[str, Any], pool: Mapping[str, Any]) -> int:
+    """By the parity of each erasure set, of which a server has as many drives as there are sets in no more than 16 drives."""
+    parity = next(int(v["value"].removeprefix("EC:")) for v in tenant["spec"]["env"] if v["name"] == "MINIO_STORAGE_CLASS_STANDARD")
+    drives = pool["servers"] * pool["volumesPerServer"]
+    sets = [size for size in range(2, 17) if drives % size == 0 and (size % pool["servers"] == 0 or pool["servers"] % size == 0)]
+    return int(parity // max(1, max(sets) // pool["servers"]))
 
 
 def spread_problems(objects: Objects) -> list[str]:
