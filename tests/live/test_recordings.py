@@ -84,6 +84,9 @@ def test_minio_tells_what_was_recorded(tmp_path: Path) -> None:
         for number in range(20):
             s3.put_object(Bucket="media", Key=str(number), Body=b"x" * 1000)
             s3.get_object(Bucket="media", Key=str(number))["Body"].read()
+        # It counts no kind of error that there has not been.
+        with pytest.raises(s3.exceptions.NoSuchKey):
+            s3.get_object(Bucket="media", Key="none")
         # Its scanner counts what buckets hold now and then.
         remain = Remaining(lambda: changes("minio-cluster", told(f"{minio.endpoint}/minio/v2/metrics/cluster")))
         assert remain.after(90) == []
@@ -129,9 +132,9 @@ def plane(rendered: list[Manifest], tmp_path_factory: pytest.TempPathFactory) ->
     with control_plane(folder) as started:
         started.apply([NODE, *(dict(o) for o in rendered if o["kind"] == "Namespace")], folder)
         started.apply([*(dict(o) for o in rendered if o["apiVersion"] in BUILT_IN), FAILING], folder)
-        name, namespace = "haproxy-0", "matrix"
+        name, namespace = "redis-0", "matrix"
         wait_for(lambda: any(o["metadata"]["name"] == name for o in started.objects("pods", namespace)), 120, name)
-        container = {"name": "haproxy", "image": "none", "imageID": "none", "ready": True, "restartCount": 1}
+        container = {"name": "redis", "image": "none", "imageID": "none", "ready": True, "restartCount": 1}
         patch = json.dumps({"status": {"phase": "Running", "containerStatuses": [container]}})
         started.kubectl("patch", "pod", name, "--namespace", namespace, "--subresource=status", "--type=merge", "--patch", patch)
         yield started
@@ -172,7 +175,7 @@ def test_cert_manager_tells_what_was_recorded(rendered: list[Manifest], plane: C
     ]
     plane.apply(objects, tmp_path)
     issued = [dict(o) for o in rendered if o["apiVersion"].startswith("cert-manager.io/")]
-    assert {o["kind"] for o in issued} >= {"Issuer", "Certificate"}
+    assert "Certificate" in {o["kind"] for o in issued}
     plane.apply(issued, tmp_path)
     (port,) = free_ports(1)
     inside, environment = plane.as_pod("cert-manager", "cert-manager", tmp_path)
