@@ -4,11 +4,15 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.cluster import CLIENT, Cluster
+from app.inspection.changes import changes
+from app.inspection.steps import left
+from tests.cluster import CLIENT, SITE, Cluster, Overlay, compiled
 from tests.cluster.convergence import missing, why
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.people import NAMESPACE as PEOPLE
@@ -103,6 +107,35 @@ def test_nothing_is_lost_when_all_processes_of_synapse_are_rolled_at_once(surviv
         api.kubectl("rollout", "status", "statefulset", *MATRIX, *chosen, "--timeout=600s", seconds=630)
 
     survive("all processes of Synapse rolled", roll)
+
+
+def test_nothing_is_lost_when_push_is_switched_off_and_on_again(
+    survive: Callable[..., Fault], rendered: Path, overlay: Overlay, api: Kubernetes, cluster: Cluster, report: Report, tmp_path: Path
+) -> None:
+    site, choices = tmp_path / "site.yaml", yaml.safe_load(SITE.read_text())
+    del choices["features"]["push"], choices["push"]
+    site.write_text(yaml.safe_dump(choices))
+    without = Overlay(compiled(site, tmp_path / "dist") / rendered.name, cluster.place.folder / "without")
+    # kubectl apply takes nothing away; `diff` says so of each. Configuration by another name may stay: nobody reads it.
+    gone = [change.identity for change in left(changes(overlay.objects, without.objects)) if change.identity.kind != "ConfigMap"]
+
+    def switch() -> None:
+        without.apply(api)
+        for identity in gone:
+            api.kubectl("delete", f"{identity.kind}/{identity.name}", "--namespace", identity.namespace, seconds=120)
+        wait_until(lambda: not _push(api), 120, "the pods of Sygnal are gone")
+        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
+        assert without.difference(api) == ""
+        assert overlay.apply(api) == ()
+        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
+        assert _push(api)
+        report.add("push switched off and on again", f"{len(gone)} objects had to be deleted by hand, which diff names")
+
+    survive("push switched off and on again", switch)
+
+
+def _push(api: Kubernetes) -> list[dict[str, Any]]:
+    return api.objects("pods", "matrix", "app.kubernetes.io/name=sygnal")
 
 
 def test_an_autoscaler_adds_a_process_under_load_and_the_platform_uses_it(
