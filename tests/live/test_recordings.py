@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -168,7 +169,7 @@ def test_cert_manager_tells_what_was_recorded(rendered: list[Manifest], plane: C
     administrator = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
     subject = {"kind": "ServiceAccount", "name": "cert-manager", "namespace": "cert-manager"}
     rights = {"kind": "ClusterRoleBinding", "metadata": {"name": "cert-manager"}, "roleRef": administrator, "subjects": [subject]}
-    objects = [
+    objects: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cert-manager"}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cert-manager", "namespace": "cert-manager"}},
         {"apiVersion": "rbac.authorization.k8s.io/v1", **rights},
@@ -218,7 +219,7 @@ def test_the_exporter_of_cloudnative_pg_tells_what_was_recorded(tmp_path: Path) 
     (port,) = free_ports(1)
     with databases() as (primary, folder):
         environment = {**os.environ, "PGHOST": str(folder), "PGPORT": str(primary.port)}
-        command = [program, primary.folder, tmp_path / "queries.yaml", f"{LOOPBACK}:{port}"]
+        command: list[str | Path] = [program, primary.folder, tmp_path / "queries.yaml", f"{LOOPBACK}:{port}"]
         with running(command, name="cnpg-exporter", environment=environment) as process:
             process.ready(lambda: accepts_connections(port), 60)
             remain = Remaining(lambda: changes("cnpg-1.30.0-primary-pg18", told(f"http://{LOOPBACK}:{port}/metrics")))
