@@ -111,6 +111,8 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         *(f"--bind-address={LOOPBACK}", f"--advertise-address={LOOPBACK}", f"--cert-dir={certificates}"),
         *("--service-account-issuer=https://kubernetes.default.svc.cluster.local", f"--service-account-key-file={key}"),
         *(f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=198.19.0.0/16", "--authorization-mode=RBAC"),
+        # Built from its module it has no version that others can read, and takes no other number.
+        "--version=v0.0.0-master",
         *(f"--token-auth-file={tokens}", "--allow-privileged=true", "--endpoint-reconciler-type=none"),
     ]
     kubeconfig = folder / "kubeconfig"

@@ -6,6 +6,7 @@ What counts are the metrics and labels that an alert or a panel asks for. `expos
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -183,7 +184,9 @@ def test_cert_manager_tells_what_was_recorded(rendered: list[Manifest], plane: C
     command = [*inside, program, f"-metrics-listen-address={LOOPBACK}:{port}", "controller"]
     with running(command, name="cert-manager", environment=environment) as process:
         process.ready(lambda: accepts_connections(port), 60)
-        assert Remaining(lambda: changes("cert-manager-1.21.1", told(f"http://{LOOPBACK}:{port}/metrics"))).after(60) == []
+        url = f"http://{LOOPBACK}:{port}/metrics"
+        wait_for(lambda: re.search(r'ready_status{condition="True",.*} 1', told(url)), 60, "a certificate")
+        assert changes("cert-manager-1.21.1", told(url)) == []
 
 
 # -- PostgreSQL
