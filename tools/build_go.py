@@ -53,7 +53,7 @@ class GoProgram:
     @property
     def stamp(self) -> str:
         """A digest of all that decides what is built."""
-        files = [file for file in sorted(self.module.iterdir()) if file.suffix in (".mod", ".sum", ".go")]
+        files = [file for file in sorted(self.module.rglob("*")) if file.suffix in (".mod", ".sum", ".go")]
         digest = hashlib.sha256(json.dumps([self.package, self.files]).encode())
         for file in files:
             digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
@@ -97,6 +97,13 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),
         GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
         GoProgram("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+        GoProgram("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
+        GoProgram(
+            "traefik",
+            "github.com/traefik/traefik/v3/cmd/traefik",
+            files=("config/crd/standard/*.yaml",),
+            source="sigs.k8s.io/gateway-api",
+        ),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }
