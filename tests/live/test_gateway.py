@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(600)]
 TRAEFIK = ROOT / ".tools" / "traefik"
 GUIDE = (ROOT / "docs" / "01-DEPLOYMENT-GUIDE.md").read_text().partition("## A Gateway in place")[2].partition("\n## ")[0]
 SITE, GATEWAY = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+(OWN_LISTENER,) = re.findall(r"^#    listeners: .*$", SITE, re.MULTILINE)
 NAMESPACE = "gateways"
 CLASS = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -179,10 +180,15 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     folder: Path = tmp_path_factory.mktemp("gateway")
     address, ca = own_address(), authority("The organisation")
     http_port, https_port = free_ports(2)
-    site = parse_site(f"server_name: example.com\nimages: {{registry: registry.example.com}}\n{SITE}")
+    # With the host that has a listener of its own, which the guide shows; and with calls, whose host is in another namespace.
+    choices = SITE.replace(OWN_LISTENER, OWN_LISTENER.removeprefix("#")) + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
+    site = parse_site(f"server_name: example.com\nimages: {{registry: registry.example.com}}\n{choices}")
+    assert site.ingress.gateway
     rendered = [dict(o) for o in objects(render(site, profiles()[0]))]
     routes, services = of_kind(rendered, "HTTPRoute"), of_kind(rendered, "Service")
     gateway = yaml.safe_load(GATEWAY)
+    (shared,) = (listener for listener in gateway["spec"]["listeners"] if listener["protocol"] == "HTTPS")
+    gateway["spec"]["listeners"] += [{**shared, "name": name, "hostname": host} for host, name in site.ingress.gateway.listeners]
     for listener in gateway["spec"]["listeners"]:
         listener["port"] = {8000: http_port, 8443: https_port}[listener["port"]]
     namespaces = {o["metadata"]["namespace"] for o in [*routes, *services]} | {NAMESPACE}
@@ -222,7 +228,7 @@ def pages(routes: Objects) -> Iterator[tuple[str, str, str]]:
 
 def test_each_host_is_answered_by_its_own_service_over_tls_and_told_to_stay_there(published: Published) -> None:
     wanted = list(pages(published.routes))
-    assert {host for host, *_ in wanted} == {"example.com", "matrix.example.com", "element.example.com"}
+    assert {host for host, *_ in wanted} == {"example.com", "matrix.example.com", "element.example.com", "rtc.example.com"}
     for host, path, service in wanted:
         answer = wait_for(lambda: published.ask(host, path, tls=True), 20, host)  # noqa: B023
         assert (answer.code, answer.service) == (200, service), (host, path)
@@ -246,6 +252,7 @@ def test_a_route_is_attached_to_the_listener_that_it_names_alone(published: Publ
     (gateway,) = published.cluster.objects("gateways", NAMESPACE)
     assert {listener["name"]: listener["attachedRoutes"] for listener in gateway["status"]["listeners"]} == dict(listeners)
     assert sum(listeners.values()) == len(published.routes)
+    assert listeners["https-element"] == 1
     assert listeners["http"] == sum(o["metadata"]["name"] == "to-https" for o in published.routes)
 
 
