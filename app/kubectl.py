@@ -27,6 +27,14 @@ class Kubectl:
         """What kubectl prints, read."""
         return json.loads(self.run(*arguments, "--output", "json", "--request-timeout", "20s"))
 
+    def readable(self, *words: str) -> list[Any]:
+        """Objects, or none where the cluster has no such kind, or where one may not read it."""
+        try:
+            items: list[Any] = self.read("get", *words)["items"]
+        except KubectlError:
+            return []
+        return items
+
     def run(self, *arguments: str, given: str | None = None, seconds: float = 60) -> str:
         """What kubectl prints. `given`: on its standard input."""
         program = shutil.which("kubectl") or shutil.which("kubectl", path=str(_OURS))

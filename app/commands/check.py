@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from attrs import evolve
 
 from app.commands.common import caution, profile_named, with_site
 from app.site import Site, StorageSizes
@@ -85,12 +86,14 @@ def _check_site(site: Site) -> NoReturn:
 
 def _check_cluster(site: Site, name: str | None, context: str | None) -> NoReturn:
     from app.compiler import render
-    from app.inspection.prerequisites import RESOURCES, Wanted, findings, state_of
+    from app.inspection.prerequisites import CILIUM_CONFIG, RESOURCES, Wanted, findings, has_cilium, state_of
     from app.kubectl import Kubectl
     from overlays import profiles
 
     profile, cluster = profile_named(name) if name else profiles()[0], Kubectl(context)
     state = state_of(cluster.read("version"), cluster.read("get", ",".join(RESOURCES), "--namespace", "default"))
+    if has_cilium(state):
+        state = evolve(state, objects=[*state.objects, *cluster.readable(*CILIUM_CONFIG)])
     ingress = site.ingress
     namespaces = {ingress.controller_namespace: "ingress.controller_namespace", site.cluster.dns.namespace: "cluster.dns.namespace"}
     if site.features.monitoring and site.monitoring.keda:

@@ -17,7 +17,6 @@ from kit.options import Flag, OptionError, plain
 
 if TYPE_CHECKING:
     from app.inspection.surroundings import Surroundings
-    from app.kubectl import Kubectl
     from app.moving_in import TakenOver
     from kit.rendering import Rendering
 
@@ -150,19 +149,8 @@ def _seen(context: str | None) -> "Surroundings":
         defined = {o["metadata"]["name"] for o in found["items"] if o["kind"] == "CustomResourceDefinition"}
         for definition, words in ALSO_READ:
             if not definition or definition in defined:
-                found["items"] += _readable(kubectl, words)
+                found["items"] += kubectl.readable(*words)
     return surroundings(state_of(version, found))
-
-
-def _readable(kubectl: "Kubectl", words: tuple[str, ...]) -> list[Any]:
-    """Objects, or none where the cluster has no such kind, or where one may not read it."""
-    from app.kubectl import KubectlError
-
-    try:
-        items: list[Any] = kubectl.read("get", *words)["items"]
-    except KubectlError:
-        return []
-    return items
 
 
 def _taken_over(sources: tuple[Path, ...]) -> "TakenOver":

@@ -1,5 +1,6 @@
 """What a cluster must have before the platform is applied: read from its API, judged by what is rendered."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -24,6 +25,9 @@ RESOURCES = (
     "endpointslices.discovery.k8s.io",
 )
 """What is read of a cluster, where it has a namespace of `default`, and nothing else: no Secret, and nothing is changed."""
+
+CILIUM_CONFIG = ("configmaps", "--all-namespaces", "--field-selector", "metadata.name=cilium-config")
+"""What is read besides where Cilium is there, and left out where one may not read it."""
 
 _METRICS = "v1beta1.metrics.k8s.io"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -77,6 +81,7 @@ def findings(manifests: Iterable[Manifest], wanted: Wanted, state: ClusterState)
         *_nodes(objects, wanted, state),
         *_metrics(objects, state),
         *_api_server(wanted, state),
+        *_cilium(objects, state),
         *_entrance(wanted, state),
     ]
 
@@ -212,6 +217,40 @@ def _api_server(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:
         ", ".join(map(str, ports)),
         "let pods reach it by policies of your own",
     )
+
+
+def has_cilium(state: ClusterState) -> bool:
+    """Whether Cilium is there, as its definitions say."""
+    return any(crd["spec"]["group"] == "cilium.io" for crd in state.of_kind("CustomResourceDefinition"))
+
+
+def _cilium(objects: Sequence[Manifest], state: ClusterState) -> Iterator[Finding]:
+    """Cilium matches no node by an address, and no API server on one, unless it is told to.
+
+    Its Documentation/security/policy/language.rst: "Selecting nodes with CIDR / ipBlock".
+    """
+    policies = ", ".join(_of_nodes(objects, state))
+    if not policies or not has_cilium(state):
+        return
+    config = state.named("ConfigMap").get("cilium-config")
+    mode = config["data"].get("policy-cidr-match-mode", "") if config else ""
+    yield Finding(
+        "nodes" in re.findall(r"\w+", mode),
+        f"Cilium with policyCIDRMatchMode: nodes, for the policies that let through what comes from nodes or goes to them: {policies}",
+        mode or ("not set" if config else "the ConfigMap cilium-config cannot be read"),
+        "set policyCIDRMatchMode: nodes in the values of its chart; where it is not yours to set, write a CiliumNetworkPolicy beside each of "
+        "these: docs/01-DEPLOYMENT-GUIDE.md has the entities",
+    )
+
+
+def _of_nodes(objects: Sequence[Manifest], state: ClusterState) -> Iterator[str]:
+    """Policies that name addresses of nodes. Those that name every address there is mean the internet."""
+    nodes = [ip_address(a["address"]) for o in state.of_kind("Node") for a in o["status"].get("addresses", []) if a["type"] == "InternalIP"]
+    for policy in (o for o in objects if o["kind"] == "NetworkPolicy"):
+        rules = [(rule, "from") for rule in policy["spec"].get("ingress", [])] + [(rule, "to") for rule in policy["spec"].get("egress", [])]
+        blocks = [ip_network(peer["ipBlock"]["cidr"]) for rule, end in rules for peer in rule.get(end, []) if "ipBlock" in peer]
+        if any(node in block for block in blocks if block.prefixlen for node in nodes):
+            yield f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
 
 
 def _entrance(wanted: Wanted, state: ClusterState) -> Iterator[Finding]:

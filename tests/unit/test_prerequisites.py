@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.compiler import render
-from app.inspection.prerequisites import RESOURCES, ClusterState, Wanted, findings, state_of
+from app.inspection.prerequisites import CILIUM_CONFIG, RESOURCES, ClusterState, Wanted, findings, state_of
 from app.settings import parse_site
 from overlays import profiles
 from tests.kustomize import ROOT
@@ -190,6 +190,32 @@ def test_what_is_missing_is_seen(change: Callable[[Objects], Any], seen: str, re
     assert any(seen in line for line in found), found
 
 
+def cilium(**data: str) -> Objects:
+    return [definition("cilium.io", "CiliumEndpoint", "v2"), named("ConfigMap", "cilium-config", data=data)]
+
+
+def test_cilium_that_matches_no_node_is_seen_with_the_policies_that_name_some(rendered: Objects, cluster: Objects) -> None:
+    (said,) = missing(rendered, [*cluster, *cilium()])
+    policies = said.partition("to them: ")[2].partition(": not set")[0].split(", ")
+    # Who asks the API server, and whom LiveKit calls, which is in the network of its node.
+    assert {"matrix/secret-generator", "matrix/postgresql-access", "matrix/redis-proxy"} <= set(policies)
+    # Who goes to the internet, or to pods alone.
+    assert not {"matrix/haproxy", "matrix/federation-sender", "matrix/element-web"} & set(policies)
+
+
+def test_cilium_that_matches_nodes_is_right(rendered: Objects, cluster: Objects) -> None:
+    assert missing(rendered, [*cluster, *cilium(**{"policy-cidr-match-mode": "nodes"})]) == []
+
+
+def test_cilium_whose_configuration_one_may_not_read_is_said(rendered: Objects, cluster: Objects) -> None:
+    (said,) = missing(rendered, [*cluster, *cilium()[:1]])
+    assert said.endswith("the ConfigMap cilium-config cannot be read")
+
+
+def test_without_policies_that_name_nodes_cilium_may_be_as_it_is(rendered: Objects, cluster: Objects) -> None:
+    assert missing([o for o in rendered if o["kind"] != "NetworkPolicy"], [*cluster, *cilium()]) == []
+
+
 def test_every_requirement_that_is_not_met_says_what_to_do(rendered: Objects) -> None:
     assert all(found.advice for found in findings(rendered, WANTED, ClusterState((1, 30), [])) if not found.met)
 
@@ -198,10 +224,12 @@ def test_the_command_only_reads_and_says_what_kubectl_says(tmp_path: Path, clust
     site, calls = tmp_path / "site.yaml", tmp_path / "calls"
     site.write_text(SITE)
     (tmp_path / "version.json").write_text(json.dumps(VERSION))
-    (tmp_path / "objects.json").write_text(json.dumps({"items": cluster}))
+    (tmp_path / "objects.json").write_text(json.dumps({"items": [*cluster, *cilium(**{"policy-cidr-match-mode": "nodes"})[:1]]}))
+    (tmp_path / "cilium.json").write_text(json.dumps({"items": cilium(**{"policy-cidr-match-mode": "nodes"})[1:]}))
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(
-        f'#!/bin/sh\necho "$@" >> {calls}\ncase $* in *version*) cat {tmp_path}/version.json ;; *) cat {tmp_path}/objects.json ;; esac\n'
+        f'#!/bin/sh\necho "$@" >> {calls}\ncase $* in *version*) cat {tmp_path}/version.json ;;'
+        f" *cilium-config*) cat {tmp_path}/cilium.json ;; *) cat {tmp_path}/objects.json ;; esac\n"
     )
     kubectl.chmod(0o755)
     command = [sys.executable, "-O", "-m", "app", "check", "--cluster", "--context", "test", "--site", str(site)]
@@ -212,6 +240,7 @@ def test_the_command_only_reads_and_says_what_kubectl_says(tmp_path: Path, clust
     assert calls.read_text().splitlines() == [
         f"--context test version {asked}",
         f"--context test get {','.join(RESOURCES)} --namespace default {asked}",
+        f"--context test get {' '.join(CILIUM_CONFIG)} {asked}",
     ]
     kubectl.write_text("#!/bin/sh\necho 'error: you must be logged in' >&2; exit 1\n")
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120)

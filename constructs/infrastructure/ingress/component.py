@@ -28,7 +28,7 @@ _SOLVER = Port("http", 8089)
 
 # Values of Traefik's chart: what Matrix needs of every entry point. Identifiers hold encoded slashes and the like, uploads
 # take longer than the default of a minute, and HAProxy believes the X-Forwarded-For that Traefik writes.
-TRAEFIK_VALUES = {
+TRAEFIK_VALUES: dict[str, Any] = {
     "ports": {
         "websecure": {
             "http": {
