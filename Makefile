@@ -22,9 +22,9 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
-GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit alloy-syntax kubeconform kube-score traefik
+GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit kubeconform kube-score traefik
 
-.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy-syntax loki kubeconform kube-score traefik content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy loki kubeconform kube-score traefik content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,10 +73,10 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-programs: setup ## Build with Go what optional tests and the cluster run (20 minutes on two idle cores, once)
-	$(PY) tools/build_go.py $(GO_PROGRAMS) loki
+programs: setup ## Build with Go what optional tests and the cluster run (up to an hour of one processor, once)
+	$(PY) tools/build_go.py
 
-livekit minio alloy-syntax loki kubeconform kube-score traefik: setup ## Build LiveKit, MinIO, the parser of Alloy's configuration, Loki, kubeconform, kube-score, or Traefik alone
+livekit minio alloy loki kubeconform kube-score traefik: setup ## Build LiveKit, MinIO, Alloy, Loki, kubeconform, kube-score, or Traefik alone
 	$(PY) tools/build_go.py $@
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)

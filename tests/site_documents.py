@@ -95,6 +95,8 @@ GOOD_TEXTS += [
     "#hall:example.com",
     "oci://registry.example.com/charts",
     "1000-ccu",
+    "03:30",
+    "forever",
 ]
 WORDS = st.from_regex(r"[a-z][a-z0-9]{2,7}", fullmatch=True)
 

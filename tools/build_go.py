@@ -3,7 +3,7 @@
 Usage: python tools/build_go.py [NAME...]     all programs, if none is named
 
 A program is built again only when its module has changed. What is compiled stays in Go's build cache: a build that was cut short goes on
-where it was. A machine that has compiled nothing yet needs about 25 minutes of one processor for all of them.
+where it was. A machine that has compiled nothing yet needs up to an hour of one processor for all of them.
 """
 
 import hashlib
@@ -85,6 +85,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
             files=("releases/cnpg-{version}.yaml",),
             source="github.com/cloudnative-pg/cloudnative-pg",
         ),
+        GoProgram("cnpg-exporter", files=("config/manager/default-monitoring.yaml",), source="github.com/cloudnative-pg/cloudnative-pg"),
         GoProgram(
             "barman-cloud",
             "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager",
@@ -92,7 +93,8 @@ PROGRAMS: Mapping[str, GoProgram] = {
             source="github.com/cloudnative-pg/plugin-barman-cloud",
         ),
         GoProgram("minio", "github.com/minio/minio"),
-        GoProgram("alloy-syntax"),
+        GoProgram("alloy"),
+        GoProgram("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),
         GoProgram("loki", "github.com/grafana/loki/v3/cmd/loki"),
         GoProgram("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
         GoProgram("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),

@@ -143,6 +143,7 @@ def _synchronisation(
         redis_secret=redis.secret,
         health=synapse.health,
         workload=synapse.name,
+        options=site.li.sync,
         keep_deleted_media=site.li.keep_deleted_media,
     )
 

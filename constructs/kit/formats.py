@@ -362,6 +362,28 @@ Delay = Annotated[str, Text("a number of seconds, minutes or hours", "[1-9][0-9]
 
 
 @frozen
+class Interval:
+    """A time between two runs of something, as it is written in site.yaml."""
+
+    text: str
+
+    @property
+    def seconds(self) -> int:
+        """How long it is."""
+        return int(self.text[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.text[-1]]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Every = Annotated[
+    Interval,
+    Text("up to 999 seconds or minutes, or up to 24 hours", "[1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h", "10m", read=Interval),
+]
+TimeOfDay = Annotated[str, Text("a time of day in UTC, or never", "([01][0-9]|2[0-3]):[0-5][0-9]|never", "03:30")]
+
+
+@frozen
 class OldSigningKey:
     """A key that the homeserver signed with: its public half in base64, and when it ended, in milliseconds since 1970."""
 
@@ -540,6 +562,16 @@ Moment = Annotated[
 BackupAge = Annotated[str, Text("a number of days, weeks or months", "[1-9][0-9]{0,4}[dwm]", "30d")]
 """`retentionPolicy` of the barman-cloud plugin: d, w, m."""
 MediaAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "90d")]
+KeptAge = Annotated[
+    str,
+    Text(
+        "a number of days, weeks or years, 0d for not at all, or forever",
+        "0d|[1-9][0-9]{0,4}[dwy]|forever",
+        "90d",
+        mistakes={"true|false": "says no time"},
+        mend=lambda text: {"true": "forever", "false": "0d"}.get(text, text.strip()),
+    ),
+]
 MetricsAge = Annotated[str, Text("a number of days, weeks or years", "[1-9][0-9]{0,4}[dwy]", "15d")]
 """A duration of Synapse, of which `m` would be minutes."""
 Bucket = Annotated[

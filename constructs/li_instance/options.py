@@ -3,11 +3,27 @@
 
 from attrs import frozen
 
-from kit.formats import CountryCode, HttpsUrl, Line, Officers
-from kit.options import When, option
+from kit.formats import CountryCode, Every, HttpsUrl, Interval, KeptAge, Line, Officers, TimeOfDay
+from kit.options import When, option, section
 
 _ON = When("features.li", True)
 _DEPOSITED = When("li.key_deposit", True)
+
+
+@frozen(kw_only=True)
+class SyncOptions:
+    """When li_sync does by itself what keeps this instance current. Its tasks have these names on its page, in its metrics and in its alerts."""
+
+    prepare: Every = option(Interval("1h"), "How often it is seen to that main publishes what it should, and what a new Synapse has added.")
+    verify: Every = option(Interval("5m"), "How often both databases are compared: positions, numbers of rows, hashes of samples.")
+    mirror_new_media: Every = option(Interval("5s"), "How often uploads are looked for that are not here yet.")
+    mirror_media: Every = option(
+        Interval("1h"),
+        "How often both buckets are compared whole: what is missing or changed is copied, what main has deleted goes in its time.",
+    )
+    refresh: TimeOfDay = option(
+        "03:30", "When Synapse of this instance starts anew each day, which takes seconds, and forgets what it has in memory."
+    )
 
 
 @frozen(kw_only=True)
@@ -23,7 +39,10 @@ class LiOptions:
     )
     country_code: CountryCode | None = option(None, "Country of the operator, in exported cases.", needed_with=_ON)
     owner: Line | None = option(None, "What the authorities call the operator, in exported cases.", needed_with=_ON)
-    keep_deleted_media: bool = option(False, "Whether media that is deleted on the main instance stays on this one.")
+    sync: SyncOptions = section(SyncOptions, only_with=_ON)
+    keep_deleted_media: KeptAge = option(
+        "0d", "How long media stays on this instance that is deleted on the main one, from the comparison on that finds it deleted."
+    )
     keep_redacted_originals: bool = option(
         False,
         "Whether the original of a message that somebody has taken back is kept for ever, of everybody and on the main instance too, whose data "

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -129,6 +130,7 @@ class Inventory:
             "CREATE TABLE IF NOT EXISTS copies (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL, sha256 TEXT NOT NULL, "
             "target_etag TEXT NOT NULL) WITHOUT ROWID"
         )
+        database.execute("CREATE TABLE IF NOT EXISTS deleted (key TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID")
         return cls(database)
 
     def find(self, key: str) -> Copy | None:
@@ -145,6 +147,19 @@ class Inventory:
     def remove(self, key: str) -> None:
         """Forget a copy."""
         self.database.execute("DELETE FROM copies WHERE key = ?", (key,))
+        self.restored(key)
+
+    def deleted(self) -> dict[str, float]:
+        """The objects that main has deleted and LI still has, and the Unix seconds since when that is known."""
+        return dict(self.database.execute("SELECT key, since FROM deleted").fetchall())
+
+    def note_deleted(self, key: str, since: float) -> None:
+        """Note that main has deleted an object that LI keeps for some time."""
+        self.database.execute("INSERT INTO deleted VALUES (?, ?)", (key, since))
+
+    def restored(self, key: str) -> None:
+        """Note that main has an object again, or LI no longer."""
+        self.database.execute("DELETE FROM deleted WHERE key = ?", (key,))
 
     def totals(self) -> tuple[int, int]:
         """How many copies there are, and their bytes."""
@@ -164,6 +179,8 @@ class Tally:
     repaired: int = 0
     """Objects of LI that were missing or not what they had been."""
     deleted: int = 0
+    kept: int = 0
+    """Objects of LI that main has deleted."""
     failed: list[str] = field(factory=list)
 
     def facts(self, inventory: Inventory) -> dict[str, Any]:
@@ -178,6 +195,7 @@ class Tally:
             "recovered": self.recovered,
             "repaired": self.repaired,
             "deleted": self.deleted,
+            "kept": self.kept,
             "failed": len(self.failed),
         }
 
@@ -188,13 +206,16 @@ def mirror_media(settings: Settings, step: Callable[[str], None], check: Callabl
     source, target = Store.of(media.source, media.threads), Store.of(media.target, media.threads)
     with contextlib.closing(Inventory.open(settings.state / "media.sqlite").database) as database:
         inventory = Inventory(database)
+        deleted = inventory.deleted()
 
         def wanted() -> Iterator[tuple[Object, str | None]]:
             for object_, there in _side_by_side(source.objects(), target.objects()):
                 if object_ is None:
-                    if there is not None and not media.keep_what_main_deletes:
-                        _delete(target, inventory, there.key, tally)
+                    if there is not None:
+                        _outlive(target, inventory, there.key, deleted.get(there.key), media.keep_deleted_seconds, tally)
                     continue
+                if object_.key in deleted:
+                    inventory.restored(object_.key)
                 tally.listed += 1
                 if tally.listed % 1000 == 0:
                     check()
@@ -271,11 +292,18 @@ def _side_by_side(ours: Iterable[Object], theirs: Iterable[Object]) -> Iterator[
             a, b = next(left, None), next(right, None)
 
 
-def _delete(target: Store, inventory: Inventory, key: str, tally: Tally) -> None:
-    """Delete what main has deleted. Objects that this program did not write are left alone."""
-    if inventory.find(key) is None:
-        return
+def _outlive(target: Store, inventory: Inventory, key: str, since: float | None, keep: float | None, tally: Tally) -> None:
+    """Delete what main has deleted when its time is over. Objects that this program did not write are left alone."""
     with _told(target.bucket):
+        # An inventory that was lost with its volume does not know what it has written: its mark tells.
+        if inventory.find(key) is None and SHA256 not in (_existing(target, key) or {}).get("Metadata", {}):
+            return
+        now = time.time()
+        if keep is None or now - (now if since is None else since) < keep:
+            if since is None:
+                inventory.note_deleted(key, now)
+            tally.kept += 1
+            return
         target.client.delete_object(**target.name(key))
     inventory.remove(key)
     tally.deleted += 1

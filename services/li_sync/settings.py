@@ -22,6 +22,11 @@ def _positive(_: object, attribute: Any, value: float) -> None:
         raise ValueError(f"{attribute.name}: {value} is not positive")
 
 
+def _not_negative(_: object, attribute: Any, value: float | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError(f"{attribute.name}: {value} is negative; give 0 or more, or null for ever")
+
+
 def _port(_: object, attribute: Any, value: int) -> None:
     if not 0 < value < 65536:
         raise ValueError(f"{attribute.name}: {value} is no TCP port; give a number from 1 to 65535")
@@ -174,8 +179,8 @@ class Media:
 
     source: Bucket
     target: Bucket
-    keep_what_main_deletes: bool = False
-    """Whether LI keeps media that is deleted on main."""
+    keep_deleted_seconds: float | None = field(default=0.0, validator=_not_negative)
+    """How long LI keeps media that is deleted on main, from when `mirror_media` finds it deleted; null: for ever."""
     largest_bytes: int = field(default=5 * 1024**3, validator=_positive)
     """A larger object is an error: one upload cannot hold more than 5 GiB."""
     threads: int = field(default=4, validator=_positive)

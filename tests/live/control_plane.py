@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.kustomize import ROOT, kubectl
 from tests.live.processes import LOOPBACK, Program, free_ports, running
-from tests.live.programs import chosen
+from tests.live.programs import chosen, installed
 
 _TOKEN = "administrator-of-the-test"
 
@@ -65,6 +65,19 @@ class ControlPlane:
         items: list[dict[str, Any]] = json.loads("\n".join(answer.lines))["items"]
         return items
 
+    def as_pod(self, account: str, namespace: str, folder: Path) -> tuple[list[str], dict[str, str]]:
+        """What stands before a command, and its environment, so that it finds the API and its account's rights as in a pod.
+
+        The files are where Kubernetes puts them (client-go/rest/config.go).
+        """
+        (token,) = self.kubectl("create", "token", account, "--namespace", namespace).lines
+        (folder / "token").write_text(token)
+        (folder / "namespace").write_text(namespace)
+        (folder / "ca.crt").write_bytes((self.certificates / "apiserver.crt").read_bytes())
+        mounts = ["--dev-bind", "/", "/", "--tmpfs", "/run", "--ro-bind", str(folder), "/run/secrets/kubernetes.io/serviceaccount"]
+        environment = {"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": str(self.port)}
+        return [installed("bwrap"), "--die-with-parent", *mounts], environment
+
     def apply(self, objects: list[dict[str, Any]], folder: Path) -> Applied:
         """Apply objects as a server-side apply does."""
         file = folder / "objects.yaml"
@@ -98,6 +111,8 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         *(f"--bind-address={LOOPBACK}", f"--advertise-address={LOOPBACK}", f"--cert-dir={certificates}"),
         *("--service-account-issuer=https://kubernetes.default.svc.cluster.local", f"--service-account-key-file={key}"),
         *(f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=198.19.0.0/16", "--authorization-mode=RBAC"),
+        # Built from its module it has no version that others can read, and takes no other number.
+        "--version=v0.0.0-master",
         *(f"--token-auth-file={tokens}", "--allow-privileged=true", "--endpoint-reconciler-type=none"),
     ]
     kubeconfig = folder / "kubeconfig"

@@ -19,8 +19,10 @@ from app.compiler import compile_site
 from app.settings import read_site
 from li_instance.access_proxy.alerts import ALERTS as PROXY_ALERTS
 from li_instance.access_proxy.component import METRICS as PROXY
-from li_instance.sync_system.alerts import ALERTS as SYNC_ALERTS
+from li_instance.options import SyncOptions
+from li_instance.sync_system.alerts import alerts as sync_alerts
 from li_instance.sync_system.component import FOLLOW, STATUS
+from li_instance.sync_system.configuration import intervals
 from main_instance.key_vault.alerts import ALERTS as VAULT_ALERTS
 from main_instance.key_vault.component import METRICS as VAULT
 from overlays import profiles
@@ -192,7 +194,7 @@ def test_both_sides_are_the_same(site: Cluster, facts: dict[str, Any]) -> None:
 
 
 SCRAPED = (
-    ("li-sync", "li-sync", STATUS, SYNC_ALERTS),
+    ("li-sync", "li-sync", STATUS, sync_alerts(intervals(SyncOptions()))),
     ("li-sync-follow", "li-sync", FOLLOW, ()),
     ("key-vault", "key-vault", VAULT, VAULT_ALERTS),
     ("li-proxy", "li-proxy", PROXY, PROXY_ALERTS),

@@ -683,6 +683,39 @@ def test_media_that_was_changed_or_lost_on_li_is_repaired_and_what_main_deletes_
     assert after == objects(site, MAIN_BUCKET)
 
 
+@contextlib.contextmanager
+def media_settings(site: Site, **changes: Any) -> Iterator[None]:
+    """li_sync with other settings of media within the block."""
+    file, before = site.stack.settings_file, site.stack.settings_file.read_text()
+    settings = yaml.safe_load(before)
+    file.write_text(yaml.safe_dump(settings | {"media": settings["media"] | changes}))
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
+def test_media_that_main_deletes_stays_for_as_long_as_is_said_whatever_becomes_of_the_inventory(site: Site) -> None:
+    s3, key = site.stack.s3(), "local_content/yy/00/kept"
+
+    def mirrored(**changes: Any) -> tuple[int, int, bool]:
+        """What a run keeps and deletes of what main has deleted, and whether LI has the object after it."""
+        with media_settings(site, **changes):
+            found = json.loads(site.stack.task("mirror_media").stdout)
+        return found["kept"], found["deleted"], key in objects(site, LI_BUCKET)
+
+    s3.put_object(Bucket=MAIN_BUCKET, Key=key, Body=b"kept")
+    assert mirrored() == (0, 0, True)
+    s3.delete_object(Bucket=MAIN_BUCKET, Key=key)
+    assert mirrored(keep_deleted_seconds=None) == (1, 0, True)
+    assert mirrored(keep_deleted_seconds=3600) == (1, 0, True)
+    for path in (site.stack.folder / "state").glob("media.sqlite*"):
+        path.unlink()
+    assert mirrored(keep_deleted_seconds=3600) == (1, 0, True)
+    time.sleep(1)
+    assert mirrored(keep_deleted_seconds=1) == (0, 1, False)
+
+
 def test_media_that_is_not_what_synapse_noted_is_an_error_and_is_not_copied(site: Site) -> None:
     media = upload(site.alice, PICTURE + b"d")
     site.stack.s3().put_object(Bucket=MAIN_BUCKET, Key=content_key(media), Body=b"changed in main's bucket")
@@ -700,10 +733,13 @@ def test_media_that_is_not_what_synapse_noted_is_an_error_and_is_not_copied(site
 def test_whatever_somebody_tries_to_write_from_li_changes_nothing_and_replication_goes_on(site: Site) -> None:
     room, li, officer = quote(site.rooms[1]), site.alice_on_li, site.officer
     event = site.alice.send(site.rooms[1], "to be left alone")
+    public = quote(site.bob.call("POST", "/createRoom", {"preset": "public_chat", "name": "for everybody"}).ok()["room_id"])
+    wait_for(lambda: officer.call("GET", f"/_synapse/admin/v1/rooms/{public}").status == 200, 20, "the room on LI")
     rows = {name: site.stack.main.sql(f"SELECT count(*) FROM {name}") for name in ("events", "users", "profiles", "rooms", "account_data")}
     admin = "/_synapse/admin"
     attempts: list[tuple[str, User, str, str, Any]] = [
         ("send", li, "PUT", f"/rooms/{room}/send/m.room.message/t1", {"msgtype": "m.text", "body": "x"}),
+        ("join", li, "POST", f"/rooms/{public}/join", {}),
         ("leave", li, "POST", f"/rooms/{room}/leave", {}),
         ("redact", li, "PUT", f"/rooms/{room}/redact/{event}/t2", {}),
         ("create a room", li, "POST", "/createRoom", {}),
@@ -742,6 +778,8 @@ def test_whatever_somebody_tries_to_write_from_li_changes_nothing_and_replicatio
     assert site.alice.call("GET", f"/rooms/{room}/event/{event}").ok()["content"]["body"] == "to be left alone"
     assert li.call("GET", f"/rooms/{room}/event/{event}").ok()["content"]["body"] == "to be left alone"
     assert rows["users"] == site.stack.main.sql("SELECT count(*) FROM users")
+    for user in (site.alice, li):
+        assert public not in map(quote, user.call("GET", "/joined_rooms").ok()["joined_rooms"])
     site.stack.task("verify")
     site.say(f"{len(attempts) + 1} ways to write from LI", "all refused; 2 more are answered 200 and do nothing")
 
@@ -750,6 +788,92 @@ def test_nobody_logs_in_to_li_with_a_password_of_main(site: Site) -> None:
     body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "alice"}, "password": "a password for 'tests'"}
     assert User(site.alice.base, "", "").call("POST", "/login", body).status == 200
     assert User(site.officer.base, "", "").call("POST", "/login", body).status == 403
+
+
+# --- what somebody has taken back ---
+
+CENSORS_OFTEN = '''
+"""Has Synapse do twice a second what it does every five minutes (synapse/storage/databases/main/censor_events.py), and counts."""
+
+from pathlib import Path
+
+
+class Often:
+    def __init__(self, config, api):
+        store, passes = api._hs.get_datastores().main, Path(config["passes"])
+
+        async def censor():
+            await store._censor_redactions()
+            passes.write_text(passes.read_text() + ".")
+
+        passes.write_text("")
+        api.looping_background_call(censor, 500)
+'''
+
+
+@contextlib.contextmanager
+def main_that_censors(site: Site, after: str | None) -> Iterator[Callable[[], None]]:
+    """Main's Synapse keeps originals for so long, None: for ever. Yields what waits until it has looked for older ones a few times."""
+    file, passes = site.stack.folder / "main/homeserver.yaml", site.stack.folder / "main/passes"
+    before = file.read_text()
+    module = {"module": "censor.Often", "config": {"passes": str(passes)}}
+    (site.stack.folder / "main/censor.py").write_text(CENSORS_OFTEN)
+
+    def restart(settings: str) -> None:
+        file.write_text(settings)
+        site.stack.programs["main"].stop()
+        site.stack.start_synapse("main")
+
+    def looked() -> None:
+        seen = len(passes.read_text())
+        wait_for(lambda: len(passes.read_text()) >= seen + 5, 30, "main's passes over what is to be censored")
+
+    restart(yaml.safe_dump(yaml.safe_load(before) | {"redaction_retention_period": after, "modules": [module]}))
+    try:
+        yield looked
+    finally:
+        restart(before)
+
+
+def test_an_original_is_read_here_after_mains_time_for_it_only_where_main_keeps_originals_for_ever(site: Site) -> None:
+    """`li.keep_redacted_originals` is null for main's `redaction_retention_period` (tests/manifests/test_li_instance.py)."""
+    room = site.rooms[2]
+
+    def taken_back(text: str) -> str:
+        event = site.alice.send(room, text)
+        site.alice.call("PUT", f"/rooms/{quote(room)}/redact/{event}/{time.time_ns()}", {}).ok()
+        return event
+
+    def read(event: str, text: str) -> bool:
+        return text in str(site.officer.call("GET", f"/_synapse/admin/v1/fetch_event/{event}").body)
+
+    def stored(event: str, text: str) -> list[bool]:
+        return [
+            text in json
+            for server in (site.stack.main, site.stack.li)
+            for (json,) in server.sql(f"SELECT json FROM event_json WHERE event_id = '{event}'")
+        ]
+
+    with main_that_censors(site, None) as looked:
+        kept = taken_back("for ever")
+        looked()
+        wait_for(lambda: stored(kept, "for ever") == [True, True], 10, "the message on LI")
+        site.stack.task("refresh")
+        assert read(kept, "for ever")
+    with main_that_censors(site, "1s") as looked:
+        gone, seen = taken_back("for a second"), taken_back("for a second, and read")
+        wait_for(lambda: read(seen, "for a second, and read"), 10, "the original on LI")
+        looked()
+        wait_for(lambda: stored(gone, "for a second") == [False, False], 10, "what main has censored on LI")
+        assert not read(gone, "for a second")
+        # What Synapse here has read before is in its memory.
+        site.stack.task("refresh")
+        assert not read(seen, "for a second, and read")
+        # Switched off again, main censors what it had kept.
+        assert not read(kept, "for ever")
+    assert site.officer.call("GET", f"/_synapse/admin/v1/fetch_event/{gone}").ok()["event"]["content"] == {}
+    site.stack.task("verify")
+    site.say("originals of what was taken back", "read here as long as main keeps them, with null for ever, and no longer")
 
 
 # --- errors are errors ---
@@ -1029,20 +1153,15 @@ def pace(site: Site, happens: Callable[[], None] = lambda: None) -> float:
 
 
 def test_main_goes_on_while_lis_storage_of_media_is_away(site: Site) -> None:
-    settings, healthy = site.stack.settings_file, site.stack.settings_file.read_text()
-    broken = yaml.safe_load(healthy)
-    broken["media"]["target"]["endpoint"] = "http://127.0.0.1:1"
+    target = yaml.safe_load(site.stack.settings_file.read_text())["media"]["target"]
     before = pace(site)
-    settings.write_text(yaml.safe_dump(broken))
-    try:
+    with media_settings(site, target=target | {"endpoint": "http://127.0.0.1:1"}):
         media = upload(site.alice, PICTURE + b"away")
         begin = time.monotonic()
         site.stack.task("mirror_new_media", code=1)
         assert time.monotonic() - begin < 120
         assert site.stack.checkpoint("mirror_new_media")["state"] == "failed"
         during = pace(site)
-    finally:
-        settings.write_text(healthy)
     site.stack.task("mirror_new_media")
     assert content_key(media) in objects(site, LI_BUCKET)
     site.say("LI's storage of media away", f"main takes {during:.0f} messages a second, {before:.0f} before; the upload follows")

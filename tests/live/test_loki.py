@@ -3,6 +3,7 @@
 Nothing but where it listens, its folder, the bucket's address and its peers are the test's own.
 """
 
+import contextlib
 import json
 import subprocess
 import time
@@ -27,16 +28,29 @@ from tests.kustomize import ROOT
 from tests.live.homeservers import BUCKET, ObjectStorage, running_storage
 from tests.live.processes import LOOPBACK, free_ports, running, wait_for
 from tests.live.programs import chosen
-from tests.live.test_logs import SITE
 
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(300)]
 
+SITE = """
+server_name: example.com
+images: {registry: registry.example.com/matrix}
+features: {monitoring: true, li: true}
+li:
+  country_code: DE
+  owner: example-operator
+  officers: {anna@authority.example: Anna Adler (investigator), clara@authority.example: Clara Cohn (approver)}
+"""
 LINE = json.dumps({"log": "Processed request", "level": "ERROR", "request": "GET-17", "namespace": "synapse.access"})
+
+
+def loki_program() -> str:
+    """Loki; where it is not built, the test is skipped and says how to build it."""
+    return chosen("LOKI", [ROOT / ".tools" / "loki" / "loki"], "Loki, which Go builds: make loki")
 
 
 @pytest.fixture(scope="module")
 def program() -> str:
-    return chosen("LOKI", [ROOT / ".tools" / "loki" / "loki"], "Loki, which Go builds: make loki")
+    return loki_program()
 
 
 def rendered(profile: int = 0) -> tuple[str, str]:
@@ -78,9 +92,10 @@ class Loki:
         return result
 
 
-@pytest.fixture(scope="module")
-def loki(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
-    folder, (http, grpc, gossip) = tmp_path_factory.mktemp("loki"), free_ports(3)
+@contextlib.contextmanager
+def running_loki(program: str, folder: Path) -> Iterator[Loki]:
+    """One server, with all its parts and a bucket."""
+    http, grpc, gossip = free_ports(3)
     text, overrides = rendered()
     config = yaml.safe_load(text)
     (folder / "overrides.yaml").write_text(overrides)
@@ -107,6 +122,12 @@ def loki(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lok
             server = Loki(http, storage)
             process.ready(lambda: server.ask("/ready", None)[0] == 200, 120)
             yield server
+
+
+@pytest.fixture(scope="module")
+def loki(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    with running_loki(program, tmp_path_factory.mktemp("loki")) as server:
+        yield server
 
 
 def verified(program: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -32,7 +32,7 @@ li:
   country_code: FR
   owner: operator
   officers: {a@example.net: "A (investigator)", b@example.net: "B (approver)"}
-  keep_deleted_media: true
+  keep_deleted_media: forever
 cluster: {domain: k8s.example.net, multi_zone: true, api_server_cidrs: [10.0.0.10/32]}
 storage_classes: {default: standard, database: local}
 ingress: {type: gateway, gateway: {name: public, namespace: gateways}}

@@ -1,21 +1,28 @@
 """The lawful-intercept instance is isolated, follows main, is published to officers alone, and is all there or not at all."""
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import yaml
+from celery import beat
 
 from app.compiler import render
 from app.inspection.reach import can_reach, ingress_controller, read_cluster
-from app.settings import parse_site
+from app.settings import SettingsError, parse_site
 from app.site import Site
 from kit.options import OptionError
-from li_instance.sync_system.alerts import OVERDUE
+from li_instance.options import SyncOptions
+from li_instance.sync_system.alerts import alerts
+from li_instance.sync_system.configuration import intervals
 from overlays import profiles
-from services.li_sync.settings import Schedule
+from services.li_sync.settings import RedisServer, Schedule, Settings, parse_settings
+from services.li_sync.tasks import make_app
 from tests.kustomize import expected
 from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind
 from tests.manifests.test_sites import BASE, LI
@@ -198,8 +205,67 @@ def test_its_client_cannot_be_taken_for_that_of_users(objects: list[Object]) -> 
     assert settings["default_server_config"]["m.homeserver"]["base_url"] == "https://element-li.example.com"
 
 
+TIMES = "  sync: {prepare: 2h, verify: 15m, mirror_new_media: 20s, mirror_media: 6h, refresh: '22:05'}\n  keep_deleted_media: 90d\n"
+
+
+def read_settings(li: str) -> Settings:
+    """What li_sync's own reader makes of the file that is rendered for a site."""
+    return parse_settings(render(parse_site(BASE + LI + li), profiles()[0]).files["config/sync-system/celery-config.yaml"])
+
+
+def test_the_times_of_a_site_are_those_of_celerys_beat(tmp_path: Path) -> None:
+    # Beat needs neither the broker nor its password to know what comes when.
+    settings = attrs.evolve(read_settings(TIMES), state=tmp_path, broker=RedisServer("redis"))
+    assert settings.media.keep_deleted_seconds == 90 * 86_400
+    scheduler: Any = beat.Scheduler(make_app(settings), lazy=True)
+    scheduler.setup_schedule()
+    entries = scheduler.schedule
+    hours, noon = 3600, datetime(2026, 1, 31, 12, tzinfo=UTC)
+    every = {"watch": 10, "prepare": 2 * hours, "verify": 900, "mirror_new_media": 20, "mirror_media": 6 * hours}
+    assert {name: entry.schedule.run_every for name, entry in entries.items() if name != "refresh"} == {
+        name: timedelta(seconds=seconds) for name, seconds in every.items()
+    }
+    night = entries["refresh"].schedule
+    night.nowfun = lambda: noon
+    assert noon + night.remaining_estimate(noon) == datetime(2026, 1, 31, 22, 5, tzinfo=UTC)
+
+
+def test_a_site_that_gives_no_times_has_those_that_li_sync_has_by_itself(objects: list[Object]) -> None:
+    shipped = parse_settings(yaml.safe_dump(config(objects, "li-sync", "settings.yaml")))
+    assert (shipped.schedule, shipped.media.keep_deleted_seconds) == (Schedule(), 0)
+    never = read_settings("  sync: {refresh: never}\n  keep_deleted_media: forever\n")
+    assert (never.schedule, never.media.keep_deleted_seconds) == (Schedule(refresh=None), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("sync: {verify: 300}", "sync.verify: 300 is a number; give up to 999 seconds or minutes, or up to 24 hours, e.g. 10m"),
+        ("sync: {mirror_media: 2d}", 'sync.mirror_media: "2d" is not allowed; give up to 999 seconds or minutes, or up to 24 hours'),
+        ("sync: {prepare: 25h}", 'sync.prepare: "25h" is not allowed; give up to 999 seconds or minutes, or up to 24 hours'),
+        ("sync: {refresh: 24:00}", 'sync.refresh: "24:00" is not allowed; give a time of day in UTC, or never'),
+        (
+            "keep_deleted_media: true",
+            "keep_deleted_media: true says no time; give a number of days, weeks or years, 0d for not at all, or forever",
+        ),
+    ],
+)
+def test_a_time_that_is_none_is_told_with_what_to_write(options: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_site(BASE + LI + f"  {options}\n")
+    assert said in str(caught.value)
+
+
 def test_every_task_that_comes_by_itself_is_missed_some_time_after_its_interval() -> None:
-    schedule = Schedule()
-    intervals = {task: 86_400 if task == "refresh" else getattr(schedule, task) for task in attrs.fields_dict(Schedule)}
-    assert intervals.keys() == OVERDUE.keys()
-    assert [task for task, seconds in intervals.items() if OVERDUE[task] <= seconds] == []
+    for options in (SyncOptions(), parse_site(BASE + LI + TIMES).li.sync, SyncOptions(refresh="never")):
+        late = {alert.name: alert for alert in alerts(intervals(options))}["LiTaskOverdue"].expression
+        missed = {task: int(seconds) for task, seconds in re.findall(r'task="(\w+)"}\) > ([0-9]+)', late)}
+        assert missed.keys() == intervals(options).keys() == {*beat_tasks(options)}
+        assert [
+            task for task, seconds in intervals(options).items() if missed[task] < 2 * seconds and missed[task] < seconds + 2 * 3600
+        ] == []
+
+
+def beat_tasks(options: SyncOptions) -> set[str]:
+    """The tasks that come by themselves."""
+    return {*attrs.fields_dict(Schedule)} - ({"refresh"} if options.refresh == "never" else set())

@@ -34,6 +34,7 @@ SITES = {
     ),
     "lawful interception": LI,
     "lawful interception that shows what was taken back": LI + "  keep_redacted_originals: true\n",
+    "lawful interception with times of its own": LI + "  sync: {verify: 15m, refresh: never}\n  keep_deleted_media: 90d\n",
     "push gateways of others": "push: {gateways: internet}\n",
     "push gateways of partners": "push: {gateways: networks, gateway_networks: [10.20.0.0/16], gateway_ca_secret: partners}\n",
     "mail": "mail: {server: smtp.example.com, sender: matrix@example.com}\n",

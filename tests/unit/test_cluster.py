@@ -31,7 +31,10 @@ def overlays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "source", "expected"),
     [
         ("livekit", "github.com/livekit/livekit-server", image_lock()["livekit"].tag),
+        ("alloy", "github.com/grafana/alloy", image_lock()["alloy"].tag),
         ("loki", "github.com/grafana/loki/v3", f"v{image_lock()['loki'].tag}"),
+        ("kube-state-metrics", "k8s.io/kube-state-metrics/v2", image_lock()["kube-state-metrics"].tag),
+        ("cnpg-exporter", "github.com/cloudnative-pg/cloudnative-pg", f"v{CLOUDNATIVE_PG.version}"),
         ("cert-manager", "github.com/cert-manager/cert-manager", f"v{CERT_MANAGER.version}"),
         ("cloudnative-pg", "github.com/cloudnative-pg/cloudnative-pg", f"v{CLOUDNATIVE_PG.version}"),
         ("barman-cloud", "github.com/cloudnative-pg/plugin-barman-cloud", f"v{BARMAN_CLOUD_PLUGIN.version}"),

@@ -1,6 +1,8 @@
 """What li_sync computes: settings, checkpoints, what the feeder says, how two listings are compared, when a subscription may go on."""
 
+import contextlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from attrs import evolve
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from services.li_sync import tasks
 from services.li_sync import watch as watching
 from services.li_sync.checkpoint import Checkpoints
 from services.li_sync.follow import Feed, Position, Positions, Row
-from services.li_sync.media import Object, _side_by_side
+from services.li_sync.media import SHA256, Inventory, Object, Store, Tally, _outlive, _side_by_side
 from services.li_sync.officers import add_officer, user_id
 from services.li_sync.postgres import TASKS, Problem
 from services.li_sync.refresh import _rolled_out
@@ -76,6 +79,7 @@ def test_settings_are_read_with_their_defaults() -> None:
         ({"refresh": {"health": "http://x"}}, "give either `workload` or `command`"),
         ({"media": {"source": BUCKET | {"endpoint": "minio:9000"}, "target": BUCKET}}, "endpoint"),
         ({"statement_seconds": -1}, "-1.0 is not positive"),
+        ({"media": {"source": BUCKET, "target": BUCKET, "keep_deleted_seconds": -1}}, "-1.0 is negative"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named_with_what_to_write(changes: Mapping[str, Any], said: str) -> None:
@@ -292,6 +296,41 @@ def test_two_listings_are_paired_by_key(ours: dict[str, int], theirs: dict[str, 
     assert {b.key: b.size for _, b in pairs if b} == theirs
     assert all(a.key == b.key for a, b in pairs if a and b)
     assert len(pairs) == len({*ours} | {*theirs})
+
+
+class _Objects:
+    """LI's S3 server: keys to the metadata of their objects."""
+
+    def __init__(self, **objects: Mapping[str, str]) -> None:
+        self.objects = dict(objects)
+
+    def head_object(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: N803 - as boto3 has it
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "404"}}, f"HeadObject of {Bucket}")
+        return {"Metadata": self.objects[Key]}
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:  # noqa: ARG002, N803
+        del self.objects[Key]
+
+
+def outlives(path: Path, server: _Objects, key: str, keep: float | None, later: float, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """What a run keeps and deletes that comes so many seconds later and finds an object deleted on main."""
+    inventory, tally, now = Inventory.open(path), Tally(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + later)
+    with contextlib.closing(inventory.database):
+        store = Store(settings_with().media.target, server)
+        _outlive(store, inventory, key, inventory.deleted().get(key), keep, tally)
+    monkeypatch.undo()
+    return tally.kept, tally.deleted
+
+
+def test_what_main_deletes_goes_when_its_time_is_over_and_what_is_not_ours_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, server = tmp_path / "media.sqlite", _Objects(ours={SHA256: "00"}, other={})
+    assert outlives(path, server, "ours", None, 0, monkeypatch) == (1, 0)
+    assert outlives(path, server, "ours", 60, 50, monkeypatch) == (1, 0)
+    assert outlives(path, server, "ours", 60, 70, monkeypatch) == (0, 1)
+    assert outlives(path, server, "other", 0, 0, monkeypatch) == (0, 0)
+    assert {*server.objects} == {"other"}
 
 
 # --- when a subscription may go on ---

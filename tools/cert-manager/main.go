@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -43,6 +44,7 @@ import (
 
 func main() {
 	namespace := flag.String("namespace", "cert-manager", "where cluster issuers and the webhook keep their secrets")
+	address := flag.String("metrics-listen-address", "0.0.0.0:9402", "where the controller tells its metrics")
 	names := flag.String("names", "cert-manager-webhook", "DNS names of the webhook, separated by commas")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: cert-manager [flags] controller|webhook")
@@ -56,7 +58,7 @@ func main() {
 	var err error
 	switch flag.Arg(0) {
 	case "controller":
-		err = runController(ctx, *namespace)
+		err = runController(ctx, *namespace, *address)
 	case "webhook":
 		err = runWebhook(ctx, *namespace, strings.Split(*names, ","))
 	default:
@@ -69,8 +71,8 @@ func main() {
 	}
 }
 
-// runController runs every controller that the imports above have registered.
-func runController(ctx context.Context, namespace string) error {
+// runController runs every controller that the imports above have registered, and tells their metrics.
+func runController(ctx context.Context, namespace, address string) error {
 	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: namespace},
 		// The defaults of upstream's flags.
@@ -97,6 +99,14 @@ func runController(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
+	informers.Metrics.SetupCertificateCollector(informers.SharedInformerFactory.Certmanager().V1().Certificates().Lister())
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	told := informers.Metrics.NewServer(listener)
+	context.AfterFunc(ctx, func() { told.Close() })
+	group.Go(func() error { return told.Serve(listener) })
 	informers.SharedInformerFactory.Start(ctx.Done())
 	informers.KubeSharedInformerFactory.Start(ctx.Done())
 	informers.HTTP01ResourceMetadataInformersFactory.Start(ctx.Done())

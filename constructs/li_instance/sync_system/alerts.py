@@ -3,22 +3,33 @@
 Names and labels: services/li_sync/status.py and follow.py.
 """
 
+from collections.abc import Mapping
+
 from kit.monitoring import Alert, Severity
 
-OVERDUE = {"watch": 900, "mirror_new_media": 900, "verify": 1800, "prepare": 4 * 3600, "mirror_media": 4 * 3600, "refresh": 26 * 3600}
-"""A task to the seconds after which it has been missed, whatever held it up: some of its intervals (services/li_sync/settings.py, Schedule)."""
 _TASKS = ("LiTaskFails", "LiTaskOverdue")
+_MISSED = "The task {{ $labels.task }} of li_sync has not succeeded for {{ $value | humanizeDuration }}."
 _BEHIND = 64 * 2**20
 _ERRORS = 'increase(li_sync_subscription_errors_total{{kind=~"{}"}}[1h])'
 
 
-def _late() -> str:
+def overdue(seconds: int) -> int:
+    """After how long a task has been missed that comes every so many seconds, whatever held it up: some runs of it, or one and some hours."""
+    return max(900, min(6 * seconds, seconds + 3 * 3600))
+
+
+def _late(intervals: Mapping[str, int]) -> str:
     """A series of each task that has not succeeded for too long."""
     since = 'time() - max by (namespace, task) (li_sync_task_success_timestamp_seconds{{task="{}"}}) > {}'
-    return " or ".join(since.format(task, seconds) for task, seconds in OVERDUE.items())
+    return " or ".join(since.format(task, overdue(seconds)) for task, seconds in intervals.items())
 
 
-ALERTS = (
+def alerts(intervals: Mapping[str, int]) -> tuple[Alert, ...]:
+    """Those of a system whose tasks come every so many seconds."""
+    return (*_ALERTS, Alert("LiTaskOverdue", _late(intervals), 5, Severity.WARNING, _MISSED))
+
+
+_ALERTS = (
     Alert(
         "LiSlotLost",
         "max by (namespace) (li_sync_slot_lost) == 1",
@@ -93,13 +104,6 @@ ALERTS = (
         15,
         Severity.WARNING,
         "The task {{ $labels.task }} of li_sync fails.",
-    ),
-    Alert(
-        "LiTaskOverdue",
-        _late(),
-        5,
-        Severity.WARNING,
-        "The task {{ $labels.task }} of li_sync has not succeeded for {{ $value | humanizeDuration }}.",
     ),
     Alert(
         "LiUnknownStreams",

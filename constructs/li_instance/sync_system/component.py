@@ -15,8 +15,8 @@ from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import Change, KeyRef, SecretSpec, Shared
 from kit.text import yaml_text
 from li_instance.redis.component import server
-from li_instance.sync_system.alerts import ALERTS
-from li_instance.sync_system.configuration import FOLLOW_METRICS_PORT, STATE, SyncSpec, settings
+from li_instance.sync_system.alerts import alerts
+from li_instance.sync_system.configuration import FOLLOW_METRICS_PORT, STATE, SyncSpec, intervals, settings
 
 STATUS, FOLLOW = Port("http", 8080), Port("follow", FOLLOW_METRICS_PORT)
 BROKER = "li-sync-broker"
@@ -79,7 +79,7 @@ class SyncSystem(Component):
         self.status = service.endpoint("http")
         self.offers_metrics(workers.pods, STATUS, series=200)
         self.offers_metrics(workers.pods, FOLLOW, series=100, job=f"{self.name}-follow")
-        self.alerts(*ALERTS)
+        self.alerts(*alerts(intervals(self._spec.options)))
 
     def _beat(self) -> None:
         beat = self._container(
