@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from app.compiler import render
+from app.inspection.prerequisites import OLDEST_KUBERNETES, ClusterState, Wanted, findings
 from app.objects import objects
 from app.settings import read_site
 from infrastructure.operators import CLOUDNATIVE_PG
@@ -75,6 +76,12 @@ def databases(cluster: ControlPlane, mine: Objects) -> dict[tuple[str, str], str
     }
 
 
+def lacking(cluster: ControlPlane, rendered: Objects) -> set[str]:
+    """Which of CloudNativePG's kinds `check --cluster` says that the cluster lacks."""
+    found = findings(rendered, Wanted(None), ClusterState(OLDEST_KUBERNETES, cluster.objects("customresourcedefinitions")))
+    return {finding.requirement for finding in found if GROUP in finding.requirement and not finding.met}
+
+
 def test_newer_definitions_replace_older_ones_and_every_database_stays_as_it_is(
     cluster: ControlPlane, releases: Path, tmp_path: Path
 ) -> None:
@@ -89,9 +96,11 @@ def test_newer_definitions_replace_older_ones_and_every_database_stays_as_it_is(
     assert {"Cluster", "ScheduledBackup", "Database"} <= {o["kind"] for o in kept}
     assert cluster.apply(kept, tmp_path).warnings == ()
     there = databases(cluster, kept)
+    assert lacking(cluster, rendered) == {f"{o['kind']} of {o['apiVersion']}" for o in mine if o["kind"] not in known}
 
     defined(cluster, definitions(releases, new), tmp_path)
     assert databases(cluster, kept) == there
+    assert lacking(cluster, rendered) == set()
     assert cluster.apply(mine, tmp_path).warnings == ()
     # What is new is added, and nothing that was there is another one or has another generation.
     assert databases(cluster, kept) == there
