@@ -14,6 +14,8 @@ from tests.kustomize import kubectl
 
 INVENTORY = Path(__file__).with_name("inventory.txt")
 SECONDS = 1.0
+YARDSTICK_SECONDS = 0.19
+"""What the yardstick takes on two idle cores, on which the largest overlay takes 0.9 s."""
 
 
 def rows() -> list[str]:
@@ -67,11 +69,25 @@ def test_every_file_of_the_base_is_used(full_dist: Path, kustomization: dict[str
     assert {str(path.relative_to(full_dist / "base")) for path in (full_dist / "base").rglob("*") if path.is_file()} == used
 
 
+@pytest.fixture(scope="module")
+def yardstick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kustomization of nothing special, by which a machine is compared with the one that its time is known of."""
+    folder = tmp_path_factory.mktemp("yardstick")
+    objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"map-{n}"}, "data": {"key": "value"}} for n in range(400)]
+    (folder / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"namePrefix": "own-", "resources": ["objects.yaml"]}))
+    return folder
+
+
 @pytest.mark.parametrize("profile", [profile.name for profile in profiles()])
-def test_an_overlay_is_built_in_less_than_a_second(profile: str, dist: Path) -> None:
-    """One of six attempts. On a machine that is busy with other things the time of the processor counts, not that of waiting for it."""
+def test_an_overlay_is_built_in_less_than_a_second(profile: str, dist: Path, yardstick: Path) -> None:
+    """One of six attempts. A machine that is slower, or busy with other things, has as much more time as it needs more for the yardstick."""
     overlay = dist / "overlays" / profile
-    assert any(seconds(overlay) < SECONDS for _ in range(6))
+
+    def slower() -> float:
+        return max(1.0, min(seconds(yardstick) for _ in range(2)) / YARDSTICK_SECONDS)
+
+    assert any(seconds(overlay) < SECONDS * slower() for _ in range(6))
 
 
 def seconds(overlay: Path) -> float:
