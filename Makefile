@@ -47,7 +47,7 @@ check: setup .tools/bin/kubectl ## Say whether site.yaml is sound
 test: test-fast test-live ## Run all tests, also with the real programs
 
 test-fast: setup .venv-checkov/.done .venv-np-guard/.done .tools/bin/kubectl ## Run the tests that start no server
-	$(PY) -m pytest -n auto tests/unit tests/manifests
+	$(PY) -m pytest -n auto --dist loadfile tests/unit tests/manifests
 
 test-live: setup .venv-live/.done .venv-scan-worker/.done .venv-docs/.done .tools/bin/kubectl .tools/haproxy/haproxy ## Run the tests that start the real programs
 	tools/install-debian-packages
