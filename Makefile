@@ -22,7 +22,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 
 # What Go builds, in .tools/<name>: tools/build_go.py says what is missing, and builds that alone.
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
-GO_PROGRAMS := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit kubeconform kube-score traefik
+GO_PROGRAMS_OF_CLUSTER := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit
 
 .PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy loki kubeconform kube-score traefik content-scanner state-compressor bench imports lock clean
 
@@ -73,7 +73,7 @@ format: setup ## Put the code in its standard form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-programs: setup ## Build with Go what optional tests and the cluster run (up to an hour of one processor, once)
+programs: setup ## Build with Go what optional tests and the cluster run (once; what was compiled before a stop is kept)
 	$(PY) tools/build_go.py
 
 livekit minio alloy loki kubeconform kube-score traefik: setup ## Build LiveKit, MinIO, Alloy, Loki, kubeconform, kube-score, or Traefik alone
@@ -106,7 +106,7 @@ test-nodes: cluster-nodes ## Test three nodes of Kubernetes here, and what they 
 	$(PY) -m pytest tests/cluster/test_nodes.py -m cluster --nodes-alone
 
 cluster-tools: cluster-nodes
-	$(PY) tools/build_go.py $(GO_PROGRAMS)
+	$(PY) tools/build_go.py $(GO_PROGRAMS_OF_CLUSTER)
 
 # What the nodes and the operators need, without the platform.
 cluster-nodes: setup .tools/bin/kubectl

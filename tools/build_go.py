@@ -3,7 +3,7 @@
 Usage: python tools/build_go.py [NAME...]     all programs, if none is named
 
 A program is built again only when its module has changed. What is compiled stays in Go's build cache: a build that was cut short goes on
-where it was. A machine that has compiled nothing yet needs up to an hour of one processor for all of them.
+where it was.
 """
 
 import hashlib

@@ -176,7 +176,7 @@ def configuration(http_port: int, https_port: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    traefik = chosen("TRAEFIK", [TRAEFIK / "traefik"], "Traefik, which Go builds in about ten minutes: make traefik")
+    traefik = chosen("TRAEFIK", [TRAEFIK / "traefik"], "Traefik, which Go builds: make traefik")
     folder: Path = tmp_path_factory.mktemp("gateway")
     address, ca = own_address(), authority("The organisation")
     http_port, https_port = free_ports(2)
