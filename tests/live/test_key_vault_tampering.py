@@ -83,8 +83,8 @@ LINK = (
     ("statements", "message"),
     [
         (["UPDATE audit_entry SET content = overlay(content placing 'X' from 20 for 1) WHERE sequence = 4"], "entry 4 has been changed"),
-        (["UPDATE audit_entry SET hash = overlay(hash placing '0' from 1 for 1) WHERE sequence = 4 AND hash NOT LIKE '0%'",
-          "UPDATE audit_entry SET hash = overlay(hash placing '1' from 1 for 1) WHERE sequence = 4 AND hash LIKE '0%'"], "entry"),
+        (["UPDATE audit_entry SET hash = overlay(hash placing CASE WHEN hash LIKE '0%' THEN '1' ELSE '0' END from 1 for 1) WHERE sequence = 4"],
+         "entry"),
         (["UPDATE audit_entry SET previous = repeat('f', 64) WHERE sequence = 4"], "entry 4 does not follow"),
         # Whoever knows how the hash is made mends it, and finds that it stands in the next entry too.
         (["UPDATE audit_entry SET content = replace(content, 'anna', 'anne') WHERE sequence = 6",
