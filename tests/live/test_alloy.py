@@ -50,7 +50,7 @@ def rendering() -> Rendering:
 @pytest.fixture(scope="module")
 def alloy() -> str:
     return chosen(
-        "ALLOY", [ROOT / ".tools" / "alloy" / "alloy"], "Grafana Alloy, which Go builds in about a quarter of an hour: make alloy"
+        "ALLOY", [ROOT / ".tools" / "alloy" / "alloy"], "Grafana Alloy, which Go builds: make alloy"
     )
 
 
