@@ -49,9 +49,7 @@ def rendering() -> Rendering:
 
 @pytest.fixture(scope="module")
 def alloy() -> str:
-    return chosen(
-        "ALLOY", [ROOT / ".tools" / "alloy" / "alloy"], "Grafana Alloy, which Go builds: make alloy"
-    )
+    return chosen("ALLOY", [ROOT / ".tools" / "alloy" / "alloy"], "Grafana Alloy, which Go builds: make alloy")
 
 
 def asked(program: str, command: str, config: str, folder: Path, lines: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":

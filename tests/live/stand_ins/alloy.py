@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stands in for Grafana Alloy, which takes Go a quarter of an hour to build: it sends one line of its own for each tenant to Loki.
+"""Stands in for Grafana Alloy, which Go has to build: it sends one line of its own for each tenant to Loki.
 
 Usage: alloy run FILE --storage.path=FOLDER ... It is ready when Loki has taken them. It reads no pods: the node of the tests has no such API.
 """
