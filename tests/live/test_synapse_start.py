@@ -1,12 +1,14 @@
 """How a process of Synapse starts: it waits for what it needs, main goes first, and two lists of writers never run together."""
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.kustomize import ROOT
 from tests.live.installed_synapse import installed_synapse
 from tests.live.processes import wait_for
 from tests.live.report import Report
@@ -21,6 +23,7 @@ from tests.live.started_synapse import (
     sending,
     started_synapse,
 )
+from tests.live.synapse_site import synapse_python
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -171,6 +174,14 @@ def test_a_process_that_loses_its_connection_keeps_its_list(synapse: StartedSyna
     synapse.ready(MAIN, *BOTH)
     wait_for(lambda: "the list of writers has changed" in synapse.programs[CREATOR].output(), 60, "the change to be seen")
     synapse.ready(CREATOR)
+
+
+def test_a_process_that_is_stopped_in_the_middle_of_an_import_becomes_itself_anew() -> None:
+    """What decides that must not import the rest: here asyncio cannot be imported."""
+    look = "from services.synapse_start.guard import told_to_end; print(told_to_end())"
+    program = [synapse_python(), "-c", f"import sys; sys.modules['asyncio'] = None; {look}"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_on_a_new_version_main_brings_the_tables_and_the_others_wait_for_them(tmp_path: Path, report: Report) -> None:

@@ -87,10 +87,11 @@ class Guard:
 
 
 def told_to_end() -> bool:
-    """Whether the kubelet has told the process to end, before or after it stopped by itself."""
-    from twisted.internet import reactor
+    """Whether the kubelet has told the process to end, before or after it stopped by itself.
 
-    return bool(getattr(reactor, "_exitSignal", None) == signal.SIGTERM)
+    Nothing is imported for that: what is stopped as it starts may have been in the middle of it.
+    """
+    return bool(getattr(sys.modules.get("twisted.internet.reactor"), "_exitSignal", None) == signal.SIGTERM)
 
 
 def again() -> None:
