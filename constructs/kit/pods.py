@@ -341,6 +341,8 @@ class PodSpec:
     mounts_token: bool = False
     one_per_node: bool = False
     """Never two on one node: for quorums. Otherwise pods are spread as evenly as the nodes allow."""
+    to_lose: int | None = None
+    """How many may be lost at once, by which two nodes may differ while one of them has room; None: all but one."""
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels that a node must have; empty for any node."""
     tolerated_taint: str | None = None
@@ -396,7 +398,7 @@ class PodSpec:
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
             affinity=self._affinity(same_pods, context.placement),
-            topology_spread_constraints=_spread(same_pods, context, self.one_per_node)
+            topology_spread_constraints=_spread(same_pods, context, self.one_per_node, self.to_lose)
             if self.restart_policy is None and context.spread
             else None,
             init_containers=[c.render(references[c.image.name], host_ports=context.host_network) for c in self.init] or None,
@@ -468,10 +470,11 @@ def _beside(pods: Pods) -> k8s.PodAffinity:
     return k8s.PodAffinity(required_during_scheduling_ignored_during_execution=[term])
 
 
-def _spread(pods: k8s.LabelSelector, context: PodContext, one_per_node: bool) -> list[Any]:
+def _spread(pods: k8s.LabelSelector, context: PodContext, one_per_node: bool, to_lose: int | None) -> list[Any]:
     """Evenly over hosts, and over zones where the site has them: a wish, so that a small or degraded cluster still runs everything.
 
-    But never all on one node where another could take one: a difference of all but one is not to be. A node that is drained or lost is no other.
+    But never all on one node where another could take one, nor more beyond another one's than may be lost: also where nodes come up one after
+    the other, and the first has room for all. A node that is drained or lost is no other.
     """
     keys = [_HOST] + (["topology.kubernetes.io/zone"] if context.zones else [])
     wished = [
@@ -480,7 +483,7 @@ def _spread(pods: k8s.LabelSelector, context: PodContext, one_per_node: bool) ->
     if context.on_two_nodes < 2 or one_per_node:
         return wished
     required = k8s.TopologySpreadConstraint(
-        max_skew=context.on_two_nodes - 1,
+        max_skew=to_lose or context.on_two_nodes - 1,
         min_domains=2,
         topology_key=_HOST,
         when_unsatisfiable="DoNotSchedule",

@@ -225,7 +225,7 @@ def _pool(tenant: Mapping[str, Any], pool: Mapping[str, Any], made: Mapping[str,
     pod = {
         "containers": [container],
         "affinity": pool["affinity"],
-        "topologySpreadConstraints": pool["topologySpreadConstraints"],
+        "topologySpreadConstraints": pool.get("topologySpreadConstraints", []),
         "priorityClassName": spec["priorityClassName"],
         "securityContext": pool["securityContext"],
         "automountServiceAccountToken": False,

@@ -46,16 +46,6 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         "matrix/postgresql-main",
     ),
     (availability.quorum_problems, without("Tenant/minio-main", "spec.pools[0].affinity"), "matrix/minio-main"),
-    (
-        availability.quorum_problems,
-        without("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints"),
-        "a node may have more servers of pool-0 than may be lost",
-    ),
-    (
-        availability.quorum_problems,
-        setting("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints[0].maxSkew", 3),
-        "a node may have more servers of pool-0 than may be lost",
-    ),
     (availability.spread_problems, without("StatefulSet/pusher", "pod.topologySpreadConstraints"), "matrix/pusher"),
     (
         availability.spread_problems,

@@ -7,7 +7,7 @@ import pytest
 from kit.quantities import Bytes
 from overlays import Profile, profiles
 from tests.manifests.rules import budget, processes
-from tests.manifests.rules.mutation import Break, assert_noticed, deleting, replacing, setting, updating
+from tests.manifests.rules.mutation import Break, assert_noticed, deleting, replacing, setting, updating, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept, of_kind
 
 # What the shipped site leaves of the envelope: virus scanning and monitoring must fit into it.
@@ -129,6 +129,17 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
         budget.erasure_problems,
         updating("Tenant/minio-main", "spec.pools[0]", servers=1, volumesPerServer=8),
         "a node",
+    ),
+    (budget.erasure_problems, without("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints"), "pool-0: a node may have more"),
+    (
+        budget.erasure_problems,
+        setting("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints[0].maxSkew", 3),
+        "pool-0: a node may have more",
+    ),
+    (
+        budget.erasure_problems,
+        setting("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints[0].labelSelector.matchLabels", {"of": "others"}),
+        "pool-0: a node may have more",
     ),
     (budget.sentinel_problems, setting("StatefulSet/redis", "spec.replicas", 4), "4 Sentinels"),
     (budget.sentinel_problems, setting("StatefulSet/redis", "spec.replicas", 5), "the members are"),

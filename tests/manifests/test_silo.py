@@ -106,6 +106,11 @@ def test_nothing_of_the_operator_is_left() -> None:
 BREAKS: list[tuple[Rule, Break, str]] = [
     (budget.erasure_problems, setting(POOL, "container.env[2].value", "EC:5"), "EC:5 in erasure sets of 8"),
     (budget.erasure_problems, without(POOL, "spec.volumeClaimTemplates[1]"), "EC:4 in erasure sets of 4"),
+    (
+        budget.erasure_problems,
+        setting(POOL, "pod.topologySpreadConstraints[0].maxSkew", 3),
+        "a node may have more servers than may be lost",
+    ),
     (tenants.pool_problems, setting(POOL, "spec.replicas", 5), "and there is"),
     (tenants.pool_problems, setting(POOL, "spec.serviceName", "minio"), "and there is"),
     (tenants.pool_problems, deleting(POOL), "no pool between two"),

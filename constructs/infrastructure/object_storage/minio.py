@@ -73,11 +73,7 @@ class MinioTenant(Store):
                 "limits": {"memory": str(resources.memory_limit)},
             },
             "affinity": {"podAntiAffinity": _apart(dict(self.pods.labels), options.one_server_per_node), **_on_nodes(placement)},
-            **(
-                {}
-                if options.one_server_per_node
-                else {"topologySpreadConstraints": [_spread(dict(self.pods.labels), size.servers_to_lose)]}
-            ),
+            **({} if options.one_server_per_node else {"topologySpreadConstraints": [self._spread(f"pool-{number}", size)]}),
             **({"nodeSelector": dict(placement.node_selector)} if placement.node_selector else {}),
             **({"tolerations": _tolerations(placement)} if placement.tolerations else {}),
             **({"annotations": dict(placement.annotations)} if placement.annotations else {}),
@@ -97,6 +93,17 @@ class MinioTenant(Store):
                 "capabilities": {"drop": ["ALL"]},
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+        }
+
+    def _spread(self, pool: str, size: ErasureSize) -> dict[str, Any]:
+        """As kit/pods.py spreads pods of which some may be lost. The operator gives each pod the label of its pool."""
+        return {
+            "maxSkew": size.servers_to_lose,
+            "minDomains": 2,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "nodeTaintsPolicy": "Honor",
+            "labelSelector": {"matchLabels": {**dict(self.pods.labels), "v1.min.io/pool": pool}},
         }
 
     def _tenant(self, pools: Sequence[ErasureSize], options: MinioOptions) -> dict[str, Any]:
@@ -144,18 +151,3 @@ def _apart(labels: dict[str, str], required: bool) -> dict[str, Any]:
     if required:
         return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
-
-
-def _spread(labels: dict[str, str], to_lose: int) -> dict[str, Any]:
-    """No node has more servers beyond another one's than may be lost, also where nodes come up one after the other and the first has room for all.
-
-    A node that is drained or lost is no other.
-    """
-    return {
-        "maxSkew": to_lose,
-        "minDomains": 2,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "DoNotSchedule",
-        "nodeTaintsPolicy": "Honor",
-        "labelSelector": {"matchLabels": labels},
-    }

@@ -78,7 +78,7 @@ class SiloStore(Store):
         return self.stateful_set(
             f"{self.place.instance}-statefulset.yaml",
             f"{self.name}-{part}",
-            PodSpec(containers=(server,), one_per_node=self._options.one_server_per_node),
+            PodSpec(containers=(server,), one_per_node=self._options.one_server_per_node, to_lose=pool.servers_to_lose),
             part=part,
             replicas=pool.nodes,
             governing_service=self._others,

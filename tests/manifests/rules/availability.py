@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.manifests.rules.objects import Objects, of_kind, title, workloads
+from tests.manifests.rules.tenants import POOL
 
 HOST = "kubernetes.io/hostname"
 
@@ -30,8 +31,7 @@ def probe_problems(objects: Objects) -> list[str]:
 def quorum_problems(objects: Objects) -> list[str]:
     """Members of a quorum that may share a node.
 
-    MinIO prefers to be apart, and no node has more of its servers beyond another one's than may be lost: it must start on three nodes as well as
-    on many, and reads go on without the node of two servers.
+    MinIO only prefers to be apart: it must start on three nodes as well as on many. How many servers a node may have is a number that must fit.
     """
     found = []
     for workload in workloads(objects):
@@ -56,30 +56,7 @@ def quorum_problems(objects: Objects) -> list[str]:
             terms = [*rules.get("requiredDuringSchedulingIgnoredDuringExecution", []), *wished]
             if not any(t["topologyKey"] == HOST and t["labelSelector"]["matchLabels"] == labels for t in terms):
                 found.append(f"{title(tenant)}: {pool['name']} does not spread over nodes")
-            if terms and terms == wished and _most_apart(pool, labels) != _servers_to_lose(tenant, pool):
-                found.append(
-                    f"{title(tenant)}: a node may have more servers of {pool['name']} than may be lost, or wait where one has room"
-                )
     return found
-
-
-def _most_apart(pool: Mapping[str, Any], labels: Mapping[str, str]) -> int:
-    """By how many servers two nodes may differ; 0 without a bound."""
-    bounds = [
-        c["maxSkew"]
-        for c in pool.get("topologySpreadConstraints", [])
-        if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy"), c["labelSelector"]["matchLabels"])
-        == (HOST, "DoNotSchedule", 2, "Honor", labels)
-    ]
-    return min(bounds, default=0)
-
-
-def _servers_to_lose(tenant: Mapping[str, Any], pool: Mapping[str, Any]) -> int:
-    """By the parity of each erasure set, of which a server has as many drives as there are sets in no more than 16 drives."""
-    parity = next(int(v["value"].removeprefix("EC:")) for v in tenant["spec"]["env"] if v["name"] == "MINIO_STORAGE_CLASS_STANDARD")
-    drives = pool["servers"] * pool["volumesPerServer"]
-    sets = [size for size in range(2, 17) if drives % size == 0 and (size % pool["servers"] == 0 or pool["servers"] % size == 0)]
-    return int(parity // max(1, max(sets) // pool["servers"]))
 
 
 def spread_problems(objects: Objects) -> list[str]:
@@ -99,24 +76,29 @@ def spread_problems(objects: Objects) -> list[str]:
     return found
 
 
+def most_apart(pod: Mapping[str, Any], labels: Mapping[str, str]) -> list[int]:
+    """By how many pods with these labels two nodes may differ, where one could take one more: each bound that there is."""
+    return [
+        c["maxSkew"]
+        for c in pod.get("topologySpreadConstraints", [])
+        if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy")) == (HOST, "DoNotSchedule", 2, "Honor")
+        and c["labelSelector"]["matchLabels"].items() <= labels.items()
+    ]
+
+
 def two_node_problems(objects: Objects) -> list[str]:
     """Workloads with two pods or more that may all stand on one node, though another could take one; elastic workers of Synapse only wish.
 
     The scheduler forbids a node by which the difference to the emptiest would be more than `maxSkew`: all on one node is a difference of all.
+    Of MinIO's servers no more may be on one node than may be lost, which is among the numbers that fit.
     """
     found = []
     for workload in workloads(objects):
         elastic = workload.kind == "StatefulSet" and workload.most != workload.least
-        if workload.kind not in ("Deployment", "StatefulSet") or workload.least < 2 or elastic:
+        if workload.kind not in ("Deployment", "StatefulSet") or workload.least < 2 or elastic or POOL.fullmatch(workload.name):
             continue
         terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
-        constraints = [
-            c
-            for c in workload.pod.get("topologySpreadConstraints", [])
-            if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy"))
-            == (HOST, "DoNotSchedule", 2, "Honor")
-        ]
-        if not terms and [c["maxSkew"] for c in constraints] != [workload.least - 1]:
+        if not terms and most_apart(workload.pod, workload.labels) != [workload.least - 1]:
             found.append(f"{workload}: its {workload.least} pods may stand on one node, or wait where one has room")
     return found
 

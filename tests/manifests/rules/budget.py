@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
+from tests.manifests.rules.availability import most_apart
 from tests.manifests.rules.objects import Objects, config_maps, mounted_texts, namespace_of, of_kind, structured, title, workloads
 from tests.manifests.rules.processes import homeservers
 
@@ -192,31 +193,40 @@ def backup_problems(objects: Objects) -> list[str]:
 def erasure_problems(objects: Objects) -> list[str]:
     """Pools of MinIO whose parity is above half an erasure set, which MinIO refuses, or that do not survive a node.
 
-    The set is the largest divisor of all drives up to 16 that spreads evenly over the nodes (minio/minio, cmd/endpoint-ellipses.go).
+    A node has no more servers beyond another one's than may be lost, unless it has one alone. A set is the largest divisor of all drives up to 16
+    that spreads evenly over the nodes (minio/minio, cmd/endpoint-ellipses.go).
     """
     found = []
-    for store, settings, servers, per_server in _pools(objects):
+    for store, settings, servers, per_server, pod, labels in _pools(objects):
         parity = int(settings["MINIO_STORAGE_CLASS_STANDARD"].removeprefix("EC:"))
         drives = servers * per_server
         size = max((s for s in range(2, 17) if drives % s == 0 and (s % servers == 0 or servers % s == 0)), default=0)
         if not 0 < parity <= size // 2:
             found.append(f"{store}: EC:{parity} in erasure sets of {size}")
-        if -(-size // servers) > parity:
+        of_a_server = -(-size // servers)
+        if of_a_server > parity:
             found.append(f"{store}: a node holds more drives of a set than EC:{parity} can lose")
+        alone = pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+        if not alone and most_apart(pod, labels) != [parity // max(1, of_a_server)]:
+            found.append(f"{store}: a node may have more servers than may be lost, or one waits where a node has room")
     return found
 
 
-def _pools(objects: Objects) -> Iterator[tuple[str, dict[str, str], int, int]]:
-    """Every pool of MinIO with its settings, its servers and the drives of each: of a Tenant, or a StatefulSet."""
+def _pools(objects: Objects) -> Iterator[tuple[str, dict[str, str], int, int, Mapping[str, Any], Mapping[str, str]]]:
+    """Every pool of MinIO with its settings, its servers and the drives of each, how its pods are placed, and their labels.
+
+    It is one of a Tenant, whose operator labels the pods (minio/operator, pkg/apis/minio.min.io/v2/constants.go), or a StatefulSet.
+    """
     for tenant in of_kind(objects, "Tenant"):
         settings = {variable["name"]: variable["value"] for variable in tenant["spec"]["env"]}
-        yield from ((title(tenant), settings, pool["servers"], pool["volumesPerServer"]) for pool in tenant["spec"]["pools"])
+        for pool in tenant["spec"]["pools"]:
+            labels = {"v1.min.io/tenant": tenant["metadata"]["name"], "v1.min.io/pool": pool["name"]}
+            yield f"{title(tenant)}: {pool['name']}", settings, pool["servers"], pool["volumesPerServer"], pool, labels
     for pool in of_kind(objects, "StatefulSet"):
-        settings = {
-            variable["name"]: variable.get("value", "") for variable in pool["spec"]["template"]["spec"]["containers"][0].get("env", [])
-        }
+        template, claims = pool["spec"]["template"], pool["spec"].get("volumeClaimTemplates", [])
+        settings = {variable["name"]: variable.get("value", "") for variable in template["spec"]["containers"][0].get("env", [])}
         if "MINIO_VOLUMES" in settings:
-            yield title(pool), settings, pool["spec"]["replicas"], len(pool["spec"]["volumeClaimTemplates"])
+            yield title(pool), settings, pool["spec"]["replicas"], len(claims), template["spec"], template["metadata"]["labels"]
 
 
 _MAJORITY = re.compile(r"^MAJORITY=(\d+)$", re.MULTILINE)

@@ -39,7 +39,7 @@ def tenant_problems(objects: Objects) -> list[str]:
     return found
 
 
-_POOL = re.compile(r"(minio-\w+)-pool-(\d+)")
+POOL = re.compile(r"(minio-\w+)-pool-(\d+)")
 
 
 def pool_problems(objects: Objects) -> list[str]:
@@ -47,7 +47,7 @@ def pool_problems(objects: Objects) -> list[str]:
     pools = [
         (namespace_of(o), found[1], int(found[2]), o)
         for o in of_kind(objects, "StatefulSet")
-        if (found := _POOL.fullmatch(o["metadata"]["name"]))
+        if (found := POOL.fullmatch(o["metadata"]["name"]))
     ]
     problems = []
     for (namespace, store), group in groupby(sorted(pools, key=lambda pool: pool[:3]), key=lambda pool: pool[:2]):
