@@ -12,9 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -31,6 +29,7 @@ from tests.live.certificates import Authority, authority
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import chosen
+from tests.live.servers import HttpHandler, serving
 from tests.manifests.rules.objects import Object, Objects, of_kind
 
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(600)]
@@ -102,31 +101,18 @@ def own_address() -> str:
     return address
 
 
-@contextmanager
-def stand_in(service: str, address: str) -> Iterator[int]:
-    """A program that says for which Service it stands and what it was asked. The port that it listens on."""
+def stand_in(service: str) -> type[HttpHandler]:
+    """A program that says for which Service it stands and what it was asked."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(HttpHandler):
+        """As a Service."""
+
         def do_GET(self) -> None:
-            body = json.dumps({"service": service, "path": self.path, "headers": dict(self.headers.items())}).encode()
-            self.send_response(200)
-            self.send_header("X-Stand-In", "yes")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            """Say it."""
+            said = {"service": service, "path": self.path, "headers": dict(self.headers.items())}
+            self.answer(200, json.dumps(said).encode(), {"X-Stand-In": "yes"})
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((address, 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    return Handler
 
 
 def slices(routes: Objects, services: Objects, address: str, held: ExitStack) -> Iterator[Object]:
@@ -140,7 +126,7 @@ def slices(routes: Objects, services: Objects, address: str, held: ExitStack) ->
     }
     for namespace, name, number in sorted(backends):
         (port,) = (p for p in named[namespace, name]["spec"]["ports"] if p["port"] == number)
-        leads = held.enter_context(stand_in(f"{namespace}/{name}:{number}", address))
+        leads = held.enter_context(serving(stand_in(f"{namespace}/{name}:{number}"), address))
         yield {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",

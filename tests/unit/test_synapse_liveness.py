@@ -3,30 +3,27 @@
 import http.client
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import ClassVar
 
 import pytest
 
 from services.synapse_start import liveness
 from services.synapse_start.liveness import Liveness
+from tests.live.processes import free_ports
+from tests.live.servers import HttpHandler, serving
 
 
-class Synapse(BaseHTTPRequestHandler):
+class Synapse(HttpHandler):
     """Its listener for `/health`."""
 
     status: ClassVar[int] = 200
     goes_on: ClassVar[Event] = Event()
 
     def do_GET(self) -> None:
+        """Answer, when it does."""
         self.goes_on.wait(10)
-        self.send_response(self.status if self.path == "/health" else 404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        self.answer(self.status if self.path == "/health" else 404)
 
 
 @pytest.fixture
@@ -42,12 +39,11 @@ def synapse() -> Iterator[type[Synapse]]:
 def ask(synapse: type[Synapse], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], int]]:
     """The answer's status, while Synapse serves or does not."""
     monkeypatch.setattr(liveness, "ANSWER_SECONDS", 0.5)
-    with ThreadingHTTPServer(("127.0.0.1", 0), synapse) as health, Liveness(0, health.server_port) as server:
-        Thread(target=health.serve_forever, daemon=True).start()
+    with serving(synapse) as health, Liveness(0, health) as server:
         server.start()
 
-        def status(serving: bool) -> int:
-            server.serving = lambda: serving
+        def status(serves: bool) -> int:
+            server.serving = lambda: serves
             with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)) as connection:
                 connection.request("GET", "/alive")
                 return connection.getresponse().status
@@ -55,7 +51,6 @@ def ask(synapse: type[Synapse], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         yield status
         synapse.goes_on.set()
         server.shutdown()
-        health.shutdown()
 
 
 def test_a_process_lives_while_it_waits_starts_or_stops(ask: Callable[[bool], int], synapse: type[Synapse]) -> None:
@@ -75,8 +70,7 @@ def test_one_that_serves_and_hangs_does_not_live(ask: Callable[[bool], int], syn
 
 
 def test_one_whose_listener_is_gone_does_not_live() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Synapse) as gone:
-        port = gone.server_port
+    (port,) = free_ports(1)
     with Liveness(0, port) as server:
         server.serving = lambda: True
         assert not server.alive()
