@@ -24,7 +24,8 @@ from tests.kustomize import ROOT, build, write
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.test_control_plane import BUILT_IN, NODE
 
-pytestmark = pytest.mark.timeout(300)
+# A clone may lack the history, which CI need not have.
+pytestmark = [pytest.mark.optional, pytest.mark.timeout(300)]
 PROFILE = "1000-ccu"
 KEEP_DATA = {"Namespace", "PersistentVolumeClaim", "StatefulSet", "Cluster", "Tenant", "Secret"}
 BUILT = re.compile(r"Images to build and push before the apply: ([^.]*)\.")
@@ -195,7 +196,6 @@ def plane(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
-@pytest.mark.optional
 def test_a_real_api_server_refuses_what_diff_says_and_takes_the_rest_after_the_commands_of_the_changelog(
     plane: ControlPlane, release: Release, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
