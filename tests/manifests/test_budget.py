@@ -138,7 +138,9 @@ MUTATIONS: list[tuple[Rule, Break, str]] = [
     ),
     (
         budget.erasure_problems,
-        setting("Tenant/minio-main", "spec.pools[0].topologySpreadConstraints[0].labelSelector.matchLabels", {"of": "others"}),
+        setting(
+            "Tenant/minio-main", "spec.pools[0].topologySpreadConstraints[0].labelSelector.matchLabels", {"v1.min.io/tenant": "minio-main"}
+        ),
         "pool-0: a node may have more",
     ),
     (budget.sentinel_problems, setting("StatefulSet/redis", "spec.replicas", 4), "4 Sentinels"),

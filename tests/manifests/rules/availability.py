@@ -76,13 +76,12 @@ def spread_problems(objects: Objects) -> list[str]:
     return found
 
 
-def most_apart(pod: Mapping[str, Any], labels: Mapping[str, str]) -> list[int]:
-    """By how many pods with these labels two nodes may differ, where one could take one more: each bound that there is."""
+def most_apart(pod: Mapping[str, Any]) -> list[tuple[int, Mapping[str, str]]]:
+    """By how many pods two nodes may differ where one could take one more, and which pods are counted by their labels: each bound that there is."""
     return [
-        c["maxSkew"]
+        (c["maxSkew"], c["labelSelector"]["matchLabels"])
         for c in pod.get("topologySpreadConstraints", [])
         if (c["topologyKey"], c["whenUnsatisfiable"], c.get("minDomains"), c.get("nodeTaintsPolicy")) == (HOST, "DoNotSchedule", 2, "Honor")
-        and c["labelSelector"]["matchLabels"].items() <= labels.items()
     ]
 
 
@@ -98,7 +97,7 @@ def two_node_problems(objects: Objects) -> list[str]:
         if workload.kind not in ("Deployment", "StatefulSet") or workload.least < 2 or elastic or POOL.fullmatch(workload.name):
             continue
         terms = workload.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", [])
-        if not terms and most_apart(workload.pod, workload.labels) != [workload.least - 1]:
+        if not terms and [bound for bound, _ in most_apart(workload.pod)] != [workload.least - 1]:
             found.append(f"{workload}: its {workload.least} pods may stand on one node, or wait where one has room")
     return found
 

@@ -190,6 +190,18 @@ def backup_problems(objects: Objects) -> list[str]:
 # -- object storage and Redis
 
 
+@frozen
+class _Pool:
+    """A pool of MinIO. `drives`: of each server. `pod`: how its servers are placed. `labels`: what tells them from all others."""
+
+    store: str
+    settings: Mapping[str, str]
+    servers: int
+    drives: int
+    pod: Mapping[str, Any]
+    labels: Mapping[str, str]
+
+
 def erasure_problems(objects: Objects) -> list[str]:
     """Pools of MinIO whose parity is above half an erasure set, which MinIO refuses, or that do not survive a node.
 
@@ -197,36 +209,34 @@ def erasure_problems(objects: Objects) -> list[str]:
     that spreads evenly over the nodes (minio/minio, cmd/endpoint-ellipses.go).
     """
     found = []
-    for store, settings, servers, per_server, pod, labels in _pools(objects):
-        parity = int(settings["MINIO_STORAGE_CLASS_STANDARD"].removeprefix("EC:"))
-        drives = servers * per_server
+    for pool in _pools(objects):
+        parity = int(pool.settings["MINIO_STORAGE_CLASS_STANDARD"].removeprefix("EC:"))
+        drives, servers = pool.servers * pool.drives, pool.servers
         size = max((s for s in range(2, 17) if drives % s == 0 and (s % servers == 0 or servers % s == 0)), default=0)
         if not 0 < parity <= size // 2:
-            found.append(f"{store}: EC:{parity} in erasure sets of {size}")
+            found.append(f"{pool.store}: EC:{parity} in erasure sets of {size}")
         of_a_server = -(-size // servers)
         if of_a_server > parity:
-            found.append(f"{store}: a node holds more drives of a set than EC:{parity} can lose")
-        alone = pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
-        if not alone and most_apart(pod, labels) != [parity // max(1, of_a_server)]:
-            found.append(f"{store}: a node may have more servers than may be lost, or one waits where a node has room")
+            found.append(f"{pool.store}: a node holds more drives of a set than EC:{parity} can lose")
+        alone = pool.pod.get("affinity", {}).get("podAntiAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+        if not alone and most_apart(pool.pod) != [(parity // max(1, of_a_server), pool.labels)]:
+            found.append(f"{pool.store}: a node may have more servers than may be lost, or one waits where a node has room")
     return found
 
 
-def _pools(objects: Objects) -> Iterator[tuple[str, dict[str, str], int, int, Mapping[str, Any], Mapping[str, str]]]:
-    """Every pool of MinIO with its settings, its servers and the drives of each, how its pods are placed, and their labels.
-
-    It is one of a Tenant, whose operator labels the pods (minio/operator, pkg/apis/minio.min.io/v2/constants.go), or a StatefulSet.
-    """
+def _pools(objects: Objects) -> Iterator[_Pool]:
+    """Every pool: of a Tenant, whose operator labels the pods (minio/operator, pkg/apis/minio.min.io/v2/constants.go), or a StatefulSet."""
     for tenant in of_kind(objects, "Tenant"):
         settings = {variable["name"]: variable["value"] for variable in tenant["spec"]["env"]}
         for pool in tenant["spec"]["pools"]:
             labels = {"v1.min.io/tenant": tenant["metadata"]["name"], "v1.min.io/pool": pool["name"]}
-            yield f"{title(tenant)}: {pool['name']}", settings, pool["servers"], pool["volumesPerServer"], pool, labels
-    for pool in of_kind(objects, "StatefulSet"):
-        template, claims = pool["spec"]["template"], pool["spec"].get("volumeClaimTemplates", [])
-        settings = {variable["name"]: variable.get("value", "") for variable in template["spec"]["containers"][0].get("env", [])}
+            yield _Pool(f"{title(tenant)}: {pool['name']}", settings, pool["servers"], pool["volumesPerServer"], pool, labels)
+    for stateful in of_kind(objects, "StatefulSet"):
+        spec, pod = stateful["spec"], stateful["spec"]["template"]["spec"]
+        settings = {variable["name"]: variable.get("value", "") for variable in pod["containers"][0].get("env", [])}
         if "MINIO_VOLUMES" in settings:
-            yield title(pool), settings, pool["spec"]["replicas"], len(claims), template["spec"], template["metadata"]["labels"]
+            claims = len(spec["volumeClaimTemplates"])
+            yield _Pool(title(stateful), settings, spec["replicas"], claims, pod, spec["selector"]["matchLabels"])
 
 
 _MAJORITY = re.compile(r"^MAJORITY=(\d+)$", re.MULTILINE)
