@@ -48,6 +48,7 @@ def _check_site(site: Site) -> NoReturn:
     from app.inspection.images import used_images
     from app.inspection.kept import kept_in, left_behind
     from app.inspection.secret_scan import find_secrets
+    from app.platform.room import short_copies
     from kit.images import without_release
     from kit.rendering import ObjectId
     from overlays import profiles
@@ -75,7 +76,9 @@ def _check_site(site: Site) -> NoReturn:
         click.echo(left)
     for given in _given(site, profiles()[0]):
         click.echo(f"to be given by you: {given}")
-    caution(site, profiles())
+    caution(site)
+    for line in short_copies(site, profiles()).values():
+        click.echo(f"caution: {line}", err=True)
     for line in without_release(datetime.now(UTC).date()):
         click.echo(f"caution: {line}", err=True)
     for problem in problems:

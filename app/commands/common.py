@@ -1,7 +1,7 @@
 """What commands share: the site that they are about, the profile that a person means, and how a command fails."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -43,11 +43,9 @@ def with_site(command: F) -> F:
     return cast("F", run)
 
 
-def caution(site: Site, sizes: "Sequence[Profile]") -> None:
-    """Say on standard error what the site's choices cannot survive, and which of its sizes copy less media than there may be."""
-    from app.platform.room import short_copy
-
-    for line in [*cautions(site), *filter(None, (short_copy(site, size) for size in sizes))]:
+def caution(site: Site) -> None:
+    """Say on standard error what the site's choices cannot survive."""
+    for line in cautions(site):
         click.echo(f"caution: {line}", err=True)
 
 

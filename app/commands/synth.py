@@ -29,6 +29,7 @@ def synth(site: Site, out: Path, check: bool) -> None:
     from app.compiler import compile_site
     from app.dist import differing, write_tree
     from app.inspection.kept import kept_in, left_behind_by
+    from app.platform.room import short_copies
     from overlays import profiles
 
     with progress(f"compiling {len(profiles())} profiles"):
@@ -44,4 +45,9 @@ def synth(site: Site, out: Path, check: bool) -> None:
     for left in left_behind_by(out, before):
         click.echo(left, err=True)
     click.echo(f"{out}: {len(files)} files")
-    caution(site, profiles())
+    caution(site)
+    if short := short_copies(site, profiles()):
+        click.echo(
+            f"caution: minio-li has no room for all media that minio-main may have: {', '.join(short)}. `check` says what is missing",
+            err=True,
+        )

@@ -1,5 +1,7 @@
 """How the room of each object storage is shared out, and which is too small for what a site wants it to keep."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from app.platform import volumes
@@ -91,8 +93,13 @@ def rooms(site: Site, profile: Profile) -> Rooms:
     return Rooms(main, apart, li)
 
 
-def short_copy(site: Site, profile: Profile) -> str | None:
-    """What to say of a copy of media for lawful interception that is smaller than what may be copied; None if it is not."""
+def short_copies(site: Site, profiles: Iterable[Profile]) -> dict[str, str]:
+    """The profiles whose copy of media for lawful interception is smaller than what may be copied, and what to say of each."""
+    said = {profile.name: _short_copy(site, profile) for profile in profiles}
+    return {name: text for name, text in said.items() if text}
+
+
+def _short_copy(site: Site, profile: Profile) -> str | None:
     found, listed = rooms(site, profile), bool(site.storage_sizes.pools.li)
     if not (found.main and found.li and found.main.media and found.li.media) or found.li.media >= found.main.media:
         return None

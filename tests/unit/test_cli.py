@@ -19,6 +19,7 @@ from kit.images import image_lock
 from overlays import Profile, ProfileError, profiles
 from overlays.profile import ErasureSize
 from tests.kustomize import ROOT
+from tests.unit.test_room import LI
 
 SITE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 SMALLEST = profiles()[0]
@@ -83,9 +84,12 @@ def test_a_profile_that_cannot_be_deployed_is_refused_with_the_reason(site: Path
     assert (dist / "base/kustomization.yaml").read_text() == "old\n"
 
 
-def test_what_backups_do_not_survive_is_said_as_a_site_is_compiled(site: Path, dist: Path) -> None:
+def test_what_backups_do_not_survive_and_which_sizes_copy_too_little_is_said_as_a_site_is_compiled(site: Path, dist: Path) -> None:
+    site.write_text(SITE + LI)
     result = run("synth", "--site", str(site), "--out", str(dist))
     assert (result.exit_code, "caution: backups.object_storage.backend: with-media: " in result.output) == (0, True), result.output
+    sizes = ", ".join(profile.name for profile in profiles())
+    assert f"caution: minio-li has no room for all media that minio-main may have: {sizes}. `check` says what is missing\n" in result.output
 
 
 def test_an_unknown_profile_suggests_the_nearest() -> None:
