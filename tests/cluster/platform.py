@@ -17,6 +17,8 @@ from tests.kustomize import ROOT, build
 
 SITE = ROOT / "tests" / "cluster" / "site.yaml"
 NAMESPACES = ("matrix", "matrix-li", "matrix-rtc")
+AUTOSCALED = "350m"
+"""Of a processor: half of what the profile waits for."""
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Manifest = Mapping[str, Any]
 
@@ -85,6 +87,9 @@ def _changes(objects: list[dict[str, Any]]) -> list[tuple[dict[str, str], list[d
     own: list[dict[str, Any]] = [{"op": "remove", "path": "/spec/acme"}, {"op": "add", "path": "/spec/selfSigned", "value": {}}]
     # No certificate authority reaches this cluster to see that a name is ours.
     changes: list[tuple[dict[str, str], list[dict[str, Any]]]] = [({"kind": "Issuer"}, own)]
+    # Two processors run all nodes, so that no process gets the 770m of one that an autoscaler waits for.
+    sooner: list[dict[str, Any]] = [{"op": "replace", "path": "/spec/metrics/0/resource/target/averageValue", "value": AUTOSCALED}]
+    changes.append(({"kind": "HorizontalPodAutoscaler", "name": "client-reader"}, sooner))
     for o in objects:
         if o["kind"] not in _WORKLOADS:
             continue
