@@ -86,9 +86,9 @@ def test_an_overlay_is_changed_in_what_is_stated_and_in_nothing_else(overlays: P
     applied = {_key(o): o for o in platform.Overlay(overlay, tmp_path / "overlay").objects}
     assert rendered.keys() <= applied.keys()
     changed = {key for key, o in rendered.items() if applied[key] != o}
-    assert {kind for kind, _, _ in changed} <= {"Issuer", "DaemonSet", "StatefulSet", "Deployment"}
+    assert {kind for kind, _, _ in changed} <= {"Issuer", "HorizontalPodAutoscaler", "DaemonSet", "StatefulSet", "Deployment"}
     for kind, _, name in changed:
-        assert kind == "Issuer" or name in ("coturn", "lk-jwt-service")
+        assert kind == "Issuer" or name in ("coturn", "lk-jwt-service", "client-reader")
     added = {kind for kind, _, _ in applied.keys() - rendered.keys()}
     assert added == {"Secret", "Service", "StatefulSet"}, "the Tenants' pods and Services, and what people give"
 
