@@ -34,9 +34,9 @@ class GoProgram:
     """What is built: the module itself, or a package of a module that it requires."""
     binary: str = ""
     files: tuple[str, ...] = ()
-    """Files of the module that the package belongs to, by patterns, which are kept beside the program; `{version}` is the module's."""
-    source: str = ""
-    """The module that has these files."""
+    """Files of modules that are kept beside the program, by patterns; `{version}` is the module's."""
+    sources: tuple[str, ...] = ()
+    """The modules that have these files."""
     static: bool = True
     """Whether it needs nothing of the machine or image that it runs on. kubelet asks the C library for users, as upstream builds it."""
 
@@ -76,21 +76,23 @@ PROGRAMS: Mapping[str, GoProgram] = {
             "metrics-server",
             "sigs.k8s.io/metrics-server/cmd/metrics-server",
             files=("manifests/base/*.yaml",),
-            source="sigs.k8s.io/metrics-server",
+            sources=("sigs.k8s.io/metrics-server",),
         ),
-        GoProgram("cert-manager", files=("deploy/crds/*.yaml",), source="github.com/cert-manager/cert-manager"),
+        GoProgram("cert-manager", files=("deploy/crds/*.yaml",), sources=("github.com/cert-manager/cert-manager",)),
         GoProgram(
             "cloudnative-pg",
             "github.com/cloudnative-pg/cloudnative-pg/cmd/manager",
             files=("releases/cnpg-{version}.yaml",),
-            source="github.com/cloudnative-pg/cloudnative-pg",
+            sources=("github.com/cloudnative-pg/cloudnative-pg",),
         ),
-        GoProgram("cnpg-exporter", files=("config/manager/default-monitoring.yaml",), source="github.com/cloudnative-pg/cloudnative-pg"),
+        GoProgram(
+            "cnpg-exporter", files=("config/manager/default-monitoring.yaml",), sources=("github.com/cloudnative-pg/cloudnative-pg",)
+        ),
         GoProgram(
             "barman-cloud",
             "github.com/cloudnative-pg/plugin-barman-cloud/cmd/manager",
             files=("manifest.yaml",),
-            source="github.com/cloudnative-pg/plugin-barman-cloud",
+            sources=("github.com/cloudnative-pg/plugin-barman-cloud",),
         ),
         GoProgram("minio", "github.com/minio/minio"),
         GoProgram("alloy"),
@@ -101,8 +103,8 @@ PROGRAMS: Mapping[str, GoProgram] = {
         GoProgram(
             "traefik",
             "github.com/traefik/traefik/v3/cmd/traefik",
-            files=("config/crd/standard/*.yaml",),
-            source="sigs.k8s.io/gateway-api",
+            files=("config/crd/standard/*.yaml", "docs/content/reference/dynamic-configuration/traefik.io_*.yaml"),
+            sources=("sigs.k8s.io/gateway-api", "github.com/traefik/traefik/v3"),
         ),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
@@ -136,18 +138,20 @@ def build(program: GoProgram, place: str) -> None:
 
 
 def keep_files(program: GoProgram, environment: Mapping[str, str]) -> None:
-    """Copy the files of the program's module that are used beside it. Exits if there are none."""
+    """Copy the files of modules that are used beside it. Exits if there are none."""
     if not program.files:
         return
-    command = ["go", "mod", "download", "-json", program.source]
-    module = json.loads(subprocess.run(command, cwd=program.module, env=environment, capture_output=True, check=True).stdout)
+    modules = []
+    for source in program.sources:
+        command = ["go", "mod", "download", "-json", source]
+        modules.append(json.loads(subprocess.run(command, cwd=program.module, env=environment, capture_output=True, check=True).stdout))
     target = program.path.parent / "files"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     for pattern in program.files:
-        found = list(Path(module["Dir"]).glob(pattern.format(version=module["Version"].removeprefix("v"))))
+        found = [file for m in modules for file in Path(m["Dir"]).glob(pattern.format(version=m["Version"].removeprefix("v")))]
         if not found:
-            sys.exit(f"{program.source} {module['Version']} has no {pattern}")
+            sys.exit(f"{' and '.join(program.sources)}: no {pattern}")
         for file in found:
             shutil.copyfile(file, target / file.name)
 

@@ -7,9 +7,10 @@ from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _PEM = serialization.Encoding.PEM
+_OF_AN_AUTHORITY = (x509.BasicConstraints(ca=True, path_length=None),)
 
 
 @frozen
@@ -25,14 +26,29 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         made = _certificate(self, _name(hosts[0]), key.public_key(), (names,))
-        return made, key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+        return made, _text(key)
+
+    def person(self, name: str) -> str:
+        """The certificate of somebody and its key, one after the other in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        return _certificate(self, _name(name), key.public_key(), (usage,)) + _text(key)
+
+    def below(self, name: str) -> "Authority":
+        """Another one, which this one vouches for."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return Authority(_name(name), key, _certificate(self, _name(name), key.public_key(), _OF_AN_AUTHORITY))
 
 
 def authority(name: str) -> Authority:
     """A new one, for a day."""
     bare = Authority(_name(name), ec.generate_private_key(ec.SECP256R1()), "")
-    own = _certificate(bare, bare.name, bare.key.public_key(), (x509.BasicConstraints(ca=True, path_length=None),))
+    own = _certificate(bare, bare.name, bare.key.public_key(), _OF_AN_AUTHORITY)
     return Authority(bare.name, bare.key, own)
+
+
+def _text(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 def _name(text: str) -> x509.Name:

@@ -4,7 +4,6 @@ A real API server has the definitions of the Gateway API. Behind each Service st
 address that a pod may have; people come to Traefik's own ports.
 """
 
-import http.client
 import json
 import re
 import socket
@@ -13,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -22,19 +20,16 @@ from attrs import frozen
 from app.compiler import render
 from app.objects import objects
 from app.settings import parse_site
-from infrastructure.ingress.component import TRAEFIK_VALUES
 from overlays import profiles
 from tests.kustomize import ROOT
 from tests.live.certificates import Authority, authority
 from tests.live.control_plane import ControlPlane, control_plane
-from tests.live.processes import LOOPBACK, accepts_connections, free_ports, running, wait_for
-from tests.live.programs import chosen
-from tests.live.servers import HttpHandler, serving
+from tests.live.processes import LOOPBACK, wait_for
+from tests.live.traefik import Answer, Backend, ask, define, own_address, running_traefik, slices, traefik
 from tests.manifests.rules.objects import Object, Objects, of_kind
 
 pytestmark = [pytest.mark.live, pytest.mark.optional, pytest.mark.timeout(600)]
 
-TRAEFIK = ROOT / ".tools" / "traefik"
 GUIDE = (ROOT / "docs" / "01-DEPLOYMENT-GUIDE.md").read_text().partition("## A Gateway in place")[2].partition("\n## ")[0]
 SITE, GATEWAY = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
 (OWN_LISTENER,) = re.findall(r"^#    listeners: .*$", SITE, re.MULTILINE)
@@ -46,16 +41,6 @@ CLASS = {
     "spec": {"controllerName": "traefik.io/gateway-controller"},
 }
 HSTS = "max-age=31536000"
-
-
-@frozen
-class Answer:
-    """What somebody got who asked: the code, the headers, and which Service answered what, if one did."""
-
-    code: int
-    headers: http.client.HTTPMessage
-    service: str
-    heard: dict[str, Any]
 
 
 @frozen
@@ -73,13 +58,7 @@ class Published:
         with socket.create_connection((LOOPBACK, self.https if tls else self.http), timeout=20) as plain:
             context = ssl.create_default_context(cadata=self.ca.certificate)
             with context.wrap_socket(plain, server_hostname=host) if tls else plain as stream:
-                connection = http.client.HTTPConnection(host)
-                connection.sock = stream
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                text = answer.read().decode()
-                said = json.loads(text) if answer.headers.get("X-Stand-In") else {}
-                return Answer(answer.status, answer.headers, said.get("service", ""), said)
+                return ask(stream, host, path)
 
     def route(self, name: str, namespace: str) -> Object:
         """An HTTPRoute as the API server has it."""
@@ -88,53 +67,14 @@ class Published:
         return found
 
 
-def own_address() -> str:
-    """An address of this machine that a pod may have: the API server takes no loopback address for one. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        try:
-            out.connect(("192.0.2.254", 9))
-            address: str = out.getsockname()[0]
-        except OSError:
-            address = LOOPBACK
-    if address.startswith("127."):
-        pytest.skip("needs an address beside 127.0.0.1")
-    return address
-
-
-def stand_in(service: str) -> type[HttpHandler]:
-    """A program that says for which Service it stands and what it was asked."""
-
-    class Handler(HttpHandler):
-        """As a Service."""
-
-        def do_GET(self) -> None:
-            """Say it."""
-            said = {"service": service, "path": self.path, "headers": dict(self.headers.items())}
-            self.answer(200, json.dumps(said).encode(), {"X-Stand-In": "yes"})
-
-    return Handler
-
-
-def slices(routes: Objects, services: Objects, address: str, held: ExitStack) -> Iterator[Object]:
-    """For each port of a Service that a route names, where it leads."""
-    named = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in services}
-    backends = {
+def backends(routes: Objects) -> set[Backend]:
+    """Each port of a Service that a route names."""
+    return {
         (o["metadata"]["namespace"], b["name"], b["port"])
         for o in routes
         for rule in o["spec"]["rules"]
         for b in rule.get("backendRefs", [])
     }
-    for namespace, name, number in sorted(backends):
-        (port,) = (p for p in named[namespace, name]["spec"]["ports"] if p["port"] == number)
-        leads = held.enter_context(serving(stand_in(f"{namespace}/{name}:{number}"), address))
-        yield {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": f"{name}-{number}", "namespace": namespace, "labels": {"kubernetes.io/service-name": name}},
-            "addressType": "IPv4",
-            "ports": [{"name": port["name"], "port": leads, "protocol": "TCP"}],
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        }
 
 
 def certificates(gateway: Object, routes: Objects, ca: Authority) -> Iterator[Object]:
@@ -147,25 +87,11 @@ def certificates(gateway: Object, routes: Objects, ca: Authority) -> Iterator[Ob
             yield {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "stringData": data}
 
 
-def configuration(http_port: int, https_port: int) -> dict[str, Any]:
-    """Traefik's own, with the values that the platform says its chart needs."""
-    return {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "entryPoints": {
-            "web": {"address": f"{LOOPBACK}:{http_port}"},
-            "websecure": {"address": f"{LOOPBACK}:{https_port}", **TRAEFIK_VALUES["ports"]["websecure"]},
-        },
-        "providers": {"kubernetesGateway": {"statusAddress": {"ip": LOOPBACK}}},
-        "log": {"level": "INFO"},
-    }
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    traefik = chosen("TRAEFIK", [TRAEFIK / "traefik"], "Traefik, which Go builds: make traefik")
+    program = traefik()
     folder: Path = tmp_path_factory.mktemp("gateway")
     address, ca = own_address(), authority("The organisation")
-    http_port, https_port = free_ports(2)
     # With the host that has a listener of its own, which the guide shows; and with calls, whose host is in another namespace.
     choices = SITE.replace(OWN_LISTENER, OWN_LISTENER.removeprefix("#")) + "features: {calls: true}\ncluster: {node_cidrs: [10.0.0.0/24]}\n"
     site = parse_site(f"server_name: example.com\nimages: {{registry: registry.example.com}}\n{choices}")
@@ -175,23 +101,19 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     gateway = yaml.safe_load(GATEWAY)
     (shared,) = (listener for listener in gateway["spec"]["listeners"] if listener["protocol"] == "HTTPS")
     gateway["spec"]["listeners"] += [{**shared, "name": name, "hostname": host} for host, name in site.ingress.gateway.listeners]
-    for listener in gateway["spec"]["listeners"]:
-        listener["port"] = {8000: http_port, 8443: https_port}[listener["port"]]
     namespaces = {o["metadata"]["namespace"] for o in [*routes, *services]} | {NAMESPACE}
     with ExitStack() as held:
         plane = held.enter_context(control_plane(folder))
-        definitions = [o for file in sorted((TRAEFIK / "files").glob("*.yaml")) for o in yaml.safe_load_all(file.read_text())]
-        plane.apply([o for o in definitions if o and o["kind"] == "CustomResourceDefinition"], folder)
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        define(plane, folder)
         plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(namespaces)], folder)
-        plane.apply([*services, *slices(routes, services, address, held)], folder)
+        plane.apply([*services, *slices(backends(routes), services, address, held)], folder)
+        providers = {"kubernetesGateway": {"statusAddress": {"ip": LOOPBACK}}}
+        started, http_port, https_port = held.enter_context(running_traefik(program, plane, folder, providers))
+        for listener in gateway["spec"]["listeners"]:
+            listener["port"] = {8000: http_port, 8443: https_port}[listener["port"]]
         plane.apply([CLASS, gateway, *certificates(gateway, routes, ca), *routes], folder)
-        (folder / "traefik.yaml").write_text(yaml.safe_dump(configuration(http_port, https_port)))
-        command = [traefik, f"--configFile={folder / 'traefik.yaml'}"]
-        program = held.enter_context(running(command, name="traefik", environment={"KUBECONFIG": str(plane.kubeconfig)}, folder=folder))
-        program.ready(lambda: accepts_connections(https_port) and accepts_connections(http_port), 60)
         here = Published(plane, routes, ca, http_port, https_port)
-        program.ready(lambda: all(map(accepted, plane.objects("httproutes"))), 60)
+        started.ready(lambda: all(map(accepted, plane.objects("httproutes"))), 60)
         yield here
 
 
