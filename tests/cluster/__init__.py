@@ -49,7 +49,8 @@ def running_cluster(say: Callable[[str], None], *overlays: Path, folder: Path | 
         say(f"{time.monotonic() - started:4.0f} s  {text}")
 
     wanted = [*operators.everything(measured), *(o for overlay in overlays for o in build(overlay))]
-    names = images.used(wanted) | {PAUSE, CLIENT, *([operators.sidecar()] if measured else [])}
+    named = images.used(wanted)
+    names = named | {PAUSE, CLIENT, *([operators.sidecar(), *images.successors(named)] if measured else [])}
     with contextlib.ExitStack() as running:
         place = running.enter_context(sandbox(_PROGRAMS / "debian" / "containerd", folder or _run_folder()))
         step("starting etcd and the API server, giving images to three nodes, and starting these")

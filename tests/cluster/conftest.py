@@ -1,7 +1,7 @@
 """One running cluster for all of its tests, with the platform on it, and the table of what they have shown.
 
 The tests of `test_nodes.py` are of the cluster itself; those of `test_platform.py` look at the platform and use it; those of `test_faults.py`
-break it, in the order of the file; `test_restore.py` loses its database at last.
+break it, in the order of the file; `test_changes.py` gives it other releases and sizes; `test_restore.py` loses its database at last.
 """
 
 import os
@@ -19,12 +19,16 @@ from tests.cluster.kubernetes import Kubernetes, wait_until
 from tests.cluster.people import traffic
 from tests.cluster.report import Report
 from tests.kustomize import ROOT
+from tests.live.report import Fault
 from tests.live.traffic import Traffic
+from tests.live.traffic_log import lost, twice
 
 PROFILE = "100-ccu"
 CONVERGED_SECONDS = 900.0
 """Two minutes on an idle machine of two cores; fifteen when many other things happen on it."""
-ORDER = ("test_nodes", "test_platform", "test_faults", "test_restore")
+RECOVERY_SECONDS = 600.0
+WHOLE_SECONDS = 900.0
+ORDER = ("test_nodes", "test_platform", "test_faults", "test_changes", "test_restore")
 _REPORT = pytest.StashKey[Report]()
 
 
@@ -129,3 +133,22 @@ def people(applied: tuple[str, ...], api: Kubernetes, cluster: Cluster) -> Itera
     assert applied == ()
     with traffic(api, cluster.place.folder / "people", "carol", "dave", "erin") as running:
         yield running
+
+
+@pytest.fixture
+def survive(people: Traffic, report: Report, api: Kubernetes) -> Callable[..., Fault]:
+    """Let something happen while people send and read: they go on by themselves, nothing is lost, and everything becomes whole again."""
+
+    def run(what: str, happens: Callable[[], None], repair: Callable[[], None] = lambda: None) -> Fault:
+        try:
+            found = people.survive(what, happens, RECOVERY_SECONDS)
+        finally:
+            repair()
+        report.faults.append(found)
+        assert found.lost == 0, lost(people.lines())
+        assert found.twice == 0, twice(people.lines())
+        # The next one finds the platform whole.
+        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
+        return found
+
+    return run

@@ -31,6 +31,13 @@ def missing(api: Kubernetes, namespaces: Sequence[str] = NAMESPACES) -> list[str
     return [line for line in found if any(f"{namespace}/" in line for namespace in namespaces)]
 
 
+def postgresql(api: Kubernetes) -> dict[str, Any]:
+    """The PostgreSQL of the platform, as its operator sees it."""
+    found = api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix")
+    assert found
+    return found
+
+
 def restarts(api: Kubernetes, namespaces: Sequence[str] = NAMESPACES) -> dict[str, int]:
     """Pods whose containers were started again, as `namespace/name`, and how often."""
     found: dict[str, int] = {}

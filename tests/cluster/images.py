@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from tests.kustomize import ROOT
 from tests.live.cluster.substitutes import STAND_INS
@@ -34,6 +34,8 @@ _USERS = {26: "postgres", 99: "haproxy", 101: "nginx", 991: "synapse", 999: "val
 _LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/perl", "usr/lib/x86_64-linux-gnu/perl")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STAND_INS = "/opt/stand_ins"
+NEXT = "-next"
+"""The end of a tag: the same content again, with one byte more in what Go has built, for what a new release replaces."""
 MISSING: Mapping[str, str] = {"element-hq/lk-jwt-service:": "its program is in no registry of packages"}
 """Images whose program cannot be had: part of the name, and why."""
 
@@ -55,6 +57,10 @@ class Image:
     entrypoint: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(factory=dict)
     user: str = ""
+
+    def built_again(self) -> "Image":
+        """The same, with programs of another digest."""
+        return evolve(self, layers=tuple(layer.replace("=", f"{NEXT}=", 1) for layer in self.layers))
 
 
 def _go(program: str, inside: str, *below: str, user: str = "65532:65532", **environment: str) -> Image:
@@ -97,11 +103,16 @@ def used(objects: Iterable[Any]) -> set[str]:
     return found
 
 
+def successors(names: Iterable[str]) -> set[str]:
+    """The names of what tests put in the place of some of these, as a new release does."""
+    return {f"{name}{NEXT}" for name in names if "cloudnative-pg/cloudnative-pg:" in name or "cloudnative-pg/postgresql:" in name}
+
+
 def recipe(name: str) -> Image | None:
     """How an image of this name is made; None if its program cannot be had. Raises LookupError if nobody has said."""
     for part, image in IMAGES.items():
         if part in name:
-            return image
+            return image.built_again() if name.endswith(NEXT) else image
     if any(part in name for part in MISSING):
         return None
     raise LookupError(f"nobody has said what the image {name} is made of: see {Path(__file__).name}")
@@ -165,9 +176,9 @@ def _blob(file: tarfile.TarFile, written: set[str], media_type: Any, value: Any)
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
 
-def _add(file: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(file: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), 0o644
+    entry.size, entry.mode = len(data), mode
     file.addfile(entry, io.BytesIO(data))
 
 
@@ -178,9 +189,9 @@ def layer(name: str, programs: Mapping[str, Path]) -> Layer:
     """A layer by its name: made once, and again when what it is made of has changed."""
     program, _, inside = name.partition("=")
     if inside:
-        source = programs[program]
+        source, more = programs[program.removesuffix(NEXT)], b"\n" * program.endswith(NEXT)
         stat = source.stat()
-        return _kept(program, f"{inside} {stat.st_size} {stat.st_mtime_ns}", lambda file: _put(file, source, inside, 0o755))
+        return _kept(program, f"{inside} {stat.st_size} {stat.st_mtime_ns}", lambda file: _put(file, source.read_bytes() + more, inside))
     make: Mapping[str, Callable[[tarfile.TarFile], None]] = {
         "debian": lambda file: _tree(file, _root(), without=(*_LEFT_OUT, "usr/local/")),
         "python": lambda file: _tree(file, _root(), below="usr/local"),
@@ -208,16 +219,13 @@ def _kept(name: str, stamp: str, make: Callable[[tarfile.TarFile], None]) -> Lay
     return made
 
 
-def _put(file: tarfile.TarFile, source: Path, inside: str, mode: int) -> None:
-    """A file, and the folders above it, which belong to root."""
+def _put(file: tarfile.TarFile, program: bytes, inside: str) -> None:
+    """A program, and the folders above it, which belong to root."""
     for parent in reversed(Path(inside.lstrip("/")).parents[:-1]):
         entry = tarfile.TarInfo(str(parent))
         entry.type, entry.mode = tarfile.DIRTYPE, 0o755
         file.addfile(entry)
-    entry = tarfile.TarInfo(inside.lstrip("/"))
-    entry.size, entry.mode = source.stat().st_size, mode
-    with source.open("rb") as data:
-        file.addfile(entry, data)
+    _add(file, inside.lstrip("/"), program, 0o755)
 
 
 def _link(file: tarfile.TarFile, name: str, target: str) -> None:

@@ -178,7 +178,7 @@ def wait_ready(api: Kubernetes, namespace: str, *deployments: str, seconds: floa
 
 
 def tenants(objects: Sequence[Mapping[str, Any]]) -> list[Manifest]:
-    """What the MinIO operator would make of the Tenants among the objects: a StatefulSet for the pool, and the Services."""
+    """What the MinIO operator would make of the Tenants among the objects: a StatefulSet for each pool, and the Services."""
     found: list[Manifest] = []
     chosen = [o for o in objects if o["kind"] == "Tenant"]
     operated = derived(chosen)
@@ -192,21 +192,20 @@ def tenants(objects: Sequence[Mapping[str, Any]]) -> list[Manifest]:
                 service["spec"] = {**o["spec"], "publishNotReadyAddresses": o["metadata"]["name"] == f"{name}-hl"}
                 found.append(service)
             else:
-                found.append(_pool(tenant, tenant["spec"]["pools"][0], o))
+                (pool,) = [pool for pool in tenant["spec"]["pools"] if o["metadata"]["name"] == f"{name}-{pool['name']}"]
+                found.append(_pool(tenant, pool, o))
     return found
 
 
 def _pool(tenant: Mapping[str, Any], pool: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest:
     namespace, name, spec = tenant["metadata"]["namespace"], tenant["metadata"]["name"], tenant["spec"]
     labels, servers, volumes = made["spec"]["template"]["metadata"]["labels"], pool["servers"], pool["volumesPerServer"]
-    host = f"{name}-{pool['name']}-{{0...{servers - 1}}}.{name}-hl.{namespace}.svc.cluster.local"
-    drives = f"http://{host}:9000{spec['mountPath']}{{0...{volumes - 1}}}"
     claim = pool["volumeClaimTemplate"]
     container = {
         "name": "minio",
         "image": spec["image"],
         "imagePullPolicy": spec["imagePullPolicy"],
-        "args": ["server", "--quiet", "--address", ":9000", drives],
+        "args": ["server", "--quiet", "--address", ":9000", *(_drives(tenant, each) for each in spec["pools"])],
         "env": [
             *spec["env"],
             {"name": "MINIO_CONFIG_ENV_FILE", "value": "/tmp/minio/config.env"},
@@ -244,3 +243,10 @@ def _pool(tenant: Mapping[str, Any], pool: Mapping[str, Any], made: Mapping[str,
             "volumeClaimTemplates": [{**claim, "metadata": {"name": f"data{number}"}} for number in range(volumes)],
         },
     }
+
+
+def _drives(tenant: Mapping[str, Any], pool: Mapping[str, Any]) -> str:
+    """Where the drives of a pool are, as MinIO's command line says it."""
+    namespace, name = tenant["metadata"]["namespace"], tenant["metadata"]["name"]
+    host = f"{name}-{pool['name']}-{{0...{pool['servers'] - 1}}}.{name}-hl.{namespace}.svc.cluster.local"
+    return f"http://{host}:9000{tenant['spec']['mountPath']}{{0...{pool['volumesPerServer'] - 1}}}"

@@ -3,7 +3,7 @@
 import base64
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.cluster.kubernetes import Kubernetes
 from tests.cluster.operators import tenants
 from tests.cluster.sandbox import NODES, name
 from tests.kustomize import ROOT, build
+from tests.manifests.rules.budget import quantity
 
 SITE = ROOT / "tests" / "cluster" / "site.yaml"
 NAMESPACES = ("matrix", "matrix-li", "matrix-rtc")
@@ -21,6 +22,8 @@ AUTOSCALED = "350m"
 """Of a processor: half of what the profile waits for."""
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Manifest = Mapping[str, Any]
+Change = tuple[Mapping[str, str], Sequence[Mapping[str, Any]]]
+"""Which objects, and a JSON patch of each."""
 
 
 def compiled(site: Path, folder: Path) -> Path:
@@ -33,10 +36,10 @@ def compiled(site: Path, folder: Path) -> Path:
 class Overlay:
     """An overlay with its changes, as a kustomization in a folder of its own. `objects`: what `kubectl kustomize` prints for it.
 
-    `runs`: with what stands in for the operator of MinIO.
+    `runs`: with what stands in for the operator of MinIO. `more`: changes that a test wants besides.
     """
 
-    def __init__(self, overlay: Path, folder: Path, *, runs: bool = True) -> None:
+    def __init__(self, overlay: Path, folder: Path, *, runs: bool = True, more: Sequence[Change] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         added = [*_given_by_people(), *(tenants(build(overlay)) if runs else ())]
         (folder / "added.yaml").write_text(yaml.safe_dump_all(added))
@@ -45,7 +48,7 @@ class Overlay:
             "kind": "Kustomization",
             # A kustomization names other ones by relative paths alone.
             "resources": [str(_relative(overlay, folder)), "added.yaml"],
-            "patches": [{"target": target, "patch": yaml.safe_dump(patch)} for target, patch in _changes(build(overlay))],
+            "patches": [{"target": target, "patch": yaml.safe_dump(patch)} for target, patch in (*_changes(build(overlay)), *more)],
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         self.folder = folder
@@ -82,11 +85,29 @@ def _given_by_people() -> list[Manifest]:
     return [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push-credentials", "namespace": "matrix"}, "data": data}]
 
 
-def _changes(objects: list[dict[str, Any]]) -> list[tuple[dict[str, str], list[dict[str, Any]]]]:
-    """JSON patches, and what they are for."""
+def a_quarter(objects: Sequence[Manifest]) -> list[Change]:
+    """Pods request a quarter of the processors that a larger size gives them: three nodes here share two."""
+    found: list[Change] = []
+    for o in objects:
+        target = {"kind": o["kind"], "name": o["metadata"]["name"], "namespace": o["metadata"].get("namespace", "")}
+        if o["kind"] == "Cluster":
+            found.append((target, [_less("/spec", o["spec"])]))
+        elif o["kind"] in _WORKLOADS:
+            containers = o["spec"]["template"]["spec"]["containers"]
+            paths = [(f"/spec/template/spec/containers/{index}", container) for index, container in enumerate(containers)]
+            found.append((target, [_less(path, container) for path, container in paths]))
+    return found
+
+
+def _less(path: str, holder: Manifest) -> dict[str, Any]:
+    cores = quantity(holder["resources"]["requests"]["cpu"])
+    return {"op": "replace", "path": f"{path}/resources/requests/cpu", "value": f"{cores * 250:.0f}m"}
+
+
+def _changes(objects: list[dict[str, Any]]) -> list[Change]:
     own: list[dict[str, Any]] = [{"op": "remove", "path": "/spec/acme"}, {"op": "add", "path": "/spec/selfSigned", "value": {}}]
     # No certificate authority reaches this cluster to see that a name is ours.
-    changes: list[tuple[dict[str, str], list[dict[str, Any]]]] = [({"kind": "Issuer"}, own)]
+    changes: list[Change] = [({"kind": "Issuer"}, own)]
     # Two processors run all nodes, so that no process gets the 770m of one that an autoscaler waits for.
     sooner: list[dict[str, Any]] = [{"op": "replace", "path": "/spec/metrics/0/resource/target/averageValue", "value": AUTOSCALED}]
     changes.append(({"kind": "HorizontalPodAutoscaler", "name": "client-reader"}, sooner))

@@ -13,18 +13,15 @@ import yaml
 from app.inspection.changes import changes
 from app.inspection.steps import left
 from tests.cluster import CLIENT, SITE, Cluster, Overlay, compiled
-from tests.cluster.convergence import missing, why
+from tests.cluster.conftest import WHOLE_SECONDS
+from tests.cluster.convergence import missing, postgresql, why
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.people import NAMESPACE as PEOPLE
 from tests.cluster.report import Report
 from tests.cluster.sandbox import NODES, name
 from tests.live.report import Fault
-from tests.live.traffic import Traffic
-from tests.live.traffic_log import lost, twice
 from tests.manifests.rules.budget import quantity
 
-RECOVERY_SECONDS = 600.0
-WHOLE_SECONDS = 900.0
 DRAINED_SECONDS = 900.0
 NOT_READY_SECONDS = 180.0
 MATRIX = ("--namespace", "matrix")
@@ -36,30 +33,6 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 
 # The sum of what is waited for; every single wait is bounded by itself.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
-
-
-@pytest.fixture
-def survive(people: Traffic, report: Report, api: Kubernetes) -> Callable[..., Fault]:
-    def run(what: str, happens: Callable[[], None], repair: Callable[[], None] = lambda: None) -> Fault:
-        try:
-            found = people.survive(what, happens, RECOVERY_SECONDS)
-        finally:
-            repair()
-        report.faults.append(found)
-        assert found.lost == 0, lost(people.lines())
-        assert found.twice == 0, twice(people.lines())
-        # The next fault finds the platform whole.
-        wait_until(lambda: not missing(api), WHOLE_SECONDS, lambda: why(api), pause=3)
-        return found
-
-    return run
-
-
-def postgresql(api: Kubernetes) -> dict[str, Any]:
-    """The PostgreSQL of the platform, as its operator sees it."""
-    found = api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix")
-    assert found
-    return found
 
 
 def test_nothing_is_lost_when_the_pod_of_the_postgresql_primary_is_deleted(survive: Callable[..., Fault], api: Kubernetes) -> None:
