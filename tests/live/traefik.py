@@ -119,7 +119,9 @@ def running_traefik(
     `believed`: load balancers in front, as the deployment guide says that Traefik has to be told of them.
     """
     http_port, https_port = free_ports(2)
-    websecure = {**TRAEFIK_VALUES["ports"]["websecure"], **({"forwardedHeaders": {"trustedIPs": list(believed)}} if believed else {})}
+    values = TRAEFIK_VALUES["ports"]["websecure"]
+    # By its chart all that comes in there is TLS.
+    websecure = {**values, "http": {**values["http"], "tls": {}}, **({"forwardedHeaders": {"trustedIPs": [*believed]}} if believed else {})}
     configuration = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "entryPoints": {"web": {"address": f"{LOOPBACK}:{http_port}"}, "websecure": {"address": f"{LOOPBACK}:{https_port}", **websecure}},
