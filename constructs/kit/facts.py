@@ -1,25 +1,14 @@
 """What every component may ask of its site: where images come from, the cluster that it stands in, and its volumes."""
 # ruff: noqa: RUF009 - what option, required and section return are attrs fields
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from attrs import Factory, frozen
 
-from kit.formats import Cidr, HostName, Label, Labels, Name, Repository
+from kit.formats import Cidr, HostName, Label, Name, Repository
 from kit.images import Image
-from kit.options import Number, When, option, required, section
+from kit.options import When, option, required, section
 from kit.placement import Placements
-
-PortNumber = Annotated[int, Number("a port", 1, 65_535, "8080")]
-
-
-@frozen(kw_only=True)
-class OthersPods:
-    """The pods of something in this cluster that is not the platform's: policies know it by them, and by the port where they listen."""
-
-    namespace: Label = required("Their namespace, which is none of the platform's.")
-    labels: Labels = required("Labels that they have, and no other pod of their namespace.")
-    port: PortNumber | None = option(None, "The port of the pods.", otherwise="that of the URL")
 
 
 @frozen(kw_only=True)

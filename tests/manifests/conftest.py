@@ -12,7 +12,7 @@ from app.settings import read_site
 from app.site import Site
 from infrastructure.postgresql.options import ExternalPostgresqlOptions, PostgresqlBackend, PostgresqlOptions
 from infrastructure.redis.options import ExternalRedisOptions, RedisBackend, RedisOptions
-from kit.facts import OthersPods
+from kit.formats import OthersPods
 from kit.installation import Installation
 from kit.rendering import Rendering
 from main_instance.application_services.options import ApplicationServiceOptions

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from attrs import frozen
 
-from kit.facts import OthersPods
-from kit.formats import Bucket, Image, Name, Region, Url, VolumeSize
+from kit.formats import Bucket, Image, Name, OthersPods, Region, Url, VolumeSize
 from kit.options import Number, When, option, required, section
 
 OBJECT_STORAGE = "object-storage"

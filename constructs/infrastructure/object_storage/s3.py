@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from kit.facts import OthersPods
+from kit.formats import OthersPods
 from kit.network import Endpoint, External, Pods, Port
 from kit.secrets import Composed, Recipe, SecretSpec, Shared
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from attrs import frozen
 
-from kit.facts import OthersPods
-from kit.formats import Cidr, Url
+from kit.formats import Cidr, OthersPods, Url
 from kit.options import Entries, Section, Text, option, required
 
 APPLICATION_SERVICES = "application-services"
