@@ -78,9 +78,9 @@ def test_nothing_is_lost_when_the_site_grows_to_the_next_size_and_shrinks_again(
     survive: Callable[..., Fault], rendered: Path, overlay: Overlay, api: Kubernetes, cluster: Cluster, report: Report, tmp_path: Path
 ) -> None:
     """docs/02-SCALING-GUIDE.md, up and down. The larger size runs as it is rendered, but requests a quarter of the processors."""
-    folder = rendered.parent / LARGER
-    larger = Overlay(folder, cluster.place.folder / "larger", more=a_quarter(build(folder)))
-    up, down = changes(overlay.objects, larger.objects), changes(larger.objects, overlay.objects)
+    small, large = build(rendered), build(rendered.parent / LARGER)
+    larger = Overlay(rendered.parent / LARGER, cluster.place.folder / "larger", more=a_quarter(large))
+    up, down = changes(small, large), changes(large, small)
     assert refused(up) == ()
     assert {change.identity.kind for change in refused(down)} == {"ResourceQuota"}, "the site has listed its volumes"
     assert kept_by(down) == {}
