@@ -18,6 +18,7 @@ from tests.live.traffic_log import lost, twice
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 MATRIX = ("--namespace", "matrix")
+SYNAPSE = ("--selector", "app.kubernetes.io/name=synapse")
 RESTORED_SECONDS = 900.0
 LOST_SECONDS = 300.0
 """What the page promises: a file of the log is sent every five minutes at the latest (archive_timeout)."""
@@ -32,6 +33,8 @@ def test_the_database_comes_back_after_its_total_loss(
     again = Overlay(compiled(site, tmp_path / "dist") / PROFILE, cluster.place.folder / "again")
 
     gone = time.monotonic()
+    api.kubectl("scale", "statefulset", *MATRIX, *SYNAPSE, "--replicas=0")
+    api.kubectl("wait", "--for=delete", "pod", *MATRIX, *SYNAPSE, "--timeout=300s", seconds=330)
     api.kubectl("delete", "clusters.postgresql.cnpg.io", "postgresql-main", *MATRIX, seconds=300)
     wait_until(lambda: not _claims(api), 300, "the volumes are gone")
     started = time.monotonic()
@@ -40,7 +43,9 @@ def test_the_database_comes_back_after_its_total_loss(
     api.kubectl(*words, seconds=RESTORED_SECONDS + 30)
     ready = time.monotonic()
     api.exec("matrix", "postgresql-main-1", ["psql", "synapse", "-c", "TRUNCATE e2e_one_time_keys_json"], container="postgres")
-    api.kubectl("rollout", "restart", "statefulset", *MATRIX, "--selector", "app.kubernetes.io/name=synapse")
+    api.kubectl("scale", "statefulset", *MATRIX, *SYNAPSE, "--replicas=1")
+    api.kubectl("rollout", "restart", "statefulset", *MATRIX, *SYNAPSE)
+    again.apply(api)
     wait_until(lambda: not missing(api), RESTORED_SECONDS, lambda: why(api), pause=3)
     whole = time.monotonic()
 

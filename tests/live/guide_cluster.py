@@ -109,6 +109,8 @@ class GuideCluster:
             case ["delete", kinds, name, *_] if "cluster" in kinds:
                 self._delete(name)
                 return Answer()
+            case ["wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=synapse", _]:
+                return Answer(code=0 if any("--replicas=0" in words for words in self.asked_of_synapse) else 1)
             case ["wait", "--for=condition=Ready", what, _]:
                 return Answer(code=0 if what.removeprefix("cluster/") in self.databases else 1)
             case ["get", "backups"]:
