@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 
 from attrs import fields
 
@@ -235,8 +236,7 @@ def _homeserver(site: Site) -> Iterator[OptionError]:
 
 
 def _application_services(site: Site) -> Iterator[OptionError]:
-    """Each has a registration, and pods that are not among the platform's own, which are closed."""
-    ours = {getattr(site.namespaces, field.name) for field in fields(Namespaces)}
+    """Each has a registration, and is in the cluster or outside."""
     for name, of in site.application_services:
         key = f'application_services["{name}"]'
         if of.given and (of.bot or of.users or of.aliases or of.ephemeral or of.rate_limited):
@@ -247,13 +247,28 @@ def _application_services(site: Site) -> Iterator[OptionError]:
             yield OptionError(key, "has no bot; give the name of its account, e.g. bot: telegrambot")
         if of.pods and of.cidrs:
             yield OptionError(f"{key}.cidrs", "are addresses of one outside the cluster, and this one has pods in it; remove one of both")
-        if of.pods and of.pods.namespace in ours:
+
+
+def _pods_of_others(site: Site) -> Iterator[OptionError]:
+    """They are not among the platform's own, which are closed; and of a Service in the cluster somebody has said whose pods are behind it."""
+    ours = {getattr(site.namespaces, field.name) for field in fields(Namespaces)}
+    stores = {
+        "object_storage.external": site.object_storage.external,
+        "backups.object_storage.external": site.backups.object_storage.external,
+    }
+    found = {key: store.pods for key, store in stores.items() if store}
+    found |= {f'application_services["{name}"]': of.pods for name, of in site.application_services}
+    for key, pods in found.items():
+        if pods and pods.namespace in ours:
+            yield OptionError(f"{key}.pods.namespace", f"{pods.namespace} is the platform's own, which is closed; give it one of its own")
+        if pods and not pods.labels:
+            yield OptionError(f"{key}.pods.labels", "are none, which would be every pod of the namespace; name those that listen there")
+    for key, store in stores.items():
+        host = urlsplit(store.endpoint).hostname or "" if store else ""
+        if store and not store.pods and site.network_policies and host.endswith((".svc", f".svc.{site.cluster.domain}")):
             yield OptionError(
-                f"{key}.pods.namespace", f"{of.pods.namespace} is the platform's own, which is closed; give it one of its own"
-            )
-        if of.pods and not of.pods.labels:
-            yield OptionError(
-                f"{key}.pods.labels", "are none, which would be every pod of the namespace; name those of the application service"
+                f"{key}.endpoint",
+                f"{host} is a Service of this cluster, and policies know it by its pods alone; name them and their port in {key}.pods",
             )
 
 
@@ -371,6 +386,7 @@ _RULES: tuple[Callable[[Site], Iterator[OptionError]], ...] = (
     _logins,
     _homeserver,
     _application_services,
+    _pods_of_others,
     _other_servers,
     _others_outside,
     _infrastructure_of_others,

@@ -206,7 +206,7 @@ class Site:
     @property
     def facts(self) -> Facts:
         """What every component may ask."""
-        return Facts(self.images, self.cluster, self.storage_classes, self.placement)
+        return Facts(self.images, self.cluster, self.storage_classes, self.placement, self.namespaces.main)
 
     @property
     def keeps_logs(self) -> bool:

@@ -201,6 +201,7 @@ CONTRADICTIONS = {
     ),
     "is the platform's own, which is closed": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: matrix, labels: {{a: b}}}}}}}}",
     "are none, which would be every pod": f"application_services: {{a: {{{BRIDGE}, bot: b, pods: {{namespace: b, labels: {{}}}}}}}}",
+    "is a Service of this cluster": "object_storage: {backend: external, external: {endpoint: 'http://s3.storage.svc'}}",
     "no other server can be called then": "features: {federation: true}\nfederation: {internet: false}",
     "has addresses of the cluster itself": "cluster: {pod_cidrs: [10.42.0.0/16]}\n"
     "push: {gateways: networks, gateway_networks: [10.0.0.0/8]}",

@@ -16,7 +16,8 @@ from kit.rendering import PART_OF, Manifest, Rendering
 from kit.text import yaml_documents, yaml_text
 
 _API = "argoproj.io/v1alpha1"
-PLATFORM, OPERATORS = "matrix-platform", "matrix-operators"
+PLATFORM, OPERATORS = "platform", "operators"
+"""Projects, of which each installation that an Argo CD keeps has its own."""
 _HEALTH = Path(__file__).with_name("health")
 _RETRY = {"limit": 10, "backoff": {"duration": "30s", "factor": 2, "maxDuration": "5m"}}
 """What needs an operator that is not up yet comes with another attempt."""
@@ -28,18 +29,18 @@ def argocd_files(site: Site, gitops: GitopsOptions, renderings: Mapping[str, Ren
     """The files of `dist/argocd/`, by path below it. `renderings`: by the name of their profile, of which the clusters run some."""
     used = [manifest for _, cluster in gitops.clusters for manifest in renderings[cluster.profile].manifests()]
     files = {
-        "projects.yaml": yaml_documents([_platform_project(gitops, used), _operators_project(site, gitops)]),
+        "projects.yaml": yaml_documents([_platform_project(site, gitops, used), _operators_project(site, gitops)]),
         "operators.yaml": yaml_documents(
             _operator(site, gitops, name, cluster, operator) for name, cluster in gitops.clusters for operator in wanted(site)
         ),
-        "platform.yaml": yaml_text(_platform(gitops, used)),
+        "platform.yaml": yaml_text(_platform(site, gitops, used)),
         "health-checks.yaml": yaml_text(_health_checks(gitops)),
     }
     kustomization = {**KUSTOMIZATION, "resources": list(files)}
     return {name: NOTICE + text for name, text in {"kustomization.yaml": yaml_text(kustomization), **files}.items() if text}
 
 
-def _platform_project(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]:
+def _platform_project(site: Site, gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]:
     """It may make what `dist/` has, kind by kind, where `dist/` has it, and nothing else."""
     namespaces = dict.fromkeys(namespace for manifest in used if (namespace := manifest["metadata"].get("namespace")))
     kinds = {True: set[tuple[str, str]](), False: set[tuple[str, str]]()}
@@ -48,7 +49,7 @@ def _platform_project(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[s
     kinds[True].add(("", "ConfigMap"))
     return _project(
         gitops,
-        PLATFORM,
+        site.facts.cluster_wide(PLATFORM),
         "What dist/overlays has.",
         [gitops.repository],
         namespaces,
@@ -62,7 +63,14 @@ def _operators_project(site: Site, gitops: GitopsOptions) -> dict[str, Any]:
     namespaces = [*dict.fromkeys(operator.namespace for operator in wanted(site)), "kube-system"]
     everything = [{"group": "*", "kind": "*"}]
     sources = list(dict.fromkeys([gitops.repository, *charts]))
-    return _project(gitops, OPERATORS, "What the platform stands on.", sources, namespaces, {"clusterResourceWhitelist": everything})
+    return _project(
+        gitops,
+        site.facts.cluster_wide(OPERATORS),
+        "What the platform stands on.",
+        sources,
+        namespaces,
+        {"clusterResourceWhitelist": everything},
+    )
 
 
 def _project(
@@ -83,7 +91,7 @@ def _operator(site: Site, gitops: GitopsOptions, name: str, cluster: ClusterOpti
         path = f"{gitops.folder}/operators/{operator.name}"
         source = {"repoURL": gitops.repository, "targetRevision": gitops.revision, "path": path}
     spec = {
-        "project": OPERATORS,
+        "project": site.facts.cluster_wide(OPERATORS),
         "source": source,
         "destination": {"server": cluster.server, "namespace": operator.namespace},
         "syncPolicy": _sync(cluster, ["CreateNamespace=true", *_OPTIONS]),
@@ -92,8 +100,9 @@ def _operator(site: Site, gitops: GitopsOptions, name: str, cluster: ClusterOpti
     return {"apiVersion": _API, "kind": "Application", "metadata": metadata, "spec": spec}
 
 
-def _platform(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]:
+def _platform(site: Site, gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]:
     """One Application for each cluster: its overlay of the profile that it runs."""
+    name = site.facts.cluster_wide(PLATFORM)
     elements = [
         {"name": name, "server": cluster.server, "profile": cluster.profile, "automatic": cluster.automatic, "prune": cluster.prune}
         for name, cluster in gitops.clusters
@@ -104,11 +113,12 @@ def _platform(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]
         "path": f"{gitops.folder}/overlays/{{{{.profile}}}}",
     }
     template = {
-        "metadata": {"name": "{{.name}}-matrix", "labels": PART_OF, "annotations": _SERVER_SIDE_DIFF},
+        "metadata": {"name": f"{{{{.name}}}}-{site.namespaces.main}", "labels": PART_OF, "annotations": _SERVER_SIDE_DIFF},
         "spec": {
-            "project": PLATFORM,
+            "project": name,
             "source": source,
-            "destination": {"server": "{{.server}}"},
+            # Every object names its own namespace; a project admits no Application without one that is among its destinations.
+            "destination": {"server": "{{.server}}", "namespace": site.namespaces.main},
             "ignoreDifferences": _left_to_autoscalers(used),
             "syncPolicy": {"syncOptions": _OPTIONS, "retry": _RETRY},
         },
@@ -124,7 +134,7 @@ def _platform(gitops: GitopsOptions, used: Sequence[Manifest]) -> dict[str, Any]
         "template": template,
         "templatePatch": patch,
     }
-    return {"apiVersion": _API, "kind": "ApplicationSet", "metadata": _metadata(gitops, PLATFORM), "spec": spec}
+    return {"apiVersion": _API, "kind": "ApplicationSet", "metadata": _metadata(gitops, name), "spec": spec}
 
 
 def _sync(cluster: ClusterOptions, options: list[str]) -> dict[str, Any]:

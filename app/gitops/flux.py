@@ -14,7 +14,6 @@ from kit.rendering import PART_OF
 from kit.text import yaml_documents, yaml_text
 
 _SOURCE, _KUSTOMIZE, _HELM = "source.toolkit.fluxcd.io/v1", "kustomize.toolkit.fluxcd.io/v1", "helm.toolkit.fluxcd.io/v2"
-_NAME = "matrix-platform"
 _HEALTHY = [
     {
         "apiVersion": "postgresql.cnpg.io/v1",
@@ -31,9 +30,9 @@ def flux_files(site: Site, gitops: GitopsOptions) -> Files:
     files: dict[str, str] = {}
     for name, cluster in gitops.clusters:
         parts = {
-            "source.yaml": yaml_text(_repository(gitops)),
+            "source.yaml": yaml_text(_object(_SOURCE, "GitRepository", gitops, _name(site), _repository(gitops))),
             "operators.yaml": yaml_documents(_operators(site, gitops, cluster)),
-            "platform.yaml": yaml_text(_platform(gitops, cluster)),
+            "platform.yaml": yaml_text(_platform(site, gitops, cluster)),
         }
         parts = {file: text for file, text in parts.items() if text}
         kustomization = yaml_text({**KUSTOMIZATION, "resources": list(parts)})
@@ -41,15 +40,19 @@ def flux_files(site: Site, gitops: GitopsOptions) -> Files:
     return files
 
 
+def _name(site: Site) -> str:
+    """Of what an installation has of its own in the namespace of Flux."""
+    return site.facts.cluster_wide("platform")
+
+
 def _repository(gitops: GitopsOptions) -> dict[str, Any]:
-    spec = {"interval": "5m", "url": gitops.repository, "ref": {"branch": gitops.revision}}
-    return _object(_SOURCE, "GitRepository", gitops, _NAME, spec)
+    return {"interval": "5m", "url": gitops.repository, "ref": {"branch": gitops.revision}}
 
 
 def _operators(site: Site, gitops: GitopsOptions, cluster: ClusterOptions) -> Iterator[dict[str, Any]]:
     for operator in wanted(site):
         if operator.chart is None:
-            yield _folder(gitops, cluster, operator.name, f"{gitops.folder}/operators/{operator.name}")
+            yield _folder(site, gitops, cluster, operator.name, f"{gitops.folder}/operators/{operator.name}")
             continue
         url = repository(site, operator)
         kind = {"type": "oci"} if url.startswith("oci://") else {}
@@ -75,11 +78,11 @@ def _operators(site: Site, gitops: GitopsOptions, cluster: ClusterOptions) -> It
         yield _object(_HELM, "HelmRelease", gitops, operator.name, spec)
 
 
-def _platform(gitops: GitopsOptions, cluster: ClusterOptions) -> dict[str, Any]:
-    return _folder(gitops, cluster, _NAME, f"{gitops.folder}/overlays/{cluster.profile}", healthCheckExprs=_HEALTHY)
+def _platform(site: Site, gitops: GitopsOptions, cluster: ClusterOptions) -> dict[str, Any]:
+    return _folder(site, gitops, cluster, _name(site), f"{gitops.folder}/overlays/{cluster.profile}", healthCheckExprs=_HEALTHY)
 
 
-def _folder(gitops: GitopsOptions, cluster: ClusterOptions, name: str, path: str, **more: Any) -> dict[str, Any]:
+def _folder(site: Site, gitops: GitopsOptions, cluster: ClusterOptions, name: str, path: str, **more: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "interval": "10m",
         "retryInterval": "1m",
@@ -87,7 +90,7 @@ def _folder(gitops: GitopsOptions, cluster: ClusterOptions, name: str, path: str
         "path": f"./{path}",
         "prune": cluster.prune,
         "wait": True,
-        "sourceRef": {"kind": "GitRepository", "name": _NAME},
+        "sourceRef": {"kind": "GitRepository", "name": _name(site)},
         **more,
     }
     if not cluster.automatic:

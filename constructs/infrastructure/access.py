@@ -54,7 +54,7 @@ class OperatorAccess(Component):
         self.add(
             f"{access.operator}-rbac.yaml",
             k8s.KubeClusterRole,
-            f"matrix-platform-{access.operator}-{level}",
+            self.installation.facts.cluster_wide(f"platform-{access.operator}-{level}"),
             cluster_wide=True,
             # Kubernetes' own `edit` takes in `view`, and `admin` takes in `edit`.
             extra_labels={f"rbac.authorization.k8s.io/aggregate-to-{level}": "true"},

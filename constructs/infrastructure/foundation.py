@@ -49,4 +49,5 @@ class Foundation(Component):
             # Its volumes would go with it.
             installation.keep(ObjectId("Namespace", "", namespace.name))
         for priority, value in ((Priority.DATA, 1_000_000), (Priority.MESSAGING, 500_000)):
-            self.add("namespace.yaml", k8s.KubePriorityClass, priority.value, cluster_wide=True, value=value)
+            name = installation.facts.cluster_wide(priority.value)
+            self.add("namespace.yaml", k8s.KubePriorityClass, name, cluster_wide=True, value=value)

@@ -32,8 +32,8 @@ NODE_PORTS = (PortRange(30_000, 32_767), PortRange(30_000, 32_767, "UDP"))
 class Priority(Enum):
     """Who is evicted last when a node runs out: data, then messaging, then the rest (which has no class)."""
 
-    DATA = "matrix-data"
-    MESSAGING = "matrix-messaging"
+    DATA = "data"
+    MESSAGING = "messaging"
 
 
 @frozen
@@ -414,7 +414,7 @@ class Component(Construct):
             references=references,
             selector=self._selector(part),
             service_account=pod.service_account or self._service_account(),
-            priority_class=self.priority.value if self.priority else None,
+            priority_class=facts.cluster_wide(self.priority.value) if self.priority else None,
             pull_secrets=facts.images.pull_secrets,
             zones=facts.cluster.multi_zone,
             host_network=self.host_network,

@@ -99,6 +99,12 @@ class Facts:
     cluster: Cluster = Cluster()
     storage_classes: StorageClasses = StorageClasses()
     placement: Placements = ()
+    namespace: str = "matrix"
+    """The platform's: by it another installation in the same cluster tells its objects that are in no namespace from these."""
+
+    def cluster_wide(self, name: str) -> str:
+        """The name of an object that is in no namespace."""
+        return f"{self.namespace}-{name}"
 
     def service_host(self, service: str, namespace: str) -> str:
         """The full DNS name of a Service. Without the final dot, which certificates do not have."""

@@ -1,4 +1,5 @@
 """What the values of options look like: names, hosts, networks, images, sizes, schedules."""
+# ruff: noqa: RUF009 - what option and required return are attrs fields
 
 import re
 from base64 import b64decode
@@ -8,7 +9,7 @@ from typing import Annotated
 from attrs import frozen
 
 from kit.network import PortRange
-from kit.options import Entries, Number, Text
+from kit.options import Entries, Number, Text, option, required
 from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # RFC 1123, lower case
@@ -593,3 +594,13 @@ Annotations = Annotated[
         value=Text("text", r"[\s\S]*", "value", read=_encodable),
     ),
 ]
+PortNumber = Annotated[int, Number("a port", 1, 65_535, "8080")]
+
+
+@frozen(kw_only=True)
+class OthersPods:
+    """The pods of something in this cluster that is not the platform's: policies know it by them, and by the port where they listen."""
+
+    namespace: Label = required("Their namespace, which is none of the platform's.")
+    labels: Labels = required("Labels that they have, and no other pod of their namespace.")
+    port: PortNumber | None = option(None, "The port of the pods.", otherwise="that of the URL")

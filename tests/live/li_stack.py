@@ -181,6 +181,13 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
 
+def primary_conninfo(primary: Cluster) -> str:
+    """How a standby finds its primary, as postgresql.conf has it."""
+    quoted = PASSWORD.replace("'", r"\'")
+    text = f"host={LOOPBACK} port={primary.port} user=postgres dbname=postgres password='{quoted}'"
+    return "'" + text.replace("\\", r"\\").replace("'", "''") + "'"
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
     """A file system of its own for LI's database, which a test can fill, where somebody who may make one runs it."""
@@ -629,11 +636,7 @@ def running_stack(synapse: Path | None = None) -> Iterator[Stack]:
             "sync_replication_slots": "on",
             "synchronized_standby_slots": "''",
         }
-        quoted = PASSWORD.replace("'", "\\'")
-        conninfo = f"host={LOOPBACK} port={main.port} user=postgres dbname=postgres password='{quoted}'".replace("'", "''").replace(
-            "\\''", "\\\\''"
-        )
-        standby.configure({**standby_settings, "primary_conninfo": f"'{conninfo}'"})
+        standby.configure({**standby_settings, "primary_conninfo": primary_conninfo(main)})
         standby.start()
         li.make({"log_error_verbosity": "terse", "max_wal_size": "'256MB'"})
         li.start()

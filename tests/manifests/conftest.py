@@ -12,9 +12,10 @@ from app.settings import read_site
 from app.site import Site
 from infrastructure.postgresql.options import ExternalPostgresqlOptions, PostgresqlBackend, PostgresqlOptions
 from infrastructure.redis.options import ExternalRedisOptions, RedisBackend, RedisOptions
+from kit.formats import OthersPods
 from kit.installation import Installation
 from kit.rendering import Rendering
-from main_instance.application_services.options import ApplicationServiceOptions, BridgePods
+from main_instance.application_services.options import ApplicationServiceOptions
 from main_instance.login.options import LoginOptions, ProviderOptions
 from main_instance.state_compressor.options import StateCompressorOptions
 from main_instance.sygnal.options import Apns, PushOptions
@@ -65,7 +66,7 @@ def full_site(site: Site) -> Site:
     ingress = evolve(site.ingress, admin_source_ranges=office, monitoring_source_ranges=office, li_source_ranges=office)
     li = evolve(site.li, key_deposit=True, notice_url="https://example.com/who-can-read-my-messages")
     bridge = ApplicationServiceOptions(
-        url="http://telegram.bridges.svc:29317", bot="telegrambot", pods=BridgePods(namespace="bridges", labels=(("app", "telegram"),))
+        url="http://telegram.bridges.svc:29317", bot="telegrambot", pods=OthersPods(namespace="bridges", labels=(("app", "telegram"),))
     )
     login = LoginOptions(providers=(("corporate", ProviderOptions(issuer="https://id.example.com", client_id="matrix")),))
     return evolve(

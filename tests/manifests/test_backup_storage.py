@@ -13,6 +13,7 @@ from kit.installation import Installation
 from kit.secrets import Given
 from overlays import profiles
 from tests.kustomize import expected
+from tests.manifests.reaching import stranger
 from tests.manifests.test_sites import BASE, LI
 
 OWN = "backups: {object_storage: {backend: minio}}\n"
@@ -72,6 +73,24 @@ def test_the_keys_of_a_store_elsewhere_are_given_by_who_runs_it() -> None:
     }
     assert needs.keys() == {"matrix", "matrix-li"}
     assert all(isinstance(dict(spec.keys)["secret-key"], Given) for spec in needs.values())
+
+
+def test_a_store_in_the_cluster_is_reached_at_the_port_of_its_pods_by_who_keeps_something_there() -> None:
+    pods = "{endpoint: 'http://s3.storage.svc:9000', pods: {namespace: storage, labels: {app: s3}, port: 80}}"
+    users = {"matrix/postgresql-main", "matrix-li/postgresql-li"}
+    keeps = {"matrix/media-repository", "matrix/media-sweep", "matrix-li/synapse-li", "matrix-li/li-sync"}
+    for choice, wanted in (
+        (f"backups: {{object_storage: {{backend: external, external: {pods}}}}}\n", users),
+        (f"object_storage: {{backend: external, external: {pods}}}\n", users | keeps),
+    ):
+        strangers = [stranger(name, "storage") for name in ("s3", "other")]
+        here = read_cluster([*(dict(manifest) for manifest in installed(choice).rendering().manifests()), *strangers])
+        ours = {name: workload.pods[0] for name, workload in here.workloads.items() if name.startswith("matrix")}
+        s3, other = (here.workloads[f"storage/{name}"].pods[0] for name in ("s3", "other"))
+        found = {name for name, pod in ours.items() if can_reach(here, pod, s3, 80, "TCP")}
+        assert found >= wanted, choice
+        assert {name for name in found - wanted if "/postgresql-" not in name} == set(), choice
+        assert not any(can_reach(here, pod, other, 80, "TCP") or can_reach(here, pod, s3, 9000, "TCP") for pod in ours.values()), choice
 
 
 @pytest.mark.parametrize("choice", [OWN, ELSEWHERE])

@@ -111,6 +111,18 @@ def test_each_cluster_gets_the_overlay_of_its_profile(argocd: Objects, gitops_di
         assert (gitops_dist / path / "kustomization.yaml").is_file()
 
 
+def test_a_project_admits_the_place_of_each_application(argocd: Objects) -> None:
+    """An Application whose server and namespace are no destination of its project is refused whole: docs/user-guide/projects.md."""
+    application_set = named(argocd, "ApplicationSet", "matrix-platform")["spec"]
+    template = application_set["template"]["spec"]
+    servers = [element["server"] for element in application_set["generators"][0]["list"]["elements"]]
+    places = [(template["project"], {**template["destination"], "server": server}) for server in servers]
+    places += [(o["spec"]["project"], o["spec"]["destination"]) for o in of_kind(argocd, "Application")]
+    assert len(places) > len(servers)
+    for project, place in places:
+        assert place in named(argocd, "AppProject", project)["spec"]["destinations"]
+
+
 def test_replicas_that_an_autoscaler_sets_are_no_drift(argocd: Objects, gitops_dist: Path) -> None:
     template = named(argocd, "ApplicationSet", "matrix-platform")["spec"]["template"]["spec"]
     left = {(entry["kind"], entry["name"]) for entry in template["ignoreDifferences"]}

@@ -148,7 +148,8 @@ SITES = {
     ),
     "backups in a second MinIO": "backups: {object_storage: {backend: minio}}\n" + LI,
     "media elsewhere, backups in a MinIO": (
-        "object_storage: {backend: external, external: {endpoint: https://s3.example.com}}\nbackups: {object_storage: {backend: minio}}\n"
+        "object_storage:\n  backend: external\n  external:\n    endpoint: http://s3.storage.svc:80\n"
+        "    pods: {namespace: storage, labels: {app: s3}, port: 9000}\nbackups: {object_storage: {backend: minio}}\n"
     ),
     "MinIO without its operator": (
         "object_storage: {backend: silo, minio: {one_server_per_node: true}}\nbackups: {object_storage: {backend: silo}}\n"

@@ -14,6 +14,8 @@ import overlays
 from app import compiler
 from app.cli import main
 from app.dist import DistError, write_tree
+from app.gitops.operators import wanted
+from app.settings import read_site
 from kit import images
 from kit.images import image_lock
 from overlays import Profile, ProfileError, profiles
@@ -252,6 +254,14 @@ def test_the_images_of_a_site_that_are_made_from_here_come_with_the_commands_tha
     assert plain.output == f"podman build --tag {synapse} --file services/synapse/Containerfile services && podman push {synapse}\n"
     lines = run("images", "--site", str(antivirus), "--build").output.splitlines()
     assert [line.split()[3].rpartition("/")[2].partition(":")[0] for line in lines] == ["scan-worker", "synapse"]
+
+
+def test_the_images_of_the_operators_are_listed_by_the_names_of_the_mirror(site: Path) -> None:
+    site.write_text(SITE.replace("matrix}", "matrix, mirror: registry.example.com/mirror}"))
+    plain, all_of_them = (run("images", "--site", str(site), *more).output.splitlines() for more in ((), ("--operators",)))
+    assert all_of_them[: len(plain)] == plain
+    theirs = {image.reference.partition("/")[2] for operator in wanted(read_site(site)) for image in operator.images}
+    assert {name.removeprefix("registry.example.com/mirror/") for name in all_of_them[len(plain) :]} == theirs != set()
 
 
 def test_a_release_is_refused_while_an_image_of_others_has_a_tag_alone(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,18 @@ CONTRADICTIONS = [
         "backups: {object_storage: {backend: external, external: {endpoint: 'https://s3.example.com'}}}",
         "4:68: backups.object_storage.external.endpoint: https://s3.example.com has media too, whose fate backups are not to share",
     ),
+    (
+        "object_storage: {backend: external, external: {endpoint: 'http://s3.storage.svc:80'}}",
+        "3:58: object_storage.external.endpoint: s3.storage.svc is a Service of this cluster, and policies know it by its pods alone; name them",
+    ),
+    (
+        "backups: {object_storage: {backend: external, external: {endpoint: 'http://s3.storage.svc.cluster.local'}}}",
+        "3:68: backups.object_storage.external.endpoint: s3.storage.svc.cluster.local is a Service of this cluster",
+    ),
+    (
+        "object_storage: {backend: external, external: {endpoint: 'http://s3.b.svc', pods: {namespace: matrix, labels: {a: b}}}}",
+        "3:95: object_storage.external.pods.namespace: matrix is the platform's own, which is closed",
+    ),
     ("storage_sizes: {database: 1Ki}", "3:27: storage_sizes.database: 1Ki is no size of such a volume; give 1Gi to 64Ti"),
     ("storage_sizes: {write_ahead_log: 900Ti}", "3:34: storage_sizes.write_ahead_log: 900Ti is no size"),
     ("storage_sizes: {pools: {main: [{servers: 4, drive: 1Ki}]}}", "3:31: storage_sizes.pools.main: 1Ki is no size of such a volume"),

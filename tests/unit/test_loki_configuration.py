@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import evolve
 
-from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, credentials_secret, outside
+from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, credentials_secret, peer
 from kit.quantities import gib
 from kit.secrets import Fixed, RandomText, Shared
 from monitoring.loki.configuration import AUDIT, PLATFORM, LokiSpec, loki_config, overrides
@@ -17,7 +17,7 @@ OPTIONS = frozenset(Path(__file__).with_name("loki_options.txt").read_text().spl
 
 KEYS = credentials_secret("minio-main-user-logs", "matrix", Fixed("logs"), RandomText(40), Fixed("us-east-1"))
 BUCKET = Bucket(
-    "matrix-logs", "http://minio.matrix.svc.cluster.local", "us-east-1", Credentials(KEYS), outside("object-storage", "http://minio")
+    "matrix-logs", "http://minio.matrix.svc.cluster.local", "us-east-1", Credentials(KEYS), peer("object-storage", "http://minio", None)
 )
 SPEC = LokiSpec(LogOptions(), BUCKET, 1, "loki-members.monitoring.svc.cluster.local", gib(1), None)
 

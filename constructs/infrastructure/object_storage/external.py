@@ -1,7 +1,7 @@
 """Object storage that others run: any S3."""
 
 from infrastructure.object_storage.options import OBJECT_STORAGE, ExternalOptions
-from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, credentials_secret, outside
+from infrastructure.object_storage.s3 import Authority, Bucket, Credentials, credentials_secret, peer
 from kit.component import Component
 from kit.installation import Installation
 from kit.place import Place
@@ -39,4 +39,5 @@ class ExternalStorage(Component):
         )
         authority = Authority(options.ca_secret, "ca.crt") if options.ca_secret else None
         secret = self.secret(keys, dict.fromkeys(keys.kept, NEW_KEYS))
-        return Bucket(name, options.endpoint, options.region, Credentials(secret), outside(self._way, options.endpoint), authority)
+        behind = peer(self._way, options.endpoint, options.pods)
+        return Bucket(name, options.endpoint, options.region, Credentials(secret), behind, authority)

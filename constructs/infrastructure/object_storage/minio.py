@@ -115,7 +115,7 @@ class MinioTenant(Store):
             "requestAutoCert": False,
             "podManagementPolicy": "Parallel",
             "mountPath": MOUNT,
-            "priorityClassName": placement.priority_class or Priority.DATA.value,
+            "priorityClassName": placement.priority_class or facts.cluster_wide(Priority.DATA.value),
             "env": [
                 # Fixed when the first drive is formatted; MinIO refuses to start where the set is too small for it.
                 {"name": "MINIO_STORAGE_CLASS_STANDARD", "value": f"EC:{pools[0].parity}"},

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from attrs import frozen
 
-from kit.formats import Bucket, Image, Name, Region, Url, VolumeSize
+from kit.formats import Bucket, Image, Name, OthersPods, Region, Url, VolumeSize
 from kit.options import Number, When, option, required, section
 
 OBJECT_STORAGE = "object-storage"
@@ -70,6 +70,11 @@ class ExternalOptions:
     region: Region = option("us-east-1", "Its region.")
     ca_secret: Name | None = option(
         None, "Secret with `ca.crt`, the authority of its certificate, in each namespace.", otherwise="public authorities"
+    )
+    pods: OthersPods | None = option(
+        None,
+        "Where it is, if in this cluster. Policies are held to the port where its pods listen, not to that of the Service before them.",
+        otherwise="outside the cluster",
     )
 
 

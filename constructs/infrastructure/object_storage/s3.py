@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from kit.network import Endpoint, External
+from kit.formats import OthersPods
+from kit.network import Endpoint, External, Pods, Port
 from kit.secrets import Composed, Recipe, SecretSpec, Shared
 
 
@@ -55,14 +56,17 @@ class Bucket:
     authority: Authority | None = None
 
 
-def outside(way: str, url: str) -> External:
-    """The peer behind a URL, by the name of the way out to it."""
+def peer(way: str, url: str, pods: OthersPods | None) -> Endpoint | External:
+    """Who is behind a URL: pods of others, or somebody outside, by the name of the way out to it."""
     parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if pods:
+        return Endpoint(Pods(way, pods.namespace, pods.labels), parts.hostname or "", port, Port("s3", pods.port or port))
     try:
         cidrs: tuple[str, ...] = (str(ip_network(parts.hostname or "")),)
     except ValueError:
         cidrs = ()
-    return External(way, (parts.port or (443 if parts.scheme == "https" else 80),), cidrs)
+    return External(way, (port,), cidrs)
 
 
 def credentials_secret(name: str, namespace: str, access_key: Recipe, secret_key: Recipe, region: Recipe) -> SecretSpec:

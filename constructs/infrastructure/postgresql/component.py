@@ -253,7 +253,7 @@ class PostgresCluster(Component):
             ]
             if facts.cluster.multi_zone
             else None,
-            priority_class_name=placement.priority_class or Priority.DATA.value,
+            priority_class_name=placement.priority_class or facts.cluster_wide(Priority.DATA.value),
             inherited_metadata=cnpg.ClusterSpecInheritedMetadata(annotations=dict(placement.annotations))
             if placement.annotations
             else None,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from attrs import frozen
 
-from kit.formats import Cidr, Label, Labels, Url
-from kit.options import Entries, Number, Section, Text, option, required
+from kit.formats import Cidr, OthersPods, Url
+from kit.options import Entries, Section, Text, option, required
 
 APPLICATION_SERVICES = "application-services"
 """What the way out to those of a site is called that are outside the cluster."""
@@ -33,16 +33,6 @@ NamePattern = Annotated[
     ),
 ]
 BotName = Annotated[str, Text("the name of an account", "[a-z0-9._=/+-]{1,100}", "telegrambot")]
-PortNumber = Annotated[int, Number("a port", 1, 65_535, "8080")]
-
-
-@frozen(kw_only=True)
-class BridgePods:
-    """The pods of an application service in this cluster."""
-
-    namespace: Label = required("Their namespace, which is none of the platform's.")
-    labels: Labels = required("Labels that they have, and no other pod of their namespace.")
-    port: PortNumber | None = option(None, "The port of the pods.", otherwise="that of `url`")
 
 
 @frozen(kw_only=True)
@@ -51,7 +41,7 @@ class ApplicationServiceOptions:
 
     url: Url = required("Where Synapse calls it: in the cluster, the address of its Service.")
     bot: BotName | None = option(None, "The name of its own account.", otherwise="needed, unless its registration is yours to give")
-    pods: BridgePods | None = option(
+    pods: OthersPods | None = option(
         None, "Where it is in this cluster. It may then call `haproxy` on port 8010: the client API, without a limit of logins."
     )
     cidrs: tuple[Cidr, ...] = option((), "Addresses of one that is elsewhere, without `pods`.", otherwise="any on the internet")

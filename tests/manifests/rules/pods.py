@@ -28,12 +28,15 @@ def priority_problems(objects: Objects) -> list[str]:
     """Pods in another order of eviction than: first what has no class, then messaging, then data."""
     values = {o["metadata"]["name"]: o.get("value", 0) for o in of_kind(objects, "PriorityClass")}
     found = [f"{title(o)} is for pods of others too" for o in of_kind(objects, "PriorityClass") if o.get("globalDefault")]
-    if not 0 < values.get("matrix-messaging", 0) < values.get("matrix-data", 0) <= 1_000_000_000:
+    # Another installation in the same cluster has classes of its own.
+    owner = next((name for o in of_kind(objects, "Namespace") if f"{(name := o['metadata']['name'])}-data" in values), "")
+    data, messaging = f"{owner}-data", f"{owner}-messaging"
+    if not 0 < values.get(messaging, 0) < values.get(data, 0) <= 1_000_000_000:
         found.append(f"the priorities are {values}: data must be above messaging, and messaging above the rest")
     given = [(str(w), w.name, w.pod.get("priorityClassName")) for w in workloads(objects) if w.runs_for_ever]
     given += [(title(o), o["metadata"]["name"], o["spec"].get("priorityClassName")) for o in of_kind(objects, "Cluster", "Tenant")]
     for who, name, priority in given:
-        wanted = None if name in WATCHING else "matrix-data" if name in DATA else "matrix-messaging"
+        wanted = None if name in WATCHING else data if name in DATA else messaging
         if priority != wanted:
             found.append(f"{who} has the priority {priority}, not {wanted}")
     return found
