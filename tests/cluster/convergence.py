@@ -1,9 +1,10 @@
 """Whether the cluster is as its objects say, and what it took."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from tests.cluster.kubernetes import Kubernetes
+from tests.cluster.kubernetes import Kubernetes, wait_until
 from tests.cluster.platform import NAMESPACES
 
 
@@ -36,6 +37,25 @@ def postgresql(api: Kubernetes) -> dict[str, Any]:
     found = api.get("clusters.postgresql.cnpg.io", "postgresql-main", "matrix")
     assert found
     return found
+
+
+def back_up(api: Kubernetes, name: str) -> float:
+    """Take a base backup as docs/05-BACKUP-RESTORE.md says. Returns the seconds it took."""
+    spec = {
+        "cluster": {"name": "postgresql-main"},
+        "method": "plugin",
+        "pluginConfiguration": {"name": "barman-cloud.cloudnative-pg.io"},
+    }
+    started = time.monotonic()
+    api.apply([{"apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": name, "namespace": "matrix"}, "spec": spec}])
+
+    def phase() -> str:
+        found = api.get("backups.postgresql.cnpg.io", name, "matrix") or {}
+        current = str(found.get("status", {}).get("phase", ""))
+        return current if current in ("completed", "failed") else ""
+
+    assert wait_until(phase, 300, "the backup ends", pause=2) == "completed"
+    return time.monotonic() - started
 
 
 def restarts(api: Kubernetes, namespaces: Sequence[str] = NAMESPACES) -> dict[str, int]:

@@ -12,7 +12,7 @@ from app.inspection.changes import changes
 from app.inspection.steps import kept_by, left, refused
 from tests.cluster import SITE, Cluster, Overlay, compiled
 from tests.cluster.conftest import PROFILE, WHOLE_SECONDS
-from tests.cluster.convergence import missing, postgresql, why
+from tests.cluster.convergence import back_up, missing, postgresql, why
 from tests.cluster.images import NEXT
 from tests.cluster.kubernetes import Kubernetes, wait_until
 from tests.cluster.platform import a_quarter
@@ -102,6 +102,8 @@ def test_nothing_is_lost_when_the_site_grows_to_the_next_size_and_shrinks_again(
         api.kubectl("delete", f"{identity.kind}/{identity.name}", "--namespace", identity.namespace, seconds=120)
     apply(overlay)
     assert overlay.difference(api) == ""
+    # What is restored from it need not know that the site was larger.
+    back_up(api, "smaller")
     report.add(
         f"{PROFILE} after {LARGER}", f"{len(api.objects('pods', 'matrix'))} pods in matrix; {len(gone)} objects deleted, as plan says"
     )

@@ -14,7 +14,7 @@ from app.inspection.changes import changes
 from app.inspection.steps import left
 from tests.cluster import CLIENT, SITE, Cluster, Overlay, compiled
 from tests.cluster.conftest import WHOLE_SECONDS
-from tests.cluster.convergence import missing, postgresql, why
+from tests.cluster.convergence import back_up, missing, postgresql, why
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.people import NAMESPACE as PEOPLE
 from tests.cluster.report import Report
@@ -128,26 +128,8 @@ def test_an_autoscaler_adds_a_process_under_load_and_the_platform_uses_it(
 @pytest.mark.usefixtures("applied")
 def test_a_backup_completes(api: Kubernetes, report: Report) -> None:
     scheduled = {o["metadata"]["name"]: o.get("status", {}).get("phase") for o in api.objects("backups.postgresql.cnpg.io")}
-    backup = {
-        "apiVersion": "postgresql.cnpg.io/v1",
-        "kind": "Backup",
-        "metadata": {"name": "by-hand", "namespace": "matrix"},
-        "spec": {
-            "cluster": {"name": "postgresql-main"},
-            "method": "plugin",
-            "pluginConfiguration": {"name": "barman-cloud.cloudnative-pg.io"},
-        },
-    }
-    started = time.monotonic()
-    api.apply([backup])
-
-    def phase() -> str:
-        found = api.get("backups.postgresql.cnpg.io", "by-hand", "matrix") or {}
-        current = str(found.get("status", {}).get("phase", ""))
-        return current if current in ("completed", "failed") else ""
-
-    assert wait_until(phase, 300, "the backup ends", pause=2) == "completed"
-    report.add("backup by hand", f"completed after {time.monotonic() - started:.0f} s; the scheduled ones: {scheduled}")
+    seconds = back_up(api, "by-hand")
+    report.add("backup by hand", f"completed after {seconds:.0f} s; the scheduled ones: {scheduled}")
 
 
 @pytest.mark.parametrize("number", NODES)
