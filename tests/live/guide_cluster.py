@@ -127,7 +127,7 @@ class GuideCluster:
                 program,
                 *arguments,
             ]:
-                return self._execute(pod.removesuffix("-1"), program, arguments, given)
+                return self._execute(pod.removesuffix("-1").removeprefix("service/").removesuffix("-rw"), program, arguments, given)
             case ["scale" | "rollout", *rest] if "app.kubernetes.io/name=synapse" in rest:
                 self.asked_of_synapse.append(" ".join(words))
                 return Answer()

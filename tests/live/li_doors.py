@@ -18,6 +18,10 @@ from tests.live.key_vault_site import ANNA, PUBLIC_HOST, Answer, Vault, running_
 from tests.live.processes import LOOPBACK, free_ports, running, wait_for
 from tests.live.programs import haproxy_program
 
+MALLORY = "@mallory:example.org"
+READ_USER = f"/_synapse/admin/v2/users/{quote(MALLORY)}"
+"""What an officer may read under an open case: it is about the case's target."""
+
 
 class Homeserver(BaseHTTPRequestHandler):
     """Says what it was asked."""

@@ -9,12 +9,11 @@ import pytest
 
 from li_instance.access_proxy.configuration import CASES, HOMESERVER, OPERATIONS, AccessProxySpec, configuration
 from tests.live.key_vault_site import ANNA, CLARA, DORA
-from tests.live.li_doors import Doors, endpoint, on_this_machine, open_doors
+from tests.live.li_doors import MALLORY, READ_USER, Doors, endpoint, on_this_machine, open_doors
 from tests.live.processes import LOOPBACK, free_ports, running, wait_for
 from tests.live.programs import haproxy_program
 
-MALLORY, ROOM = "@mallory:example.org", "!room:example.org"
-READ_USER = f"/_synapse/admin/v2/users/{quote(MALLORY)}"
+ROOM = "!room:example.org"
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,8 @@ from overlays import profiles
 from tests.live.certificates import Authority, authority
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.key_vault_site import ANNA, DORA, PUBLIC_HOST, SERVER_NAME
-from tests.live.li_doors import Doors, open_doors
+from tests.live.li_doors import READ_USER, Doors, open_doors
 from tests.live.processes import LOOPBACK, wait_for
-from tests.live.test_li_proxy import READ_USER
 from tests.live.traefik import Answer, Backend, ask, define, own_address, running_traefik, slices, traefik
 from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind
 
