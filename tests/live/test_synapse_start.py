@@ -1,5 +1,6 @@
 """How a process of Synapse starts: it waits for what it needs, main goes first, and two lists of writers never run together."""
 
+import re
 import signal
 import subprocess
 import time
@@ -182,6 +183,23 @@ def test_a_process_that_is_stopped_in_the_middle_of_an_import_becomes_itself_ane
     program = [synapse_python(), "-c", f"import sys; sys.modules['asyncio'] = None; {look}"]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_a_position_that_the_database_does_not_know_is_taken_away_as_the_guide_says(synapse: StartedSynapse) -> None:
+    """What a process writes that ran through a restore of the database: no process starts with it."""
+    guide = (ROOT / "docs" / "04-TROUBLESHOOTING.md").read_text().partition("### A position that the database does not know\n")[2]
+    (statement,) = re.findall(r'"(DELETE FROM .*)"', guide.partition("\n##")[0])
+    running(synapse, ONE)
+    synapse.stop(MAIN, CREATOR, *ONE)
+    with synapse.connect() as connection:
+        connection.execute("INSERT INTO stream_positions VALUES ('presence_stream', 'master', 1000000)")
+    synapse.start(MAIN)
+    synapse.says(MAIN, "Postgres sequence 'presence_stream_sequence' is inconsistent with associated stream position", 60)
+    wait_for(lambda: synapse.programs[MAIN].process.poll(), 60, "its end")
+    with synapse.connect() as connection:
+        connection.execute(statement)
+    synapse.start(MAIN, CREATOR, *ONE)
+    synapse.ready(MAIN, CREATOR, *ONE)
 
 
 def test_on_a_new_version_main_brings_the_tables_and_the_others_wait_for_them(tmp_path: Path, report: Report) -> None:
