@@ -24,7 +24,7 @@ WATCHING := prometheus prometheus-alertmanager prometheus-node-exporter promethe
 GO_PROGRAMS_OF_NODES := kubernetes pause coredns network-policies cert-manager cloudnative-pg barman-cloud
 GO_PROGRAMS_OF_CLUSTER := $(GO_PROGRAMS_OF_NODES) metrics-server minio livekit
 
-.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy loki kubeconform kube-score traefik content-scanner state-compressor bench imports lock clean
+.PHONY: help setup synth check docs site test test-fast test-live test-thorough test-optional test-nodes test-cluster drill cluster cluster-stop cluster-tools cluster-nodes lint format programs minio livekit alloy loki kubeconform kube-score traefik argocd content-scanner state-compressor bench imports lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,7 +76,7 @@ format: setup ## Put the code in its standard form
 programs: setup ## Build with Go what optional tests and the cluster run (once; what was compiled before a stop is kept)
 	$(PY) tools/build_go.py
 
-livekit minio alloy loki kubeconform kube-score traefik: setup ## Build LiveKit, MinIO, Alloy, Loki, kubeconform, kube-score, or Traefik alone
+livekit minio alloy loki kubeconform kube-score traefik argocd: setup ## Build LiveKit, MinIO, Alloy, Loki, kubeconform, kube-score, Traefik, or Argo CD alone
 	$(PY) tools/build_go.py $@
 
 cluster: cluster-tools ## Run three nodes of Kubernetes here with the platform on them, until Ctrl-C (as root)

@@ -51,6 +51,19 @@ class GoProgram:
         return ROOT / ".tools" / self.name / (self.binary or self.name)
 
     @property
+    def toolchain(self) -> str:
+        """The release of Go that its go.mod asks for where the machine's own is older: the module proxy has it. None is asked for by most."""
+        lines = [line.split() for line in (self.module / "go.mod").read_text().splitlines()]
+        return next((words[1] for words in lines if words[:1] == ["toolchain"]), "")
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What Go is run with."""
+        static = {"CGO_ENABLED": "0"} if self.static else {}
+        # A machine may say that Go takes no other release of itself; a module that names one needs it.
+        return {**os.environ, **static, **({"GOTOOLCHAIN": f"{self.toolchain}+auto"} if self.toolchain else {})}
+
+    @property
     def stamp(self) -> str:
         """A digest of all that decides what is built."""
         files = [file for file in sorted(self.module.rglob("*")) if file.suffix in (".mod", ".sum", ".go")]
@@ -106,6 +119,11 @@ PROGRAMS: Mapping[str, GoProgram] = {
             files=("config/crd/standard/*.yaml", "docs/content/reference/dynamic-configuration/traefik.io_*.yaml"),
             sources=("sigs.k8s.io/gateway-api", "github.com/traefik/traefik/v3"),
         ),
+        GoProgram(
+            "argocd",
+            files=("manifests/crds/*-crd.yaml", "manifests/base/config/argocd-cm.yaml"),
+            sources=("github.com/argoproj/argo-cd/v3",),
+        ),
         GoProgram("livekit", "github.com/livekit/livekit-server/cmd/server", "livekit-server"),
     )
 }
@@ -113,7 +131,7 @@ PROGRAMS: Mapping[str, GoProgram] = {
 
 def build(program: GoProgram, place: str) -> None:
     """Build one. `place`: which of how many it is. Exits with what Go said if it fails."""
-    environment = {**os.environ, **({"CGO_ENABLED": "0"} if program.static else {})}
+    environment = program.environment
     listed = subprocess.run(
         ["go", "list", "-deps", program.package], cwd=program.module, env=environment, capture_output=True, text=True, check=False
     )
