@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.kustomize import ROOT, kubectl
-from tests.live.processes import LOOPBACK, Program, free_ports, running
+from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import chosen, installed
 
 _TOKEN = "administrator-of-the-test"
@@ -64,6 +64,24 @@ class ControlPlane:
         answer = self.kubectl("get", kind, *scope, "--output", "json")
         items: list[dict[str, Any]] = json.loads("\n".join(answer.lines))["items"]
         return items
+
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Ask the API as its administrator, in a fraction of the time that `kubectl` takes to start. A body is merged into what is there."""
+        headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/merge-patch+json"}
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"https://{LOOPBACK}:{self.port}{path}", data, headers, method=method)
+        context = ssl.create_default_context(cafile=str(self.certificates / "apiserver.crt"))
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return json.load(answer)
+
+    def wait_for_definitions(self) -> None:
+        """Until every custom resource is served. `kubectl wait` gives up on a definition that has no status yet, as each has for a moment."""
+
+        def served() -> bool:
+            conditions = [o.get("status", {}).get("conditions", []) for o in self.objects("customresourcedefinitions")]
+            return all(any(c["type"] == "Established" and c["status"] == "True" for c in of_one) for of_one in conditions)
+
+        wait_for(served, 60, "every definition is served")
 
     def as_pod(self, account: str, namespace: str, folder: Path) -> tuple[list[str], dict[str, str]]:
         """What stands before a command, and its environment, so that it finds the API and its account's rights as in a pod.

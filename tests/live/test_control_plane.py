@@ -57,8 +57,7 @@ def cluster(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
         kinds = {(o["apiVersion"], o["kind"]) for name in NAMES for o in build(dist / "overlays" / name)}
         custom = [definition(*kind) for kind in sorted(kinds) if kind[0] not in BUILT_IN]
         plane.apply([*custom, NODE], folder)
-        for crd in custom:
-            plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd['metadata']['name']}")
+        plane.wait_for_definitions()
         yield plane
 
 

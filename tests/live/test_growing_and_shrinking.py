@@ -4,13 +4,7 @@ Kubernetes' own admission, quotas and controllers are asked. What stands in: ope
 refuse what their webhooks refuse, kubelets by somebody who says that pods are ready, and disks by volumes that nobody reads.
 """
 
-import json
-import ssl
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +20,9 @@ from kit.text import yaml_text
 from overlays import Profile, profiles
 from tests.definitions import definition
 from tests.kustomize import build, write
+from tests.live.answering import PODS, answering
 from tests.live.control_plane import ControlPlane, control_plane
-from tests.live.processes import LOOPBACK, wait_for
+from tests.live.processes import wait_for
 from tests.live.test_control_plane import BUILT_IN, NODE
 from tests.live.test_quotas import operated
 from tests.manifests.rules.objects import Object, Objects, of_kind
@@ -119,44 +114,6 @@ WEBHOOKS = [
 ]
 
 
-@contextmanager
-def kubelets(cluster: ControlPlane) -> Iterator[None]:
-    """Somebody who says of every pod that it is ready, and of those of Jobs that they have ended."""
-    settings = json.loads(cluster.kubeconfig.read_text())
-    headers = {"Authorization": f"Bearer {settings['users'][0]['user']['token']}", "Content-Type": "application/strategic-merge-patch+json"}
-    context = ssl.create_default_context(cafile=settings["clusters"][0]["cluster"]["certificate-authority"])
-    ended = threading.Event()
-
-    def ask(path: str, method: str = "GET", body: Any = None) -> Any:
-        data = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(f"https://{LOOPBACK}:{cluster.port}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            return json.load(answer)
-
-    def say() -> None:
-        while not ended.wait(0.3):
-            for pod in ask("/api/v1/pods")["items"]:
-                if pod["status"].get("phase", "Pending") != "Pending":
-                    continue
-                metadata = pod["metadata"]
-                of_job = metadata["ownerReferences"][0]["kind"] == "Job"
-                ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")]
-                status = {"phase": "Succeeded"} if of_job else {"phase": "Running", "conditions": ready}
-                try:
-                    ask(f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status", "PATCH", {"status": status})
-                except urllib.error.HTTPError as error:
-                    # It has gone meanwhile.
-                    assert error.code in (404, 409), error  # noqa: PT017 - nothing else is expected
-
-    thread = threading.Thread(target=say, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(30)
-
-
 @frozen
 class Installed:
     """A site on a cluster. `written`: what plans have said to write into site.yaml."""
@@ -198,12 +155,11 @@ def _replaced(o: Object) -> bool:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     folder = tmp_path_factory.mktemp("control-plane")
     site = parse_site(CHOICES)
-    with control_plane(folder) as plane, kubelets(plane):
+    with control_plane(folder) as plane, answering(plane, PODS):
         kinds = {(o["apiVersion"], o["kind"]) for o in objects(render(site, profiles()[0]))}
         custom = [definition(*kind) for kind in sorted(kinds) if kind[0] not in BUILT_IN]
         plane.apply([*custom, NODE, CLASS, volume("prometheus-data", "matrix-monitoring"), *WEBHOOKS], folder)
-        for crd in custom:
-            plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd['metadata']['name']}")
+        plane.wait_for_definitions()
         yield Installed(plane, tmp_path_factory.mktemp("dist"), {})
 
 

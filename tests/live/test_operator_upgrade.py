@@ -64,7 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def defined(cluster: ControlPlane, crds: Objects, folder: Path) -> None:
     """Definitions are applied, and known."""
     assert cluster.apply(crds, folder).warnings == ()
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    cluster.wait_for_definitions()
 
 
 def databases(cluster: ControlPlane, mine: Objects) -> dict[tuple[str, str], str]:

@@ -166,7 +166,7 @@ def test_cert_manager_tells_what_was_recorded(rendered: list[Manifest], plane: C
     program = chosen("CERT_MANAGER", built, "cert-manager, which Go builds in a few minutes: make programs")
     files = Path(program).with_name("files")
     plane.kubectl("apply", "--server-side", "--filename", files)
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", files)
+    plane.wait_for_definitions()
     administrator = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
     subject = {"kind": "ServiceAccount", "name": "cert-manager", "namespace": "cert-manager"}
     rights = {"kind": "ClusterRoleBinding", "metadata": {"name": "cert-manager"}, "roleRef": administrator, "subjects": [subject]}

@@ -190,8 +190,7 @@ def plane(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         kinds = {(o["apiVersion"], o["kind"]) for overlay in (release.before, release.after) for o in build(overlay)}
         custom = [definition(*kind) for kind in sorted(kinds) if kind[0] not in BUILT_IN]
         found.apply([*custom, NODE], folder)
-        for crd in custom:
-            found.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd['metadata']['name']}")
+        found.wait_for_definitions()
         found.kubectl("apply", "--server-side", "--kustomize", release.before)
         yield found
 

@@ -115,8 +115,7 @@ def cluster(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Itera
         kinds = sorted({(o["apiVersion"], o["kind"]) for o in objects} - {kind for kind in _kinds(objects) if kind[0] in BUILT_IN})
         custom = [definition(*kind) for kind in kinds]
         plane.apply([*custom, NODE], folder)
-        for crd in custom:
-            plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{crd['metadata']['name']}")
+        plane.wait_for_definitions()
         plane.apply([o for o in objects if o["kind"] == "Namespace"], folder)
         plane.apply([dict(o) for o in objects], folder)
         least = sum(w.least for w in workloads(objects) if w.kind in ("StatefulSet", "Deployment"))

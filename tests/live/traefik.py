@@ -56,7 +56,7 @@ def define(plane: ControlPlane, folder: Path) -> None:
     """Give an API server the definitions of the Gateway API and of Traefik's own objects."""
     definitions = [o for file in sorted((_FOLDER / "files").glob("*.yaml")) for o in yaml.safe_load_all(file.read_text())]
     plane.apply([o for o in definitions if o and o["kind"] == "CustomResourceDefinition"], folder)
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    plane.wait_for_definitions()
 
 
 def own_address() -> str:
