@@ -20,9 +20,11 @@ _HEARTBEAT_SECONDS = 10
 """A node that says nothing for 50 s is lost (kube-controller-manager, --node-monitor-grace-period)."""
 
 
-def _node(_: Object) -> Status:
-    beat = time.gmtime(time.time() // _HEARTBEAT_SECONDS * _HEARTBEAT_SECONDS)
-    return {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", beat)}]}
+def _node(node: Object) -> Status:
+    beat = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() // _HEARTBEAT_SECONDS * _HEARTBEAT_SECONDS))
+    if any(condition["lastHeartbeatTime"] == beat for condition in node.get("status", {}).get("conditions", [])):
+        return {}
+    return {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": beat}]}
 
 
 def _pod(pod: Object) -> Status:

@@ -21,7 +21,8 @@ from tests.manifests.rules.objects import Object, Objects
 NAMESPACE = "argocd"
 _API = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}"
 _FOLDER = ROOT / ".tools" / "argocd"
-_TMP = Path("/tmp")  # noqa: S108 - the repository server keeps a socket and its clones there, and gets one of its own
+_TMP = Path("/tmp")
+"""The repository server keeps a socket and its clones there, and gets one of its own."""
 _AUTHOR = {key: value for who in ("AUTHOR", "COMMITTER") for key, value in ((f"GIT_{who}_NAME", "a"), (f"GIT_{who}_EMAIL", "a@b"))}
 _NO_SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 _NO_WAY_OUT = {"HTTPS_PROXY": f"http://{LOOPBACK}:9", "HTTP_PROXY": f"http://{LOOPBACK}:9", "NO_PROXY": ""}
@@ -50,11 +51,11 @@ class Followed:
         return self.tmp / "repository"
 
     def commit(self, files: Files) -> str:
-        """Make `dist/` of it these files, and nothing else. Returns the revision."""
+        """Make `dist/` of it these files, and nothing else, in a revision of its own. Returns that."""
         shutil.rmtree(self.repository / "dist", ignore_errors=True)
         write(self.repository / "dist", files)
         self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", "dist")
+        self._git("commit", "--quiet", "--allow-empty", "--message", "dist")
         return self._git("rev-parse", "HEAD")
 
     def told(self) -> Objects:
