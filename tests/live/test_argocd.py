@@ -207,15 +207,15 @@ def test_what_was_changed_by_hand_is_put_back_and_what_an_autoscaler_sets_is_lef
     target, most = autoscaler["spec"]["scaleTargetRef"], autoscaler["spec"]["maxReplicas"]
     scaled = (target["kind"], autoscaler["metadata"]["namespace"], target["name"])
     quota, policy = ("ResourceQuota", "matrix", "platform"), ("NetworkPolicy", "matrix", "default-deny")
-    rendered = {key(o): o for o in site.there}
-    more = {"spec": {"hard": dict.fromkeys(rendered[quota]["spec"]["hard"], "9999")}}
+    hard = site.objects()[quota]["spec"]["hard"]
+    more = {"spec": {"hard": dict.fromkeys(hard, "9999")}}
     site.plane.kubectl("scale", f"{scaled[0]}/{scaled[2]}", "--namespace", scaled[1], "--replicas", str(most))
     site.plane.kubectl("patch", "resourcequota", "platform", "--namespace", "matrix", "--type=merge", "--patch", json.dumps(more))
     site.plane.kubectl("delete", "networkpolicy", "default-deny", "--namespace", "matrix")
 
     def put_back() -> bool:
         there = site.objects()
-        return policy in there and there[quota]["spec"]["hard"] == rendered[quota]["spec"]["hard"]
+        return policy in there and there[quota]["spec"]["hard"] == hard
 
     wait_for(put_back, 120, "what is declared is put back")
     site.argocd.refresh(NAME, "hard")
