@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import main
 from app.compiler import compile_site
+from app.releases import Section, sections
 from app.settings import read_site
 from kit.images import Image, image_lock
 from overlays import profiles
@@ -28,40 +29,6 @@ from tests.live.test_control_plane import BUILT_IN, NODE
 pytestmark = [pytest.mark.optional, pytest.mark.timeout(300)]
 PROFILE = "1000-ccu"
 KEEP_DATA = {"Namespace", "PersistentVolumeClaim", "StatefulSet", "Cluster", "Tenant", "Secret"}
-BUILT = re.compile(r"Images to build and push before the apply: ([^.]*)\.")
-REPLACED = re.compile(r"pods of these are replaced, each once: ([^.]*)\.")
-
-
-@frozen
-class Section:
-    """What CHANGELOG.md says of one release."""
-
-    version: str
-    text: str
-
-    @property
-    def replaced(self) -> set[str]:
-        """The components whose pods it says are replaced."""
-        return self._listed(REPLACED)
-
-    @property
-    def built(self) -> set[str]:
-        """The images that it says have to be built."""
-        return self._listed(BUILT)
-
-    def _listed(self, pattern: re.Pattern[str]) -> set[str]:
-        found = pattern.search(" ".join(self.text.split()))
-        return set(re.findall(r"`([^`]+)`", found[1])) if found else set()
-
-    @property
-    def commands(self) -> list[str]:
-        """What it says to do before the apply."""
-        return re.findall(r"`(kubectl [^`]+)`", " ".join(self.text.split()))
-
-
-def sections() -> list[Section]:
-    parts = re.split(r"^## (.+)\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
-    return [Section(version, text) for version, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def unsaid(section: Section, told: Iterable[Mapping[str, Any]]) -> list[str]:
