@@ -72,7 +72,7 @@ def operator_tasks(folder: Path, before: Files, after: Files) -> Tasks:
 
 def _becomes(name: str, was: Installed | None, will: Installed, noticed: str) -> str:
     if was is None:
-        return f"operator {name}: {will.version} is new here"
+        return f"operator {name}: {will.version}, which was not installed from here before"
     if was.version == will.version:
         return f"operator {name}: it is told something else"
     return f"operator {name}: {was.version} becomes {will.version}{f'; people notice: {noticed}' if noticed else ''}"

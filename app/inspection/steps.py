@@ -113,9 +113,10 @@ def unclaimed(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator
 
 
 def superseded(before: Iterable[Manifest], after: Iterable[Manifest]) -> tuple[ObjectId, ...]:
-    """What has been generated for an object that now has another digest in its name: an apply leaves it, and nobody reads it any more."""
+    """What has been generated and has another digest in its name now, by namespace: an apply leaves it, and nobody reads it any more."""
     names = {identity_of(o): ObjectId.of(o) for o in after}
-    return tuple(sorted(ObjectId.of(o) for o in before if names.get(identity_of(o), ObjectId.of(o)) != ObjectId.of(o)))
+    found = [ObjectId.of(o) for o in before if names.get(identity_of(o), ObjectId.of(o)) != ObjectId.of(o)]
+    return tuple(sorted(found, key=lambda one: (one.namespace, one)))
 
 
 def left(changes: Iterable[Change]) -> tuple[Change, ...]:

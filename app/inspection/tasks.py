@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from attrs import frozen
 
@@ -76,8 +77,8 @@ def removals(before: Sequence[Manifest], after: Sequence[Manifest], changes: Seq
     held, whole = {one.identity for one in stays}, {one.identity.name for one in stays if one.identity.kind == "Namespace"}
     names = {identity_of(o): ObjectId.of(o) for o in before} if named else {}
     gone = [names.get(c.identity, c.identity) for c in left(changes) if c.refused is None and c.identity not in held]
-    gone += superseded(before, after) if named else ()
     gone = [identity for identity in gone if identity.namespace not in whole]
+    unread = [identity for identity in superseded(before, after) if named and identity.namespace not in whole]
     volumes = [ObjectId("PersistentVolumeClaim", namespace, name) for namespace, name in unclaimed(before, after)]
     found = Tasks(
         before=tuple(Task(f"{one.identity}: its volumes are what takes its place has", (one.command,)) for one in stays if one.goes_on),
@@ -89,12 +90,16 @@ def removals(before: Sequence[Manifest], after: Sequence[Manifest], changes: Seq
         found += Tasks(after=(Task("kubectl apply leaves these, a tool that prunes takes them away", tuple(map(_delete, gone))),))
     if volumes:
         found += Tasks(after=(Task("volumes of pods that are gone stay, and quotas count them", tuple(map(_delete, volumes))),))
+    if unread:
+        what = "these stay as well, with the content of before; when all pods are ready, nothing reads them"
+        found += Tasks(after=(Task(what, tuple(_delete(*within) for _, within in groupby(unread, lambda one: one.namespace))),))
     return found
 
 
-def _delete(identity: ObjectId) -> str:
-    where = f" -n {identity.namespace}" if identity.namespace else ""
-    return f"kubectl delete{where} {identity.kind.lower()}/{identity.name}"
+def _delete(*identities: ObjectId) -> str:
+    """For objects of one namespace."""
+    where = f" -n {identities[0].namespace}" if identities[0].namespace else ""
+    return f"kubectl delete{where} {' '.join(f'{one.kind.lower()}/{one.name}' for one in identities)}"
 
 
 def starts_with_tables_of(older: Version, newer: Version, known: Sequence[Tables] = TABLES) -> bool | None:
