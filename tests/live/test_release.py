@@ -65,8 +65,15 @@ class Release:
 
     def diff(self, *arguments: str) -> Result:
         """The command, as the guide has it."""
+        return self._run("diff", *arguments)
+
+    def plan(self, *arguments: str) -> Result:
+        """The same of `plan`."""
+        return self._run("plan", *arguments)
+
+    def _run(self, command: str, *arguments: str) -> Result:
         place = ("--site", str(self.folder / "site.yaml"), "--dist", str(self.folder / "dist"))
-        return CliRunner().invoke(main, ["diff", PROFILE, *arguments, *place])
+        return CliRunner().invoke(main, [command, PROFILE, *arguments, *place])
 
 
 def git(folder: Path, *arguments: str) -> bytes:
@@ -90,7 +97,7 @@ def last_revision() -> str:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     folder = tmp_path_factory.mktemp("release")
-    packed = git(ROOT, "archive", "--format=tar", last_revision(), "--", "dist", "site.yaml")
+    packed = git(ROOT, "archive", "--format=tar", last_revision(), "--", "dist", "site.yaml", "pyproject.toml")
     with tarfile.open(fileobj=BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
     git(folder, "init", "--quiet")
@@ -121,6 +128,21 @@ def test_the_changelog_says_what_goes_what_is_refused_and_whose_pods_are_replace
     newest = sections()[0]
     assert unsaid(newest, told) == []
     assert newest.replaced == {change["component"] for change in told if "replaced" in change["effect"]}
+
+
+def test_plan_has_every_change_once_and_before_them_what_the_changelog_says(release: Release, told: list[dict[str, Any]]) -> None:
+    said = release.plan("--since", "last", "--json")
+    assert said.exit_code == (1 if any(change["refused"] for change in told) else 0), said.output
+    found = json.loads(said.stdout)
+    placed = [change for step in found["steps"] for group in step["groups"] for change in group["changes"]]
+    keys = [
+        [(c["kind"], c["namespace"], c["name"], c["effect"]) for c in part] for part in ([*placed, *found["refused"], *found["left"]], told)
+    ]
+    assert sorted(keys[0]) == sorted(keys[1])
+    newest, commands = sections()[0], [command for task in found["before"] for command in task["commands"]]
+    assert commands[: len(newest.commands)] == newest.commands
+    built = {command.split()[3].rpartition("/")[2].partition(":")[0] for command in commands if command.startswith("podman")}
+    assert built <= newest.built
 
 
 def contents(image: Image) -> list[str]:
