@@ -301,7 +301,9 @@ def test_a_release_that_is_not_known_or_newer_is_said() -> None:
     assert_there(back.page)
 
 
-@pytest.mark.parametrize("more", ["", "object_storage: {backend: silo}\n", "ingress: {gateway: {name: a, namespace: b}}\n", "MIRROR"])
+@pytest.mark.parametrize(
+    "more", ["", "object_storage: {backend: silo}\n", "ingress: {type: gateway, gateway: {name: a, namespace: b}}\n", "MIRROR"]
+)
 def test_what_installs_operators_is_read_as_it_was_written(more: str) -> None:
     site = parse_site(SITE + more if more != "MIRROR" else SITE.replace(", mirror: registry.example.com/mirror", ""))
     found = installed(operator_files(site))
