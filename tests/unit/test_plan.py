@@ -17,7 +17,7 @@ from app.dist import write_tree
 from app.gitops.operators import installed, operator_files, wanted
 from app.releases import sections
 from app.settings import parse_site
-from infrastructure.operators import CERT_MANAGER, CLOUDNATIVE_PG, OPERATORS
+from infrastructure.operators import CERT_MANAGER, CLOUDNATIVE_PG, OPERATORS, Chart
 from kit import images
 from kit.images import image_lock
 from overlays import profiles
@@ -74,7 +74,7 @@ def compiled(lock: Path, site: str, tags: dict[str, str], count: int) -> dict[st
 def older_operators() -> dict[str, str]:
     """dist/operators/ with another chart of CloudNativePG, other settings of cert-manager, and one that is no longer there."""
     older = {
-        CLOUDNATIVE_PG.name: evolve(CLOUDNATIVE_PG, chart=evolve(CLOUDNATIVE_PG.chart, version="0.28.0")),
+        CLOUDNATIVE_PG.name: evolve(CLOUDNATIVE_PG, chart=Chart("https://cloudnative-pg.github.io/charts", "cloudnative-pg", "0.28.0")),
         CERT_MANAGER.name: evolve(CERT_MANAGER, settings=("crds.enabled=true", "replicaCount=2")),
     }
     with pytest.MonkeyPatch.context() as patch:
