@@ -140,8 +140,7 @@ def _postgresql(change: Change, was: str, will: str) -> Tasks:
     if minor:
         return Tasks(before=before)
     after = (Task(f"{name}: statistics do not come along; then start what was stopped", page=page),)
-    # That of a copy is made again from main's, and has one generation.
-    if name.endswith("-li") or any(re.fullmatch(r"spec\.plugins\[.*\.serverName", field.path) for field in change.fields):
+    if any(re.fullmatch(r"spec\.plugins\[.*\.serverName", field.path) for field in change.fields):
         return Tasks(before=before, after=after)
     what = f"{name} would archive over what {release(was)} has archived: raise backups.generation in site.yaml"
     return Tasks((Task(what, page=page),), before, after)
