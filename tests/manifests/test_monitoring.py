@@ -163,6 +163,20 @@ def test_who_is_told_is_reached_at_the_addresses_of_the_site_and_nobody_else() -
     assert {key for key, _ in secret.spec.keys} == {"webhook-url", "watchdog-url"}, "no user, so no password"
 
 
+def test_a_receiver_is_trusted_by_its_own_authority_or_by_public_ones() -> None:
+    mail = "mail: {to: [ops@example.com], sender: a@example.com, server: smtp.example.com, ca_secret: organisation}"
+    hooks = "webhook: {server: hooks.example.com}, watchdog: {server: w.example.com, ca_secret: organisation}"
+    installation = chosen(f"{{alerts: {{{mail}, {hooks}}}}}")
+    (people, watchdog) = yaml.safe_load(installation.rendering().files["config/monitoring/alertmanager.yaml"])["receivers"]
+    trusted = {"ca_file": "/secrets/authorities/organisation/ca.crt"}
+    assert people["email_configs"][0]["tls_config"] == watchdog["webhook_configs"][0]["http_config"]["tls_config"] == trusted
+    assert "tls_config" not in people["webhook_configs"][0]["http_config"]
+    pod = objects(installation, "StatefulSet")["alertmanager"]["spec"]["template"]["spec"]
+    assert [m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if m["name"] == "organisation"] == ["/secrets/authorities/organisation"]
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "organisation")
+    assert (volume["secret"]["secretName"], volume["secret"]["items"]) == ("organisation", [{"key": "ca.crt", "path": "ca.crt"}])
+
+
 def test_a_prometheus_that_is_there_finds_what_it_selects_and_is_let_in() -> None:
     installation = chosen("{mode: operator, operator: {namespace: observe, labels: {release: stack}}}")
     rules = objects(installation, "PrometheusRule")

@@ -140,6 +140,12 @@ SITES = {
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
+    "alerts to an organisation": (
+        "features: {monitoring: true}\nmonitoring:\n  alerts:\n"
+        "    mail: {to: [ops@example.com], sender: matrix@example.com, server: smtp.example.com, user: alerts, ca_secret: organisation}\n"
+        "    webhook: {server: hooks.example.com, ca_secret: organisation}\n"
+        "    watchdog: {server: watchdog.example.net, ca_secret: service}\n"
+    ),
     "workers by their work": "features: {monitoring: true}\nmonitoring: {keda: {namespace: scaling}}\n",
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
     "backups in another S3": (
