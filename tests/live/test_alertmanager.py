@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from attrs import evolve, field, frozen
 
 from app.site import Site
@@ -25,9 +24,8 @@ from monitoring.options import AlertOptions, Mail, Webhook
 from tests.kustomize import ROOT
 from tests.live.certificates import Authority, authority
 from tests.live.clients.relay import server_context
-from tests.live.monitoring import debian, installation, watched_site
+from tests.live.monitoring import debian, in_a_root, installation, watched_site
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
-from tests.live.programs import installed
 from tests.live.servers import HttpHandler, serving
 from tests.live.synapse_site import synapse_python
 from tests.manifests.rules.objects import workloads
@@ -71,13 +69,15 @@ class Told:
     def posted(self, status: str) -> set[tuple[str, str]]:
         """Name and namespace of each alert of which the webhook has heard this."""
         alerts = [alert for _, _, body in self.hook for alert in body["alerts"]]
-        return {(a["labels"]["alertname"], a["labels"]["namespace"]) for a in alerts if a["status"] == status}
+        return {(a["labels"]["alertname"], a["labels"].get("namespace", "")) for a in alerts if a["status"] == status}
 
     def failed(self, integration: str) -> float:
         """How many messages of a kind were not taken."""
         with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
-        return sum(map(float, re.findall(rf'^alertmanager_notifications_failed_total{{.*integration="{integration}".*}} (\S+)$', text, re.M)))
+        return sum(
+            map(float, re.findall(rf'^alertmanager_notifications_failed_total{{.*integration="{integration}".*}} (\S+)$', text, re.M))
+        )
 
 
 def alert(name: str, namespace: str = "matrix", severity: str = "critical") -> dict[str, str]:
@@ -89,7 +89,7 @@ def alert(name: str, namespace: str = "matrix", severity: str = "critical") -> d
 
 def _listener(heard: list[tuple[float, str, Any]]) -> type[HttpHandler]:
     class Listener(HttpHandler):
-        def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             heard.append((time.monotonic(), self.path, body))
             self.answer(200)
@@ -152,21 +152,15 @@ def _mounted(declared: Installation, secrets: Mapping[str, Mapping[str, str]], f
 
 def _command(declared: Installation, port: int, mounts: Iterator[tuple[Path, str, bool]], folder: Path) -> list[str | Path]:
     """The program in a root of its own with what is mounted, and its rendered arguments but for the address."""
-    program = Path(debian("prometheus-alertmanager", "prometheus-alertmanager"))
     (folder / "hosts").write_text(f"{LOOPBACK} {MAIL} {HOOK} {WATCHDOG}\n")
     (folder / "nsswitch.conf").write_text("hosts: files\n")
-    package = program.parents[2]
-    root = ["--ro-bind-try", "/usr", "/usr", "--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev"]
-    # It asks for its templates by their usual path.
-    root += ["--ro-bind", str(program.parents[1] / "share"), "/usr/share", *(["--ro-bind", str(package), str(package)] if package.name else [])]
-    root += [word for name in ("hosts", "nsswitch.conf") for word in ("--ro-bind", str(folder / name), f"/etc/{name}")]
-    root += [word for here, there, writable in mounts for word in ("--bind" if writable else "--ro-bind", str(here), there)]
+    names = ((folder / name, f"/etc/{name}", False) for name in ("hosts", "nsswitch.conf"))
     (pod,) = (w.pod for w in workloads([dict(o) for o in declared.rendering().manifests()]) if w.name == "alertmanager")
     arguments = [
         f"--web.listen-address={LOOPBACK}:{port}" if argument.startswith("--web.listen-address=") else argument
         for argument in pod["containers"][0]["args"]
     ]
-    return [installed("bwrap"), "--die-with-parent", *root, program, *arguments]
+    return [*in_a_root(Path(debian("prometheus-alertmanager", "prometheus-alertmanager")), [*names, *mounts]), *arguments]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """A mail server that takes mail by TLS alone, from who logs in, and prints it.
 
-Usage: `python -m tests.live.clients.mail_server`, with JSON on standard input: `listen` (port), `user`, `password`, `certificate` and `key` (PEM), and
-`encrypted` if it speaks TLS from the first byte, and not from STARTTLS on. A mail is a line of JSON: `from` and `to`, `peer` (address), `subject`,
-and `text`, its plain part. First it prints `{}`.
+Usage: `python -m tests.live.clients.mail_server`, with JSON on standard input: `listen` (port), `user`, `password`, `certificate` and `key` (PEM),
+and `encrypted` if it speaks TLS from the first byte, and not from STARTTLS on. A mail is a line of JSON: `from` and `to`, `peer` (address),
+`subject`, and `text`, its plain part. First it prints `{}`.
 """
 
 import asyncio
