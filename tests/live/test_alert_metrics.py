@@ -17,6 +17,7 @@ from tests.live.expressions import Choice, Series, choices, needs, series
 from tests.live.monitoring import debian, in_a_root, installation, monitoring_files, rules, watched_site
 from tests.live.processes import LOOPBACK, free_ports, running
 from tests.live.programs import haproxy_program, installed
+from tests.live.recordings import chosen
 from tests.live.synapse_site import synapse_python
 from tests.manifests.rules.objects import workloads
 
@@ -47,12 +48,6 @@ backend pusher
 def declared() -> Installation:
     """The site in which everything is."""
     return installation(watched_site())
-
-
-@cache
-def chosen() -> tuple[Choice, ...]:
-    """Every value by which an alert chooses."""
-    return tuple(dict.fromkeys(choice for _, alert in declared().declared.alerts for choice in choices(alert.expression)))
 
 
 @pytest.fixture(scope="module")
