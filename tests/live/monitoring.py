@@ -38,7 +38,7 @@ def amtool() -> str:
 def in_a_root(program: Path, mounts: Iterable[tuple[Path, str, bool]], *options: str) -> list[str | Path]:
     """What runs a program of `debian` in a root of its own, with what is mounted there: a file or folder, where, and whether it may be written."""
     words = ["--die-with-parent", "--proc", "/proc", "--dev", "/dev", *options]
-    for folder in ("/usr", "/lib", "/lib64", str(program.parents[2]) if program.parents[2].name else "/usr"):
+    for folder in ("/usr", "/lib", "/lib64", "/sys", str(program.parents[2]) if program.parents[2].name else "/usr"):
         words += ["--ro-bind-try", folder, folder]
     # Programs ask for what they share by its usual path.
     words += ["--ro-bind", str(program.parents[1] / "share"), "/usr/share"]
