@@ -122,10 +122,13 @@ def test_no_pod_is_asked_for_the_same_metrics_by_two_jobs(bundled: Installation)
                 assert one.pods.namespace != other.pods.namespace or not set(one.pods.labels) < set(other.pods.labels), (one, other)
 
 
-def test_every_pod_of_every_size_is_scraped_and_none_twice(installations: dict[str, Installation], built: dict[str, Objects]) -> None:
-    assert {
-        size: found for size, objects in built.items() if (found := scrape_problems(objects, installations[size].declared.scrapes))
-    } == {}
+def test_every_pod_of_every_size_is_scraped_and_none_twice(
+    installations: dict[str, Installation], built: dict[str, Objects], site: Site
+) -> None:
+    def problems(size: str) -> list[str]:
+        return scrape_problems(built[size], installations[size].declared.scrapes, watched=site.features.monitoring)
+
+    assert {size: found for size in built if (found := problems(size))} == {}
 
 
 @pytest.mark.parametrize("name", ["full_site", "other_site", "enterprise_site"])

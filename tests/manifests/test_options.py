@@ -141,7 +141,7 @@ def test_every_site_of_them_holds_together(row: Row) -> None:
     installation = assemble(App(), site, profiles()[0])
     objects: Objects = [dict(o) for o in expected(installation.rendering()).values()]
     assert {rule.__name__: found for rule in RULES if (found := rule(objects))} == {}
-    assert scrape_problems(objects, installation.declared.scrapes) == []
+    assert scrape_problems(objects, installation.declared.scrapes, watched=site.features.monitoring) == []
 
 
 def test_every_choice_of_these_sections_is_among_the_values_or_tried_alone() -> None:

@@ -243,7 +243,8 @@ def test_every_site_keeps_the_rules(rule: Rule, built: dict[str, dict[ObjectId, 
 
 @pytest.mark.parametrize("site_name", SITES)
 def test_every_pod_of_every_site_is_scraped_and_none_twice(site_name: str, built: dict[str, dict[ObjectId, Any]]) -> None:
-    assert scrape_problems(list(built[site_name].values()), installation(site_name).declared.scrapes) == []
+    watched = parse_site(BASE + SITES[site_name]).features.monitoring
+    assert scrape_problems(list(built[site_name].values()), installation(site_name).declared.scrapes, watched=watched) == []
 
 
 def test_the_custom_resources_of_every_site_follow_their_definitions(built: dict[str, dict[ObjectId, Any]]) -> None:

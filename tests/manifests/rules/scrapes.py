@@ -13,6 +13,8 @@ TWICE = {("li-sync", "li-sync-follow"), ("redis", "redis-sentinel")}
 """Jobs that ask the same pods, each for another program in them."""
 SILENT = {("li-sync", "beat"), ("li-sync", "broker")}
 """Parts of components that tell nothing, beside others that do: without them tasks are overdue, of which the others tell."""
+ONLY_WATCHED = {"redis"}
+"""Components with an exporter beside them, which is there only where a site has monitoring."""
 SILENT_COMPONENTS = {name for name, row in (COMPONENTS | IN_PLACE).items() if isinstance(row.metrics, Nothing)}
 
 
@@ -26,21 +28,30 @@ class _Pods:
     ports: frozenset[int] | None
     stay: bool = True
 
-    @property
-    def silent(self) -> bool:
+    def silent(self, *, watched: bool) -> bool:
+        """Whether they have nothing to tell. `watched`: whether the site has monitoring."""
         name, part = (self.labels.get(f"app.kubernetes.io/{label}", "") for label in ("name", "component"))
-        return name in SILENT_COMPONENTS or (name, part) in SILENT
+        return name in SILENT_COMPONENTS or (name, part) in SILENT or (name in ONLY_WATCHED and not watched)
 
     def asked_by(self, scrape: Scrape) -> bool:
         """Whether a scrape chooses them."""
         return self.namespace == scrape.pods.namespace and dict(scrape.pods.labels).items() <= self.labels.items()
 
 
-def scrape_problems(objects: Objects, scrapes: Sequence[Scrape]) -> list[str]:
-    """Pods that nobody asks, that are asked twice or where they do not listen; and scrapes of pods that there are not."""
+def scrape_problems(objects: Objects, scrapes: Sequence[Scrape], *, watched: bool = True) -> list[str]:
+    """Pods that nobody asks, that are asked twice or where they do not listen; and scrapes of pods that there are not.
+
+    `watched`: whether the site has monitoring.
+    """
     pods = list(_pods(objects))
     idle = [f"{scrape.job} asks nobody" for scrape in scrapes if not any(one.asked_by(scrape) for one in pods)]
-    return [*idle, *(problem for one in pods for problem in _problems(one, [scrape for scrape in scrapes if one.asked_by(scrape)]))]
+    asked = ((one, [scrape for scrape in scrapes if one.asked_by(scrape)]) for one in pods)
+    unscraped = [
+        f"{one.title} is asked by nobody"
+        for one in pods
+        if one.stay and not one.silent(watched=watched) and not any(map(one.asked_by, scrapes))
+    ]
+    return [*idle, *unscraped, *(problem for one, asking in asked for problem in _problems(one, asking))]
 
 
 def _pods(objects: Objects) -> Iterator[_Pods]:
@@ -52,8 +63,6 @@ def _pods(objects: Objects) -> Iterator[_Pods]:
 
 def _problems(pods: _Pods, asking: list[Scrape]) -> Iterator[str]:
     jobs = tuple(sorted(scrape.job for scrape in asking))
-    if pods.stay and not asking and not pods.silent:
-        yield f"{pods.title} is asked by nobody"
     if len(jobs) > 1 and jobs not in TWICE:
         yield f"{pods.title} is asked by {', '.join(jobs)}"
     for (number, path, parameters), times in Counter((s.port.number, s.path, s.parameters) for s in asking).items():
