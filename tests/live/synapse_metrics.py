@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import synapse
 from prometheus_client import REGISTRY, generate_latest
@@ -45,11 +44,11 @@ def said_by_code(found: Iterable[ModuleType]) -> Iterator[tuple[MetricWrapperBas
         for call in ast.walk(ast.parse(file.read_text())) if file.suffix == ".py" else ():
             match call:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name), attr="labels")) if name in known:
-                    yield known[name], {k.arg: k.value.value for k in call.keywords if k.arg and _text(k.value)}
+                    yield known[name], {k.arg: text for k in call.keywords if k.arg and (text := _text(k.value)) is not None}
 
 
-def _text(node: Any) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _text(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def kinds(of: type[RestServlet]) -> Iterator[type[RestServlet]]:

@@ -103,7 +103,7 @@ def mail_server(port: int, by: Authority, folder: Path) -> Iterator[Program]:
     certificate, key = by.issue(MAIL)
     given = {"listen": port, "user": "alerts", "password": PASSWORD, "certificate": certificate, "key": key, "encrypted": port == 465}
     (folder / "given.json").write_text(json.dumps(given))
-    command = ["sh", "-c", 'exec "$0" -m tests.live.clients.mail_server < "$1"', synapse_python(), folder / "given.json"]
+    command: list[str | Path] = ["sh", "-c", 'exec "$0" -m tests.live.clients.mail_server < "$1"', synapse_python(), folder / "given.json"]
     with running(command, name="mail-server", folder=ROOT) as server:
         server.ready(lambda: "{}" in server.output(), 30)
         yield server

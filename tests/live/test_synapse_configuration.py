@@ -275,7 +275,7 @@ def test_lis_start_asks_the_database_that_is_rendered(tmp_path: Path) -> None:
     files = write_files(tmp_path, homeserver_spec(tmp_path), ONES)
     arguments = yaml.safe_load((files.folder / "main.yaml").read_text())["database"]["args"]
     spoil(files, "main.yaml", {"database": {"args": arguments | {"host": LOOPBACK, "port": unused}}})
-    command = [synapse_python(), ROOT / "services" / "li_sync" / "synapse_start.py", MAIN, *files.arguments(MAIN)]
+    command: list[str | Path] = [synapse_python(), ROOT / "services" / "li_sync" / "synapse_start.py", MAIN, *files.arguments(MAIN)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as start:
         try:
             assert start.stderr

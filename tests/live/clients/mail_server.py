@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from tests.live.clients.relay import server_context
 
 
-class Server(SMTP):
+class Server(SMTP):  # type: ignore[misc] # aiosmtpd has no types
     """It asks for a name and a password in the words that clients know: those of Microsoft's servers, and of Postfix."""
 
     AuthLoginUsernameChallenge = "Username:"
