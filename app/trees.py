@@ -5,9 +5,12 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from app.errors import UserError
 from app.kubectl import Kubectl
@@ -29,17 +32,60 @@ def build(folder: Path) -> Objects:
     return _objects(Kubectl().run("kustomize", str(folder), seconds=_SECONDS))
 
 
-def build_at(revision: str, dist: Path, below: str) -> Objects:
-    """The same of the folder `below` in `dist` as it was at a revision of Git."""
+@frozen
+class Past:
+    """`dist/` as it was at a revision of Git. `folder`: its files."""
+
+    revision: str
+    folder: Path
+    _top: Path
+    _path: str
+
+    def build(self, below: str) -> Objects:
+        """The objects of a folder in it."""
+        there = self.folder / below
+        if not (there / "kustomization.yaml").is_file():
+            others = sorted(path.parent.name for path in there.parent.glob("*/kustomization.yaml"))
+            advice = f"it has {', '.join(others)}: name one of these" if others else "name a revision at which synth had written it"
+            raise CommandError(f"{self.revision} has no {self._path}/{below}; {advice}")
+        return build(there)
+
+    def beside(self, name: str) -> str | None:
+        """The text of a file of the folder that `dist/` stood in; None if there was none."""
+        path = (Path(self._path).parent / name).as_posix()
+        try:
+            return _git(self._top, "show", f"{self.revision}:{path}").decode()
+        except CommandError:
+            return None
+
+
+@contextmanager
+def past(revision: str, dist: Path) -> Iterator[Past]:
+    """`dist/` as it was at a revision of Git, as long as somebody looks at it."""
     place = dist.resolve()
-    top = Path(_git(place.parent, "rev-parse", "--show-toplevel").decode().strip())
+    top = Path(_git(place.parent, "rev-parse", "--show-toplevel", said=f"{place.parent} is in no repository of Git").decode().strip())
     path = place.relative_to(top.resolve()).as_posix()
-    _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", said=f"there is no revision {revision!r} of {top}")
-    packed = _git(top, "archive", "--format=tar", revision, "--", path, said=f"{revision} has no {path}")
+    known = (
+        f"there is no revision {revision!r} of {top}: name a commit, tag or branch that `git log` knows; `git fetch --tags` may bring it"
+    )
+    _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", said=known)
+    lacking = f"{revision} has no {path}: name a revision at which it was committed; `git log -- {path}` lists them"
+    packed = _git(top, "archive", "--format=tar", revision, "--", path, said=lacking)
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
-        return build(Path(folder) / path / below)
+        yield Past(revision, Path(folder) / path, top, path)
+
+
+def build_at(revision: str, dist: Path, below: str) -> Objects:
+    """The objects of the folder `below` in `dist` as it was at a revision of Git."""
+    with past(revision, dist) as found:
+        return found.build(below)
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """The files of a folder by their paths below it; none where there is no such folder."""
+    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def live(objects: Objects, cluster: Kubectl) -> tuple[Objects, Objects]:

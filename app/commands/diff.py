@@ -35,7 +35,7 @@ def diff(site: Site, name: str, since: str, cluster: bool, context: str | None, 
     """
     from app.commands.notices import lines, people
     from app.inspection.changes import changes
-    from app.inspection.steps import left, refused, steps
+    from app.inspection.steps import left, refused
     from app.kubectl import Kubectl
     from app.trees import build, build_at, live
 
@@ -61,7 +61,7 @@ def diff(site: Site, name: str, since: str, cluster: bool, context: str | None, 
     heading(f"{profile.name} against {against}: {len(found)} objects differ")
     for change in refused(found):
         click.echo(f"REFUSED  {change.identity}: {change.refused}")
-    for line in lines(steps(found, known.stopped_by), known):
+    for line in lines(known.steps(found), known):
         click.echo(line)
     for change in left(found):
         click.echo(f"GONE  {change.identity}: kubectl apply leaves it, a tool that prunes takes it away")

@@ -1,6 +1,7 @@
 """`images`: what a registry must hold, and how ours come into it."""
 
 import sys
+from collections.abc import Container, Iterator
 from typing import NoReturn
 
 import click
@@ -25,7 +26,6 @@ def images(site: Site, build: bool, operators: bool, pin: bool, check: bool) -> 
     from app.compiler import render
     from app.gitops.operators import wanted
     from app.inspection.images import used_images
-    from kit.images import image_lock
     from overlays import profiles
 
     used = used_images(render(site, profiles()[0]).manifests())
@@ -35,11 +35,19 @@ def images(site: Site, build: bool, operators: bool, pin: bool, check: bool) -> 
         theirs = [image.mirrored(site.images.mirror) for operator in wanted(site) for image in operator.images] if operators else []
         click.echo("\n".join([*used, *theirs]))
         return
+    for command in build_commands(site, used):
+        click.echo(command)
+
+
+def build_commands(site: Site, used: Container[str]) -> Iterator[str]:
+    """How those of the images are built and pushed that are made from this repository."""
+    from kit.images import image_lock
+
     for image in image_lock().values():
         if image.built and image.reference(site.images.registry) in used:
             # Its digest is known once it is pushed.
             name = image.reference(site.images.registry).partition("@")[0]
-            click.echo(f"podman build --tag {name} --file {image.containerfile} services && podman push {name}")
+            yield f"podman build --tag {name} --file {image.containerfile} services && podman push {name}"
 
 
 def _check(site: Site, used: list[str]) -> NoReturn:

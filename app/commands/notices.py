@@ -8,6 +8,7 @@ from attrs import frozen
 from app.site import Site
 
 if TYPE_CHECKING:
+    from app.inspection.changes import Change
     from app.inspection.steps import Group, Step
     from kit.component import Component
     from overlays import Profile
@@ -24,6 +25,25 @@ class People:
         """A component to the ConfigMap whose change stops all of its pods at once."""
         return {name: component.stopped_by.config_map for name, component in self.components.items() if component.stopped_by}
 
+    @property
+    def of_one_release(self) -> set[str]:
+        """The components whose pods work with none of another release."""
+        return {name for name, component in self.components.items() if component.new_release and component.new_release.of_one}
+
+    def steps(self, changes: "Sequence[Change]") -> "tuple[Step, ...]":
+        """What an apply brings, in order, with what stops together."""
+        from app.inspection.steps import steps
+
+        return steps(changes, self.stopped_by, self.of_one_release)
+
+    def command(self, group: "Group") -> str | None:
+        """What is run as soon as a group is applied; None where it comes up by itself."""
+        component = self.components.get(group.component)
+        if component is None or component.new_release is None or not (component.new_release.of_one and group.released):
+            return None
+        labels = ",".join(f"{key}={value}" for key, value in component.pods.labels)
+        return f"kubectl -n {component.namespace} delete pods -l {labels}"
+
     def notice(self, group: "Group") -> str | None:
         """What people notice of one group; None where no pod is replaced."""
         from app.inspection.changes import Effect
@@ -33,6 +53,8 @@ class People:
             return None
         if component and group.together and component.stopped_by:
             return component.stopped_by.noticed
+        if component and (new := component.new_release) and (group.another_major if new.major else group.released):
+            return new.noticed
         return component.noticed if component else "what it does waits while its pods are replaced"
 
 
@@ -48,6 +70,7 @@ def people(site: Site, profile: "Profile") -> People:
 
 def lines(steps: "Sequence[Step]", people: People) -> Iterator[str]:
     """Steps as text: a line for each, then a line for each of its components that has pods to do with it, and what people notice."""
+    from app.inspection.changes import Effect
     from kit.waves import WAVES
 
     for step in steps:
@@ -55,9 +78,12 @@ def lines(steps: "Sequence[Step]", people: People) -> Iterator[str]:
         yield f"{step.wave}. {WAVES.get(step.wave, 'the rest')}: {count} objects"
         for group in step.groups:
             for effect, names in group.effects.items():
-                yield f"   {group.component}: {effect.value}: {_some(names)}"
+                how = "pods stop all together, and are replaced" if group.together and effect is Effect.RESTARTS else effect.value
+                yield f"   {group.component}: {how}: {_some(names)}"
             if notice := people.notice(group):
                 yield f"   {group.component}: people notice: {notice}"
+            if command := people.command(group):
+                yield f"   {group.component}: none works with one of the other release, so when they are applied: {command}"
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from app.inspection.changes import Change
+    from app.inspection.tasks import Task
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="For programs: one JSON document on standard output.")
 
@@ -66,3 +67,15 @@ def change_data(change: "Change", *, with_values: bool = True) -> dict[str, Any]
         "refused": str(change.refused) if change.refused else None,
         "fields": fields,
     }
+
+
+def task_data(task: "Task") -> dict[str, Any]:
+    """A task as JSON has it."""
+    return {"what": task.what, "commands": list(task.commands), "page": task.page or None}
+
+
+def say_task(task: "Task", mark: str = "") -> None:
+    """A task as text: what it is and where the rest is said, then its commands."""
+    click.echo(f"   {mark}{task.what}{f' ({task.page})' if task.page else ''}")
+    for command in task.commands:
+        click.echo(f"      {command}")

@@ -1,6 +1,10 @@
 """`dist/operators/`: the programs that the platform stands on, by the references of their charts."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
+
+from attrs import frozen
 
 from app.layout import KUSTOMIZATION, NOTICE, Files
 from app.site import Site
@@ -59,6 +63,35 @@ def operator_files(site: Site) -> Files:
         elif told := values(site, operator):
             files[f"{operator.name}.yaml"] = NOTICE + yaml_text(told)
     return files
+
+
+@frozen
+class Installed:
+    """An operator as `dist/operators/` installs it. `told`: what its chart is given, or the kustomization that is applied."""
+
+    command: str
+    told: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """That of its chart, or of its manifest."""
+        found = re.search(r"--version (\S+)|newTag: (\S+)|/download/([^/]+)/", "\n".join([self.command, *self.told.values()]))
+        return next(filter(None, found.groups()), "") if found else ""
+
+
+def installed(files: Files) -> dict[str, Installed]:
+    """The operators that the files of a `dist/operators/` install, by name, in the order of installation."""
+    found = {}
+    for line in files.get("install.sh", "").splitlines():
+        if named := re.match(r"helm upgrade --install (\S+) |kubectl apply --server-side -k (\S+)", line):
+            name = named[1] or named[2]
+            told = {path: _said(text) for path, text in files.items() if path == f"{name}.yaml" or path.startswith(f"{name}/")}
+            found[name] = Installed(line, told)
+    return found
+
+
+def _said(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def repository(site: Site, operator: Operator) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from app.inspection.images import version
 from kit.footprint import MOST_NODES, OPERATORS, Share, taken
 from kit.quantities import Bytes, Cpu, parse_bytes, parse_cpu
 from kit.rendering import Manifest, ObjectId
@@ -141,6 +142,12 @@ def _cluster(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
             yield Refusal(f"{key} cannot be taken away")
         elif was and will and _smaller(was.get("size"), will.get("size")):
             yield _stays(f"{key} is", was["size"], will["size"], f"{option}{'_li' if name.endswith('-li') else ''}")
+    # The same file: validateImageChange.
+    majors = [version(spec.get("imageName", ""))[:1] for spec in (old, new)]
+    if all(majors) and majors[1] < majors[0]:
+        yield Refusal(
+            "PostgreSQL {} cannot become {}: docs/05-BACKUP-RESTORE.md leads back, by a backup of before".format(*sum(majors, ()))
+        )
 
 
 def _tenant(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Refusal]:

@@ -9,7 +9,7 @@ from kit.installation import Installation
 from kit.network import Endpoint, Pods
 from kit.place import Place
 from monitoring.alertmanager.component import Alerting, Alertmanager
-from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.alerts import alerts as of_the_platform
 from monitoring.alloy.component import Alloy, Reading
 from monitoring.grafana.component import Dashboards, Grafana, Showing
 from monitoring.kube_state_metrics.component import KubeStateMetrics
@@ -35,7 +35,7 @@ def monitoring(installation: Installation, site: Site, profile: Profile, foundat
         _logs(installation, place, site, profile, foundation.storage.logs, own)
     KubeStateMetrics(installation, place, own)
     NodeExporter(installation, place)
-    alerts = (*(alert for _, alert in installation.declared.alerts), *PLATFORM, *ALERTS)
+    alerts = (*(alert for _, alert in installation.declared.alerts), *of_the_platform(installation.declared.scrapes), *ALERTS)
     alertmanager = Alertmanager(installation, place, Alerting(options.alerts, alerts, profile.monitoring.alertmanagers))
     watching = Watching(
         namespaces=own,

@@ -46,6 +46,8 @@ class Operator:
     """A file with values for the chart, which the documentation shows."""
     labels: tuple[tuple[str, str], ...] = ()
     images: tuple[OperatorImage, ...] = ()
+    noticed: str = ""
+    """What people notice of another release of it, if they do."""
 
     @property
     def pods(self) -> Pods:
@@ -68,6 +70,8 @@ class Operator:
             raise ValueError(f"{self.name} is not installed from a chart")
         return {"repository": self.chart.repository, "chart": self.chart.name, "version": self.chart.version, "namespace": self.namespace}
 
+
+_REPLACES_DATABASES = "the pods of every database are replaced, standbys first: sending waits for seconds, at the switchover"
 
 CERT_MANAGER = Operator(
     name="cert-manager",
@@ -98,6 +102,7 @@ CLOUDNATIVE_PG = Operator(
     chart=Chart("https://cloudnative-pg.github.io/charts", "cloudnative-pg", "0.29.0"),
     labels=(("app.kubernetes.io/name", "cloudnative-pg"),),
     images=(OperatorImage("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "image"),),
+    noticed=_REPLACES_DATABASES,
 )
 BARMAN_CLOUD_PLUGIN = Operator(
     name="barman-cloud-plugin",
@@ -111,6 +116,7 @@ BARMAN_CLOUD_PLUGIN = Operator(
         OperatorImage("ghcr.io/cloudnative-pg/plugin-barman-cloud:v0.14.0"),
         OperatorImage("ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar:v0.14.0"),
     ),
+    noticed=_REPLACES_DATABASES,
 )
 # minio/operator: helm/operator/Chart.yaml
 MINIO_OPERATOR = Operator(

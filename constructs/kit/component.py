@@ -45,6 +45,19 @@ class Stop:
 
 
 @frozen
+class NewRelease:
+    """What another release of a component's program is, where that is more than pods that are replaced one after the other.
+
+    `of_one`: its pods work with none of another release. New ones wait until all are new, so who applies it deletes them all at once.
+    `major`: only another major release is.
+    """
+
+    noticed: str
+    of_one: bool = False
+    major: bool = False
+
+
+@frozen
 class Workload:
     """A set of like pods that a component has deployed."""
 
@@ -90,6 +103,8 @@ class Component(Construct):
     """What people notice while its pods are replaced one after the other."""
     stopped_by: ClassVar[Stop | None] = None
     """What stops all of its pods at once."""
+    new_release: NewRelease | None = None
+    """What another release of its program asks for."""
     sized_by_memory: ClassVar[str] = ""
     """Why a site cannot give its pods other resources than the profile, if it cannot."""
     host_network: ClassVar[bool] = False

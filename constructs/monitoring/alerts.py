@@ -1,8 +1,30 @@
 """What no component of ours says of itself: its pods, their volumes, and certificates. By kube-state-metrics, kubelets and cert-manager."""
 
-from kit.monitoring import Alert, Severity
+from collections.abc import Iterable
 
-ALERTS = (
+from kit.monitoring import Alert, Scrape, Severity
+
+
+def alerts(scrapes: Iterable[Scrape]) -> tuple[Alert, ...]:
+    """All of them, of a site in which these are scraped."""
+    return (_gone(scrapes), *_ALERTS)
+
+
+def _gone(scrapes: Iterable[Scrape]) -> Alert:
+    """Whoever has no pod has no series either: every expression about it is silent. Others' jobs may come and go in the same Prometheus."""
+    found = [(scrape.pods.namespace, scrape.job) for scrape in scrapes]
+    namespaces, jobs = ("|".join(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    up = f'up{{namespace=~"{namespaces}",job=~"{jobs}"}}'
+    return Alert(
+        "WorkloadGone",
+        f"group by (namespace, job) (last_over_time({up}[1d])) unless on (namespace, job) group by (namespace, job) ({up})",
+        10,
+        Severity.CRITICAL,
+        "{{ $labels.job }} had pods within the last day, and has none: what else is said of it is not said any more.",
+    )
+
+
+_ALERTS = (
     Alert(
         "TargetDown",
         "up == 0",

@@ -5,11 +5,12 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Server, Url
+from kit.formats import Annotations, Cidr, Email, HttpsUrl, Label, Line, MetricsAge, Name, Server, Url
 from kit.options import When, option, required, section
 
 KUBELETS, ALERT_MAIL, ALERT_WEBHOOK, ALERT_WATCHDOG = "kubelets", "alert-mail", "alert-webhook", "alert-watchdog"
 """The ways out: to the nodes, and to who is told of alerts."""
+_AUTHORITY = "Secret with `ca.crt`, the authority of its certificate, beside `alert-receivers`. Public ones are not trusted then."
 
 
 class Mode(StrEnum):
@@ -28,6 +29,7 @@ class Mail:
     server: Server = required("The mail server, with STARTTLS, or TLS from the beginning on port 465. Without a port: 587.")
     user: Line | None = option(None, "As whom Alertmanager logs in there.")
     cidrs: tuple[Cidr, ...] = option((), "Addresses of the mail server. Empty: any.")
+    ca_secret: Name | None = option(None, _AUTHORITY, otherwise="public authorities")
 
 
 @frozen(kw_only=True)
@@ -36,6 +38,7 @@ class Webhook:
 
     server: Server = required("The host of the URL, with its port where that is not 443.")
     cidrs: tuple[Cidr, ...] = option((), "Addresses of its host. Empty: any.")
+    ca_secret: Name | None = option(None, _AUTHORITY, otherwise="public authorities")
 
 
 @frozen(kw_only=True)

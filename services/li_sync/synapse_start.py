@@ -20,7 +20,8 @@ _NOT_OF_LIBPQ = ("cp_min", "cp_max", "cp_reconnect", "cp_noisy", "cp_openfun", "
 
 def take_over_positions(arguments: dict[str, object], main_process: str) -> int | None:
     """How many positions were taken over, of which a new main has none; None while tables are still to be copied. Raises psycopg2.Error."""
-    connection = psycopg2.connect(**{name: value for name, value in arguments.items() if name not in _NOT_OF_LIBPQ}, connect_timeout=5)
+    parameters = {name: value for name, value in arguments.items() if name not in _NOT_OF_LIBPQ}
+    connection = psycopg2.connect(**{**parameters, "connect_timeout": 5})
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '60s'")

@@ -61,6 +61,13 @@ def _synced(good: str, failed: str) -> dict[str, str]:
     return {_of(_COUNT, **_SYNC, code="200", pod="a"): good, _of(_COUNT, **_SYNC, code="503", pod="a"): failed}
 
 
+def _overdue(task: str, minutes: int) -> Case:
+    """The case of a task of li_sync that has been missed after so many minutes."""
+    step = max(1, minutes // 15)
+    until, success = (minutes + 8) // step * step + 3 * step, _li("li_sync_task_success_timestamp_seconds", task=task)
+    return case("LiTaskOverdue", {success: "60"}, {success: f"{(until - minutes // 2) * 60}"}, minutes=until, step=step)
+
+
 _PG = {"job": "postgresql-main"}
 _BACKUPS = "barman_cloud_cloudnative_pg_io_"
 _VOLUME = {"persistentvolumeclaim": "data-postgresql-main-1"}
@@ -215,6 +222,12 @@ CASES = (
         "RedisReplicaLags",
         {_of("redis_connected_slave_lag_seconds", pod="a", slave_ip="10.0.0.2"): "20"},
         {_of("redis_connected_slave_lag_seconds", pod="a", slave_ip="10.0.0.2"): "1", _of("redis_master_link_up", pod="b"): "1"},
+    ),
+    case(
+        "RedisReplicaLags",
+        {_of("redis_master_link_up", pod="b"): "0"},
+        # A moment, when the primary has changed.
+        {_of("redis_master_link_up", pod="b"): "1x20 0x2 1x8"},
     ),
     case(
         "RedisMemoryFull",
@@ -409,7 +422,13 @@ CASES = (
     ),
     case(
         "LiReplicationOff",
-        {_li("li_sync_subscription_enabled"): "0", _li("li_sync_subscription_working"): "0"},
+        {_li("li_sync_subscription_enabled"): "1", _li("li_sync_subscription_working"): "0"},
+        {_li("li_sync_subscription_enabled"): "1", _li("li_sync_subscription_working"): "1"},
+    ),
+    case(
+        "LiReplicationOff",
+        # Somebody has switched it off while its process still ends.
+        {_li("li_sync_subscription_enabled"): "0", _li("li_sync_subscription_working"): "1"},
         # Off for a moment after main has restarted.
         {_li("li_sync_subscription_enabled"): "1x25 0x2 1x3", _li("li_sync_subscription_working"): "1x25 0x2 1x3"},
     ),
@@ -417,6 +436,11 @@ CASES = (
         "LiDatabaseUnreachable",
         {_li("li_sync_up_li_database"): "1", _li("li_sync_up_main_database"): "0"},
         {_li("li_sync_up_li_database"): "1", _li("li_sync_up_main_database"): "1"},
+    ),
+    case(
+        "LiDatabaseUnreachable",
+        {_li("li_sync_up_li_database"): "0", _li("li_sync_up_main_database"): "1"},
+        {_li("li_sync_up_li_database"): "0x3 1x27", _li("li_sync_up_main_database"): "1"},
     ),
     case(
         "LiFeederStopped",
@@ -445,6 +469,8 @@ CASES = (
         },
         minutes=60,
     ),
+    *(_overdue(task, minutes) for task, minutes in (("prepare", 240), ("verify", 30), ("mirror_new_media", 15), ("mirror_media", 240))),
+    _overdue("refresh", 27 * 60),
     case("LiUnknownStreams", {_li("li_follow_unknown_streams"): "1"}, {_li("li_follow_unknown_streams"): "0"}),
     case(
         "LiProxyBackendDown",
@@ -528,6 +554,18 @@ CASES = (
         {_of("up", job="sygnal", instance="sygnal-0"): "1x26 0x4"},
     ),
     case(
+        "WorkloadGone",
+        {_of("up", job="haproxy", instance=pod): "1x20 stale" for pod in "ab"},
+        {
+            # Of two one is elsewhere now.
+            _of("up", job="haproxy", instance="a"): "1x20 stale",
+            _of("up", job="haproxy", instance="b"): "1x60",
+            # A program of others.
+            _of("up", job="theirs", instance="c"): "1x20 stale",
+        },
+        minutes=60,
+    ),
+    case(
         "PodCrashLoops",
         {_of("kube_pod_container_status_restarts_total", pod="a", container="b"): "0+1x30"},
         {_of("kube_pod_container_status_restarts_total", pod="a", container="b"): "0x20 1x10"},
@@ -543,6 +581,30 @@ CASES = (
             _of("kube_statefulset_replicas", statefulset="pusher"): "1",
             _of("kube_daemonset_status_number_ready", daemonset="coturn"): "0",
             _of("kube_daemonset_status_desired_number_scheduled", daemonset="coturn"): "0",
+        },
+    ),
+    case(
+        "WorkloadIncomplete",
+        {
+            _of("kube_statefulset_status_replicas_ready", statefulset="pusher"): "0",
+            _of("kube_statefulset_replicas", statefulset="pusher"): "1",
+        },
+        # Somebody has taken it away.
+        {
+            _of("kube_deployment_status_replicas_ready", deployment="element-web"): "0",
+            _of("kube_deployment_spec_replicas", deployment="element-web"): "0",
+        },
+    ),
+    case(
+        "WorkloadIncomplete",
+        {
+            _of("kube_daemonset_status_number_ready", daemonset="coturn"): "2",
+            _of("kube_daemonset_status_desired_number_scheduled", daemonset="coturn"): "3",
+        },
+        # A node is new.
+        {
+            _of("kube_daemonset_status_number_ready", daemonset="coturn"): "2",
+            _of("kube_daemonset_status_desired_number_scheduled", daemonset="coturn"): "2x20 3x10",
         },
     ),
     case(

@@ -12,14 +12,9 @@ import yaml
 from attrs import frozen
 
 from tests.live.monitoring import promtool
-from tests.manifests.components import COMPONENTS, Nothing
+from tests.manifests.rules.scrapes import SILENT, SILENT_COMPONENTS, TWICE
 
 META = "__meta_kubernetes_"
-TWICE = {("li-sync", "li-sync-follow"), ("redis", "redis-sentinel")}
-"""Jobs that ask the same pods, each for another program in them."""
-
-SILENT = {("li-sync", "beat"), ("li-sync", "broker")}
-"""Parts of components that tell nothing, beside others that do: without them tasks are overdue, of which the others tell."""
 
 
 @frozen
@@ -91,7 +86,6 @@ class Pod:
 def problems(pods: Sequence[Pod], found: Iterable[Found]) -> list[str]:
     """Pods that nobody asks, that are asked twice for the same, or asked though they have ended; and jobs without pods."""
     kept = list(found)
-    silent = {name for name, row in COMPONENTS.items() if isinstance(row.metrics, Nothing)}
     said = [f"{asked} is asked {times} times" for asked, times in Counter(one.asked for one in kept).items() if times > 1]
     jobs: dict[tuple[str, str], set[str]] = {}
     for one in kept:
@@ -100,7 +94,7 @@ def problems(pods: Sequence[Pod], found: Iterable[Found]) -> list[str]:
         asking = tuple(sorted(jobs.get((pod.namespace, pod.name), ())))
         if pod.phase != "Running" and asking:
             said.append(f"{pod.name} has ended, and is asked by {asking}")
-        if pod.stays and not asking and pod.part[0] not in silent and pod.part not in SILENT:
+        if pod.stays and not asking and pod.part[0] not in SILENT_COMPONENTS and pod.part not in SILENT:
             said.append(f"{pod.name} is asked by nobody")
         if len(asking) > 1 and asking not in TWICE:
             said.append(f"{pod.name} is asked by {', '.join(asking)}")

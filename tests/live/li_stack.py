@@ -28,6 +28,7 @@ import urllib3
 import yaml
 from attrs import define, field, frozen
 
+from main_instance.synapse.configuration import LOST_SERVER
 from services.li_sync.settings import Settings, parse_settings
 from tests.live.processes import LOOPBACK, Program, accepts_connections, free_ports, running, wait_for
 from tests.live.programs import newest_postgresql_programs, redis_program
@@ -430,7 +431,7 @@ def _homeserver(stack: Stack, name: str, database: Mapping[str, Any], redis: int
             "listeners": _listeners(stack.ports[name], stack.ports[f"{name}:replication"]),
             "database": {
                 "name": "psycopg2",
-                "args": {"host": LOOPBACK, "dbname": "synapse", "password": PASSWORD, "cp_min": 1, "cp_max": 5, **database},
+                "args": {"host": LOOPBACK, "dbname": "synapse", "password": PASSWORD, "cp_min": 1, "cp_max": 5, **LOST_SERVER, **database},
             },
             "redis": {"enabled": True, "host": LOOPBACK, "port": redis},
             "log_config": f"{folder}/log.yaml",

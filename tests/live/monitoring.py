@@ -1,5 +1,6 @@
 """Prometheus' own programs, and what the tests' site would give to Prometheus."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.site import Features, Site
 from kit.installation import Installation
 from overlays import profiles
 from tests.kustomize import ROOT
-from tests.live.programs import chosen
+from tests.live.programs import chosen, installed
 
 
 def debian(package: str, program: str) -> str:
@@ -32,6 +33,18 @@ def promtool() -> str:
 def amtool() -> str:
     """Alertmanager's tool for its configuration."""
     return debian("prometheus-alertmanager", "amtool")
+
+
+def in_a_root(program: Path, mounts: Iterable[tuple[Path, str, bool]], *options: str) -> list[str | Path]:
+    """What runs a program of `debian` in a root of its own, with what is mounted there: a file or folder, where, and whether it may be written."""
+    words = ["--die-with-parent", "--proc", "/proc", "--dev", "/dev", *options]
+    for folder in ("/usr", "/lib", "/lib64", "/sys", str(program.parents[2]) if program.parents[2].name else "/usr"):
+        words += ["--ro-bind-try", folder, folder]
+    # Programs ask for what they share by its usual path.
+    words += ["--ro-bind", str(program.parents[1] / "share"), "/usr/share"]
+    for here, there, writable in mounts:
+        words += ["--bind" if writable else "--ro-bind", str(here), there]
+    return [installed("bwrap"), *words, program]
 
 
 def watched_site() -> Site:

@@ -62,4 +62,6 @@ def key_vault(folder: Path) -> str:
         site.command("migrate", user=OWNER)
         with serving(site) as vault:
             assert vault.ask("intake", "GET", "/").status
+            # An answer is counted when it has been given.
+            assert vault.ask("metrics", "GET", "/metrics").status
             return vault.ask("metrics", "GET", "/metrics").body.decode()

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from monitoring.grafana.board import Source
 from monitoring.grafana.dashboards import BOARDS
-from tests.live.expressions import exposition, needs
+from tests.live.expressions import Choice, Series, choices, needs, series
 from tests.live.monitoring import installation, watched_site
 from tests.live.processes import wait_for
 from tests.live.test_dashboards import filled
@@ -32,14 +32,26 @@ def asked() -> Mapping[str, set[str]]:
     return found
 
 
+@cache
+def chosen() -> tuple[Choice, ...]:
+    """Every value by which an alert chooses."""
+    alerts = (alert for _, alert in installation(watched_site()).declared.alerts)
+    return tuple(dict.fromkeys(choice for alert in alerts for choice in choices(alert.expression)))
+
+
 def changes(recording: str, fresh: str) -> list[str]:
     """What is asked for, is in a recording, and is not told any more."""
-    old, new = exposition((EXPOSITIONS / f"{recording}.txt").read_text()), exposition(fresh)
+    old, new = series((EXPOSITIONS / f"{recording}.txt").read_text()), series(fresh)
     known = old.keys() & asked().keys()
     assert known, f"nobody asks for anything of {recording}"
     gone = [f"{metric} is gone" for metric in sorted(known - new.keys())]
-    labels = {metric: (old[metric] & asked()[metric]) - new[metric] for metric in known & new.keys()}
-    return gone + [f"{metric} has no {', '.join(sorted(lost))}" for metric, lost in sorted(labels.items()) if lost]
+    labels = {metric: (old[metric].keys() & asked()[metric]) - new[metric].keys() for metric in known & new.keys()}
+    gone += [f"{metric} has no {', '.join(sorted(lost))}" for metric, lost in sorted(labels.items()) if lost]
+    return gone + [f"{choice} is gone" for choice in chosen() if _told(choice, old) and choice.metric in new and not _told(choice, new)]
+
+
+def _told(choice: Choice, said: Series) -> bool:
+    return choice.among(said.get(choice.metric, {}).get(choice.label, ()))
 
 
 @frozen

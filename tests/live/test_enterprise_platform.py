@@ -1,6 +1,6 @@
-"""A platform on what an enterprise has already: a PostgreSQL and a Redis outside the cluster.
+"""A platform on what an enterprise has already: a PostgreSQL and a Redis outside the cluster, and an S3 in it.
 
-Each is a real one that speaks TLS alone, by a private authority, and is reached through the policies. Synapse and the stand-in of the
+The first two are real ones that speak TLS alone, by a private authority. All are reached through the policies. Synapse and the stand-in of the
 authentication service have a database each.
 """
 
@@ -19,6 +19,7 @@ from tests.kustomize import build, write
 from tests.live.certificates import Authority, authority
 from tests.live.cluster import Client, Cluster, Place, running_cluster
 from tests.live.cluster.client import NODE_CIDR, POD_CIDR, SERVICE_CIDR
+from tests.live.cluster.substitutes import START_MOTO
 from tests.live.installation import PUBLIC, WORLD_CIDR
 from tests.live.processes import wait_for
 from tests.live.programs import postgresql_programs, redis_program
@@ -27,12 +28,13 @@ from tests.live.test_authentication_platform import PROCESSES, ask, log_in, regi
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 DATABASE, REDIS = "db.enterprise.example", "redis.enterprise.example"
+STORAGE = "storage"
 OWN, SERVICE = "external-postgresql", "external-postgresql-authentication-service"
 PASSWORDS = {OWN: "of-synapse.1", SERVICE: "of_the~service", "external-redis": "of-redis.2"}
 SITE = f"""
 server_name: example.com
 images: {{registry: registry.example.com/matrix}}
-cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}]}}
+cluster: {{pod_cidrs: [{POD_CIDR}], service_cidrs: [{SERVICE_CIDR}], node_cidrs: [{NODE_CIDR}], api_server_cidrs: [{NODE_CIDR}]}}
 features: {{authentication_service: true}}
 postgresql:
   backend: external
@@ -40,7 +42,46 @@ postgresql:
 redis:
   backend: external
   external: {{servers: ["{REDIS}:6380"], cidrs: [{WORLD_CIDR}], ca_secret: enterprise-ca}}
+object_storage:
+  backend: external
+  external:
+    endpoint: http://s3.{STORAGE}.svc:80
+    pods: {{namespace: {STORAGE}, labels: {{app: s3}}, port: 9000}}
 """
+STORE = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STORAGE}},
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s3", "namespace": STORAGE},
+        "spec": {"selector": {"app": "s3"}, "ports": [{"port": 80, "targetPort": 9000}]},
+    },
+    {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "s3", "namespace": STORAGE},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "s3"}},
+            "template": {
+                "metadata": {"labels": {"app": "s3"}},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "s3",
+                            "image": "substitute/moto",
+                            "command": ["/bin/bash", "-euc", START_MOTO, "start", "matrix-media"],
+                            "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1},
+                            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                        }
+                    ],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                },
+            },
+        },
+    },
+]
+"""What listens on another port than the Service before it."""
 SQL = (
     f"CREATE ROLE chat LOGIN PASSWORD '{PASSWORDS[OWN]}'",
     f"CREATE ROLE authentication_service LOGIN PASSWORD '{PASSWORDS[SERVICE]}'",
@@ -50,15 +91,15 @@ SQL = (
 """What the deployment guide asks the database's administrator for."""
 
 
-def secret(name: str, key: str, value: str) -> dict[str, Any]:
-    data = {key: base64.b64encode(value.encode()).decode()}
+def secret(name: str, **values: str) -> dict[str, Any]:
+    data = {key.replace("_", "-"): base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "matrix"}, "data": data}
 
 
 def runs(o: dict[str, Any]) -> bool:
     """Whether an object is of use to the processes of these tests."""
     if o["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
-        return o["metadata"]["name"] in PROCESSES | {"external-redis-proxy"}
+        return o["metadata"]["name"] in PROCESSES | {"external-redis-proxy", "media-repository"}
     kept = ("secret-generator", "external-postgresql-check")
     return not (o["kind"] == "Tenant" or (o["kind"] == "Job" and not o["metadata"]["name"].startswith(kept)))
 
@@ -75,8 +116,9 @@ def site(enterprise: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder: Path = tmp_path_factory.mktemp("enterprise")
     write(folder, compile_site(parse_site(SITE), profiles()[:1]))
     objects = [o for o in build(folder / "base") if runs(o)]
-    objects += [secret(name, "password", value) for name, value in PASSWORDS.items()]
-    objects.append(secret("enterprise-ca", "ca.crt", enterprise.certificate))
+    objects += [secret(name, password=value) for name, value in PASSWORDS.items()]
+    objects += [secret("enterprise-ca", **{"ca.crt": enterprise.certificate}), *STORE]
+    objects += [secret(f"object-storage-user-{user}", access_key="any", secret_key="any") for user in ("media", "media-sweep")]
     with running_cluster(objects, folder=tmp_path_factory.mktemp("node")) as node:
         given = {"programs": programs, "port": 6432, "connections": 200, "sql": SQL}
         database = started(node, DATABASE, "postgresql", enterprise, **given)
@@ -128,6 +170,17 @@ def test_people_send_messages_and_read_each_others(site: Cluster) -> None:
     wait_for(lambda: call("bob", "GET", f"rooms/{room}/event/{sent}")["content"]["body"] == "on your own", 10, "the message")
 
 
+def test_media_are_kept_in_the_s3_of_the_cluster_by_the_port_of_its_pods(site: Cluster) -> None:
+    register(site, "carol")
+    token = log_in(site, "carol").body["access_token"]
+    answer = ask(site, "POST", f"{PUBLIC}/_matrix/media/v3/upload?filename=x", {"kept": "there"}, token)
+    assert answer.status == 200, answer
+    media = answer.body["content_uri"].removeprefix("mxc://")
+    assert ask(site, "GET", f"{PUBLIC}/_matrix/client/v1/media/download/{media}", None, token).body == {"kept": "there"}
+    look = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9000/matrix-media').read().decode())"
+    assert "<Key>local_content/" in site.exec(f"{STORAGE}/{site.pods('s3')[0].name}", ["python", "-c", look]).check().output
+
+
 def test_nobody_but_who_has_to_do_with_them_reaches_them(site: Cluster) -> None:
     def attempt(pod: str, host: str, port: int) -> str:
         return site.exec(pod, ["python", "-c", f"import socket; socket.create_connection(('{host}', {port}), 3)"]).errors
@@ -135,4 +188,6 @@ def test_nobody_but_who_has_to_do_with_them_reaches_them(site: Cluster) -> None:
     assert attempt("synapse-0", DATABASE, 6432) == ""
     assert "TimeoutError" in attempt("synapse-0", REDIS, 6380)
     assert "TimeoutError" in attempt("synapse-0", DATABASE, 5432)
+    assert attempt("media-repository-0", f"s3.{STORAGE}.svc.cluster.local", 80) == ""
+    assert "TimeoutError" in attempt("synapse-0", f"s3.{STORAGE}.svc.cluster.local", 80)
     site.forget_denied()

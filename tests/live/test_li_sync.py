@@ -6,6 +6,7 @@ The tests share one stack, and stand in the order in which they leave it usable.
 import contextlib
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -995,54 +997,81 @@ def test_the_subscription_goes_on_after_a_restart_of_mains_postgresql(site: Site
 # --- kill -9 ---
 
 
-def has_begun(site: Site, program: Program, task: str, before: int) -> bool:
-    """Whether a run is noted in the checkpoint, or has ended already."""
-    return site.stack.runs(task) > before or program.process.poll() is not None
+KILLS = {"mirror_media": 8, "prepare": 4, "verify": 3, "rebuild": 5}
+"""How often each task is killed at work."""
+ATTEMPTS = 6
+"""For one that is killed at work: a run may end before its moment has come."""
+
+
+def killed_at_work(site: Site, task: str, seconds: float) -> str | None:
+    """Run a task and kill it at a moment of these seconds drawn by lot; what it was doing. None if it had ended by then."""
+    before = site.stack.runs(task)
+    with running(site.stack.command("run", task), name=task, folder=REPOSITORY) as program:
+        wait_for(lambda: site.stack.runs(task) > before or program.process.poll() is not None, 90, task)
+        time.sleep(random.uniform(0, seconds))
+        program.kill()
+    found = site.stack.checkpoint(task)
+    assert found["runs"] == before + 1
+    return str(found["step"]) if found["state"] == "running" else None
+
+
+def upload_to_bucket(site: Site, count: int) -> dict[str, bytes]:
+    """Objects that main's bucket has and LI's has not; key to content."""
+    new = {f"local_content/zz/{uuid4().hex}/x": bytes([number]) * 200_000 for number in range(count)}
+    for key, what in new.items():
+        site.stack.s3().put_object(Bucket=MAIN_BUCKET, Key=key, Body=what)
+    return new
+
+
+def serving(site: Site) -> Any:
+    """Which database has the name of LI's: a rebuild puts another one in its place."""
+    return site.stack.li.sql("SELECT oid FROM pg_database WHERE datname = 'synapse'", database="postgres")
 
 
 def test_nothing_is_lost_or_twice_when_li_sync_is_killed_at_any_moment(site: Site) -> None:
-    before = objects(site, MAIN_BUCKET)
-    s3 = site.stack.s3()
-    new = {f"local_content/zz/{number:02d}/x": bytes([number]) * 200_000 for number in range(60)}
-    for key, what in new.items():
-        s3.put_object(Bucket=MAIN_BUCKET, Key=key, Body=what)
-    killed = {"mirror_media": 0, "prepare": 0, "verify": 0, "rebuild": 0}
-    plan = [("mirror_media", 8), ("prepare", 4), ("verify", 3), ("rebuild", 5)]
-    with reading(site.alice_on_li) as reader:
-        for task, times in plan:
-            # The longest that is waited grows over the attempts, so that every step is met.
-            for attempt in range(times):
-                begun = site.stack.runs(task)
-                with running(site.stack.command("run", task), name=task, folder=REPOSITORY) as program:
-                    wait_for(partial(has_begun, site, program, task, begun), 90, task)
-                    time.sleep(0.15 * attempt if task != "rebuild" else 1.5 * attempt)
-                    program.kill()
-                    killed[task] += site.stack.checkpoint(task)["state"] == "running"
-                if task == "rebuild" and site.alice_on_li.sync().status != 200:
-                    # It was killed after the swap: sessions are the new database's.
-                    break
-                sent = site.burst(1)
-                if not subscribed(site):
-                    site.stack.task("watch")
-                reader.wait_for(sent, 60)
-    assert not reader.twice
-    assert sum(killed.values()) >= 10
-    found = json.loads(site.stack.task("mirror_media").stdout)
-    assert found["failed"] == 0
-    assert objects(site, LI_BUCKET).items() >= {**before, **new}.items()
-    assert not [
-        name
-        for name, _ in plan
-        if site.stack.checkpoint(name)["runs"] and site.stack.checkpoint(name)["interruptions"] == 0 and killed[name] > 1
-    ]
-    site.stack.task("prepare")
-    slots = site.stack.main.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'")
-    site.stack.task("rebuild")
+    wanted = objects(site, MAIN_BUCKET) | upload_to_bucket(site, 30)
+    for task in KILLS:
+        site.stack.task(task)
+    site.log_in_again()
+    interrupted = {task: site.stack.checkpoint(task)["interruptions"] for task in KILLS}
+    seconds = {task: site.stack.checkpoint(task)["seconds"] for task in KILLS}
+    steps: dict[str, list[str]] = {task: [] for task in KILLS}
+    swapped = 0
+    for task, times in KILLS.items():
+        for _ in range(ATTEMPTS * times):
+            if task == "mirror_media":
+                wanted |= upload_to_bucket(site, 30)
+            database = serving(site)
+            with reading(site.alice_on_li) as reader:
+                step = killed_at_work(site, task, seconds[task])
+                if serving(site) == database:
+                    sent = site.burst(1)
+                    if not subscribed(site):
+                        site.stack.task("watch")
+                    reader.wait_for(list(sent), 60)
+            assert not reader.twice
+            if serving(site) != database:
+                # LI has the new database and Synapse's memory of the old one: the broker gives the task to a worker again.
+                swapped += 1
+                site.stack.task(task)
+                site.log_in_again()
+            if step is not None:
+                steps[task].append(step)
+            if len(steps[task]) == times:
+                break
+    assert {task: len(met) for task, met in steps.items()} == KILLS
+    for task in KILLS:
+        site.stack.task(task)
+    # Each kill is known to the checkpoint, and nothing else is.
+    assert {task: site.stack.checkpoint(task)["interruptions"] - interrupted[task] for task in KILLS} == KILLS
+    assert site.stack.checkpoint("mirror_media")["facts"]["failed"] == 0
+    assert objects(site, LI_BUCKET).items() >= wanted.items()
     assert site.stack.li.sql("SELECT datname FROM pg_database WHERE datname LIKE 'synapse%'", database="postgres") == [("synapse",)]
-    assert site.stack.main.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'") == [(1,)], slots
+    assert site.stack.main.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'") == [(1,)]
     site.log_in_again()
     site.stack.task("verify")
-    site.say("li_sync killed with -9", f"{sum(killed.values())} times at work: {killed}")
+    met = len({(task, step) for task, found in steps.items() for step in found})
+    site.say("li_sync killed with -9", f"{sum(KILLS.values())} times at work, in {met} of its steps, {swapped} after the swap: {KILLS}")
 
 
 # --- a broken subscription, and main's failover ---

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from app.compiler import render
 from app.settings import parse_site
@@ -86,9 +87,16 @@ def test_minio_tells_what_was_recorded(tmp_path: Path) -> None:
         for number in range(20):
             s3.put_object(Bucket="media", Key=str(number), Body=b"x" * 1000)
             s3.get_object(Bucket="media", Key=str(number))["Body"].read()
-        # It counts no kind of error that there has not been.
+        # It counts no kind of error that there has not been, and for each way to put something it has a name of its own.
         with pytest.raises(s3.exceptions.NoSuchKey):
             s3.get_object(Bucket="media", Key="none")
+        for refused in (
+            partial(s3.put_object, Bucket="none", Key="a", Body=b"x"),
+            partial(s3.create_multipart_upload, Bucket="none", Key="a"),
+            partial(s3.upload_part, Bucket="media", Key="a", PartNumber=1, UploadId="none", Body=b"x"),
+        ):
+            with pytest.raises(ClientError):
+                refused()
         # Its scanner counts what buckets hold now and then.
         remain = Remaining(lambda: changes("minio-cluster", told(f"{minio.endpoint}/minio/v2/metrics/cluster")))
         assert remain.after(90) == []
@@ -229,9 +237,11 @@ def test_the_exporter_of_cloudnative_pg_tells_what_was_recorded(tmp_path: Path) 
             assert remain.after(60) == []
 
 
-def test_what_is_gone_or_has_lost_a_label_is_noticed() -> None:
+def test_what_is_gone_or_has_lost_a_label_or_a_value_is_noticed() -> None:
     recording = (EXPOSITIONS / "redis-exporter-1.86.0-sentinel.txt").read_text()
     broken = recording.replace("redis_sentinel_master_ckquorum_status{", "redis_quorum{")
     assert changes("redis-exporter-1.86.0-sentinel", broken) == ["redis_sentinel_master_ckquorum_status is gone"]
+    broken = (EXPOSITIONS / "kube-state-metrics-2.20.0.txt").read_text().replace('condition="true"', 'condition="True"')
+    assert "kube_job_failed{condition=true} is gone" in changes("kube-state-metrics-2.20.0", broken)
     recording = (EXPOSITIONS / "node-exporter-1.11.1.txt").read_text()
     assert changes("node-exporter-1.11.1", recording.replace("mountpoint=", "path=")) != []

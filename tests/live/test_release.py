@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import main
 from app.compiler import compile_site
+from app.releases import Section, sections
 from app.settings import read_site
 from kit.images import Image, image_lock
 from overlays import profiles
@@ -28,40 +29,6 @@ from tests.live.test_control_plane import BUILT_IN, NODE
 pytestmark = [pytest.mark.optional, pytest.mark.timeout(300)]
 PROFILE = "1000-ccu"
 KEEP_DATA = {"Namespace", "PersistentVolumeClaim", "StatefulSet", "Cluster", "Tenant", "Secret"}
-BUILT = re.compile(r"Images to build and push before the apply: ([^.]*)\.")
-REPLACED = re.compile(r"pods of these are replaced, each once: ([^.]*)\.")
-
-
-@frozen
-class Section:
-    """What CHANGELOG.md says of one release."""
-
-    version: str
-    text: str
-
-    @property
-    def replaced(self) -> set[str]:
-        """The components whose pods it says are replaced."""
-        return self._listed(REPLACED)
-
-    @property
-    def built(self) -> set[str]:
-        """The images that it says have to be built."""
-        return self._listed(BUILT)
-
-    def _listed(self, pattern: re.Pattern[str]) -> set[str]:
-        found = pattern.search(" ".join(self.text.split()))
-        return set(re.findall(r"`([^`]+)`", found[1])) if found else set()
-
-    @property
-    def commands(self) -> list[str]:
-        """What it says to do before the apply."""
-        return re.findall(r"`(kubectl [^`]+)`", " ".join(self.text.split()))
-
-
-def sections() -> list[Section]:
-    parts = re.split(r"^## (.+)\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
-    return [Section(version, text) for version, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def unsaid(section: Section, told: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -98,8 +65,15 @@ class Release:
 
     def diff(self, *arguments: str) -> Result:
         """The command, as the guide has it."""
+        return self._run("diff", *arguments)
+
+    def plan(self, *arguments: str) -> Result:
+        """The same of `plan`."""
+        return self._run("plan", *arguments)
+
+    def _run(self, command: str, *arguments: str) -> Result:
         place = ("--site", str(self.folder / "site.yaml"), "--dist", str(self.folder / "dist"))
-        return CliRunner().invoke(main, ["diff", PROFILE, *arguments, *place])
+        return CliRunner().invoke(main, [command, PROFILE, *arguments, *place])
 
 
 def git(folder: Path, *arguments: str) -> bytes:
@@ -123,7 +97,7 @@ def last_revision() -> str:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     folder = tmp_path_factory.mktemp("release")
-    packed = git(ROOT, "archive", "--format=tar", last_revision(), "--", "dist", "site.yaml")
+    packed = git(ROOT, "archive", "--format=tar", last_revision(), "--", "dist", "site.yaml", "pyproject.toml")
     with tarfile.open(fileobj=BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
     git(folder, "init", "--quiet")
@@ -154,6 +128,21 @@ def test_the_changelog_says_what_goes_what_is_refused_and_whose_pods_are_replace
     newest = sections()[0]
     assert unsaid(newest, told) == []
     assert newest.replaced == {change["component"] for change in told if "replaced" in change["effect"]}
+
+
+def test_plan_has_every_change_once_and_before_them_what_the_changelog_says(release: Release, told: list[dict[str, Any]]) -> None:
+    said = release.plan("--since", "last", "--json")
+    assert said.exit_code == (1 if any(change["refused"] for change in told) else 0), said.output
+    found = json.loads(said.stdout)
+    placed = [change for step in found["steps"] for group in step["groups"] for change in group["changes"]]
+    keys = [
+        [(c["kind"], c["namespace"], c["name"], c["effect"]) for c in part] for part in ([*placed, *found["refused"], *found["left"]], told)
+    ]
+    assert sorted(keys[0]) == sorted(keys[1])
+    newest, commands = sections()[0], [command for task in found["before"] for command in task["commands"]]
+    assert commands[: len(newest.commands)] == newest.commands
+    built = {command.split()[3].rpartition("/")[2].partition(":")[0] for command in commands if command.startswith("podman")}
+    assert built <= newest.built
 
 
 def contents(image: Image) -> list[str]:

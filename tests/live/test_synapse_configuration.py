@@ -39,6 +39,8 @@ from main_instance.synapse.options import (
 from main_instance.synapse.worker_type import Duty, Scaling
 from main_instance.synapse.workers import MAIN, MAS_HELPER, WORKER_TYPES
 from overlays import Profile, profiles
+from tests.kustomize import ROOT
+from tests.live.processes import LOOPBACK, free_ports
 from tests.live.synapse_site import SynapseFiles, counts_of, homeserver_spec, service, synapse_python, write_files
 from tests.routing import DELEGATED as DELEGATED_TYPES
 
@@ -266,6 +268,20 @@ def test_the_command_that_an_operator_would_run_agrees(tmp_path: Path) -> None:
     done = check_command(files, MAIN)
     assert done.returncode == 1
     assert "Must only specify one instance to handle `typing` messages." in done.stderr
+
+
+def test_lis_start_asks_the_database_that_is_rendered(tmp_path: Path) -> None:
+    (unused,) = free_ports(1)
+    files = write_files(tmp_path, homeserver_spec(tmp_path), ONES)
+    arguments = yaml.safe_load((files.folder / "main.yaml").read_text())["database"]["args"]
+    spoil(files, "main.yaml", {"database": {"args": arguments | {"host": LOOPBACK, "port": unused}}})
+    command: list[str | Path] = [synapse_python(), ROOT / "services" / "li_sync" / "synapse_start.py", MAIN, *files.arguments(MAIN)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as start:
+        try:
+            assert start.stderr
+            assert start.stderr.readline() == "LI's database is not prepared yet: OperationalError\n"
+        finally:
+            start.kill()
 
 
 def spoil(files: SynapseFiles, name: str, changes: dict[str, Any]) -> None:

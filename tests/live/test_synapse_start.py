@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.inspection.tasks import TABLES
 from tests.kustomize import ROOT
 from tests.live.installed_synapse import installed_synapse
 from tests.live.processes import wait_for
@@ -235,3 +236,9 @@ def test_on_a_new_version_main_brings_the_tables_and_the_others_wait_for_them(tm
         )
         # None of them has looked at the tables before main had brought them to its version.
         assert all("waited" in synapse.programs[name].output() for name in names[1:])
+
+
+def test_plan_knows_which_tables_the_deployed_synapse_makes_and_needs() -> None:
+    asked = "from synapse.storage.schema import SCHEMA_COMPAT_VERSION, SCHEMA_VERSION; print(SCHEMA_VERSION, SCHEMA_COMPAT_VERSION)"
+    said = subprocess.run([synapse_python(), "-c", asked], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert said.split() == [str(TABLES[-1].version), str(TABLES[-1].needed)]

@@ -15,6 +15,8 @@ from tests.live.report import Fault
 from tests.live.traffic_log import Line, fault, parse
 
 _END_SECONDS = 90.0
+_HISTORIES_SECONDS = 600.0
+"""Every event of every room, for each person: two processors that run all pods of a larger size take minutes."""
 _BEFORE_SECONDS, _AFTER_SECONDS = 2.0, 3.0
 """Undisturbed time that a fault's window includes."""
 
@@ -47,7 +49,7 @@ class Traffic:
         """Let every member be asked for what they are shown of every room."""
         before = self._count("checked")
         self.client.signal(signal.SIGUSR1)
-        wait_for(lambda: self._count("checked") > before, _END_SECONDS, "the histories")
+        wait_for(lambda: self._count("checked") > before, _HISTORIES_SECONDS, "the histories")
 
     def flows(self, since: float) -> bool:
         """Whether everybody has sent something that was begun since then, and has read something since then."""
@@ -99,4 +101,4 @@ def finish(running: Traffic) -> list[Line]:
     """End the traffic in peace: what is under way comes to its end, and every member is asked a last time. Returns all lines."""
     assert isinstance(running.client, Client)
     running.client.signal(signal.SIGTERM)
-    return parse(running.client.wait(2 * _END_SECONDS).check().output)
+    return parse(running.client.wait(_HISTORIES_SECONDS + _END_SECONDS).check().output)

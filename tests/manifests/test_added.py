@@ -14,7 +14,7 @@ from tests.manifests.rules.added import default_problems, differences
 from tests.manifests.rules.mutation import assert_noticed, without
 from tests.manifests.rules.objects import Objects, Rule, assert_kept
 from tests.manifests.rules.schemas import Definitions
-from tests.manifests.test_sites import SITES, rendering
+from tests.manifests.test_sites import SITES, installation
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_no_default_of_a_definition_is_left_to_the_api_server(trees: dict[str, O
 
 
 def test_nor_for_any_choice_of_a_site(complete: Rule) -> None:
-    built = {name: list(expected(rendering(name)).values()) for name in SITES}
+    built = {name: list(expected(installation(name).rendering()).values()) for name in SITES}
     assert_kept(complete, json.loads(json.dumps(built)))
 
 

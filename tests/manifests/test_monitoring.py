@@ -1,7 +1,7 @@
 """Monitoring: one declaration of what is scraped and of what people are told, whoever runs Prometheus; and a page for every alert."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,10 +14,14 @@ from app.settings import parse_site
 from app.site import Site
 from infrastructure.postgresql.alerts import alerts
 from kit.installation import Installation
+from kit.monitoring import Scrape
+from kit.network import Port
 from monitoring.options import Mode, MonitoringOptions
 from overlays import profiles
 from tests.kustomize import ROOT
 from tests.manifests.components import COMPONENTS, Nothing
+from tests.manifests.rules.objects import Objects
+from tests.manifests.rules.scrapes import scrape_problems
 
 PAGES = ROOT / "docs" / "04-TROUBLESHOOTING.md"
 OF_THE_PLATFORMS_OWN = {"prometheus", "alertmanager", "kube-state-metrics", "node-exporter", "grafana", "loki", "alloy"}
@@ -118,6 +122,45 @@ def test_no_pod_is_asked_for_the_same_metrics_by_two_jobs(bundled: Installation)
                 assert one.pods.namespace != other.pods.namespace or not set(one.pods.labels) < set(other.pods.labels), (one, other)
 
 
+def test_every_pod_of_every_size_is_scraped_and_none_twice(
+    installations: dict[str, Installation], built: dict[str, Objects], site: Site
+) -> None:
+    def problems(size: str) -> list[str]:
+        return scrape_problems(built[size], installations[size].declared.scrapes, watched=site.features.monitoring)
+
+    assert {size: found for size in built if (found := problems(size))} == {}
+
+
+@pytest.mark.parametrize("name", ["full_site", "other_site", "enterprise_site"])
+def test_every_pod_of_the_largest_sites_is_scraped_and_none_twice(name: str, request: pytest.FixtureRequest) -> None:
+    installation = assemble(App(), request.getfixturevalue(name), profiles()[0])
+    assert scrape_problems([dict(o) for o in installation.rendering().manifests()], installation.declared.scrapes) == []
+
+
+def _changed(scrapes: Sequence[Scrape], job: str, **fields: Any) -> list[Scrape]:
+    return [evolve(one, **fields) if one.job == job else one for one in scrapes]
+
+
+def test_pods_that_nobody_asks_or_two_do_are_noticed(bundled: Installation) -> None:
+    objects, scrapes = [dict(o) for o in bundled.rendering().manifests()], bundled.declared.scrapes
+    (sygnal,) = (one for one in scrapes if one.job == "sygnal")
+    every_worker = evolve(sygnal.pods, labels=(("app.kubernetes.io/name", "synapse"),))
+    (database,) = (one for one in scrapes if one.job == "postgresql-main")
+
+    def said(*changed: Scrape) -> list[str]:
+        return scrape_problems(objects, changed)
+
+    assert said(*scrapes) == []
+    assert said(*(one for one in scrapes if one is not sygnal)) == ["Deployment matrix/sygnal is asked by nobody"]
+    assert said(*(one for one in scrapes if one is not database)) == ["Cluster matrix/postgresql-main is asked by nobody"]
+    assert said(*_changed(scrapes, "sygnal", port=Port("metrics", 8001))) == [
+        "Deployment matrix/sygnal does not listen on 8001, where sygnal asks"
+    ]
+    assert "sygnal asks nobody" in said(*_changed(scrapes, "sygnal", pods=evolve(sygnal.pods, namespace="elsewhere")))
+    assert "StatefulSet matrix/pusher is asked by pusher, sygnal" in said(*_changed(scrapes, "sygnal", pods=every_worker))
+    assert "Deployment matrix/sygnal is asked 2 times for 8000/metrics {}" in said(*scrapes, evolve(sygnal, job="again"))
+
+
 # -- what a site chooses
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\nfeatures: {monitoring: true}\nmonitoring: "
@@ -161,6 +204,22 @@ def test_who_is_told_is_reached_at_the_addresses_of_the_site_and_nobody_else() -
     )
     (secret,) = (need for need in installation.declared.secrets if need.spec.name == "alert-receivers")
     assert {key for key, _ in secret.spec.keys} == {"webhook-url", "watchdog-url"}, "no user, so no password"
+
+
+def test_a_receiver_is_trusted_by_its_own_authority_or_by_public_ones() -> None:
+    mail = "mail: {to: [ops@example.com], sender: a@example.com, server: smtp.example.com, ca_secret: organisation}"
+    hooks = "webhook: {server: hooks.example.com}, watchdog: {server: w.example.com, ca_secret: organisation}"
+    installation = chosen(f"{{alerts: {{{mail}, {hooks}}}}}")
+    (people, watchdog) = yaml.safe_load(installation.rendering().files["config/monitoring/alertmanager.yaml"])["receivers"]
+    trusted = {"ca_file": "/secrets/authorities/organisation/ca.crt"}
+    assert people["email_configs"][0]["tls_config"] == watchdog["webhook_configs"][0]["http_config"]["tls_config"] == trusted
+    assert "tls_config" not in people["webhook_configs"][0]["http_config"]
+    pod = objects(installation, "StatefulSet")["alertmanager"]["spec"]["template"]["spec"]
+    assert [m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if m["name"] == "organisation"] == [
+        "/secrets/authorities/organisation"
+    ]
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "organisation")
+    assert (volume["secret"]["secretName"], volume["secret"]["items"]) == ("organisation", [{"key": "ca.crt", "path": "ca.crt"}])
 
 
 def test_a_prometheus_that_is_there_finds_what_it_selects_and_is_let_in() -> None:

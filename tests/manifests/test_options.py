@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 import covertable
 import pytest
+from cdk8s import App
 
-from app.compiler import render
 from app.contradictions import contradictions
+from app.platform import assemble
 from app.settings import parse_site
 from kit.options import Choice, Flag, Section, options_below
 from overlays import profiles
 from tests.kustomize import expected
 from tests.manifests.rules import consistency, quotas, references, schemas, security
 from tests.manifests.rules.objects import Objects, Rule
+from tests.manifests.rules.scrapes import scrape_problems
 
 BASE = (
     "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
@@ -136,8 +138,10 @@ def test_each_pair_of_values_that_can_be_meant_is_in_one_of_the_sites() -> None:
 def test_every_site_of_them_holds_together(row: Row) -> None:
     site = parse_site(text(row))
     assert list(contradictions(site)) == []
-    objects: Objects = [dict(o) for o in expected(render(site, profiles()[0])).values()]
+    installation = assemble(App(), site, profiles()[0])
+    objects: Objects = [dict(o) for o in expected(installation.rendering()).values()]
     assert {rule.__name__: found for rule in RULES if (found := rule(objects))} == {}
+    assert scrape_problems(objects, installation.declared.scrapes, watched=site.features.monitoring) == []
 
 
 def test_every_choice_of_these_sections_is_among_the_values_or_tried_alone() -> None:

@@ -159,6 +159,11 @@ DATA: list[tuple[Rule, Break, str]] = [
     (postgresql.archive_problems, setting(POSTGRESQL, "spec.plugins[0].parameters.serverName", "postgresql-main-2"), "first base backup"),
     (
         postgresql.archive_problems,
+        setting(POSTGRESQL, "spec.plugins[0].parameters.serverName", "postgresql-main-2"),
+        "postgresql-li-1 and postgresql-main-2 are of different generations",
+    ),
+    (
+        postgresql.archive_problems,
         replacing("postgresql-main-first-backup-request", "request.json", '"generation": 1', '"generation": 2'),
         "first base backup",
     ),

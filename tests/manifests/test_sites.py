@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cdk8s import App
 
 from app.compiler import render
 from app.layout import base_files
+from app.platform import assemble
 from app.settings import parse_site
 from app.site import Site
+from kit.installation import Installation
 from kit.options import Choice, Flag, OptionError, Section, options_below
-from kit.rendering import ObjectId, Rendering
+from kit.rendering import ObjectId
 from overlays import profiles
 from tests.kustomize import build, by_id, write
 from tests.manifests.rules import availability, budget, consistency, postgresql, promises, quotas, references, schemas, security
 from tests.manifests.rules.mutation import assert_noticed, setting, without
 from tests.manifests.rules.objects import Rule, assert_kept
+from tests.manifests.rules.scrapes import scrape_problems
 
 BASE = "server_name: example.com\nimages: {registry: registry.example.com/matrix}\n"
 LI = (
@@ -140,6 +144,12 @@ SITES = {
         "features: {antivirus: true}\nantivirus:\n  mode: quarantine\n  encrypted: true\n  icap: {other: 'icap://av.example.com:1344/scan'}\n"
         "  icap_cidrs: [192.0.2.9/32]\n  allowed_files: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]\n"
     ),
+    "alerts to an organisation": (
+        "features: {monitoring: true}\nmonitoring:\n  alerts:\n"
+        "    mail: {to: [ops@example.com], sender: matrix@example.com, server: smtp.example.com, user: alerts, ca_secret: organisation}\n"
+        "    webhook: {server: hooks.example.com, ca_secret: organisation}\n"
+        "    watchdog: {server: watchdog.example.net, ca_secret: service}\n"
+    ),
     "workers by their work": "features: {monitoring: true}\nmonitoring: {keda: {namespace: scaling}}\n",
     "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
     "backups in another S3": (
@@ -186,9 +196,9 @@ RULES = [
 
 
 @cache
-def rendering(choice: str) -> Rendering:
+def installation(choice: str) -> Installation:
     """The platform with one of the choices, in the smallest size."""
-    return render(parse_site(BASE + SITES[choice]), profiles()[0])
+    return assemble(App(), parse_site(BASE + SITES[choice]), profiles()[0])
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +207,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[ObjectId, 
     objects: dict[str, dict[ObjectId, Any]] = {}
     for name in SITES:
         folder: Path = tmp_path_factory.mktemp("site")
-        write(folder, base_files(rendering(name)))
+        write(folder, base_files(installation(name).rendering()))
         objects[name] = dict(by_id(build(folder)))
     return objects
 
@@ -229,6 +239,12 @@ def test_every_site_builds(built: dict[str, dict[ObjectId, Any]], site_name: str
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_site_keeps_the_rules(rule: Rule, built: dict[str, dict[ObjectId, Any]]) -> None:
     assert_kept(rule, {site: list(objects.values()) for site, objects in built.items()})
+
+
+@pytest.mark.parametrize("site_name", SITES)
+def test_every_pod_of_every_site_is_scraped_and_none_twice(site_name: str, built: dict[str, dict[ObjectId, Any]]) -> None:
+    watched = parse_site(BASE + SITES[site_name]).features.monitoring
+    assert scrape_problems(list(built[site_name].values()), installation(site_name).declared.scrapes, watched=watched) == []
 
 
 def test_the_custom_resources_of_every_site_follow_their_definitions(built: dict[str, dict[ObjectId, Any]]) -> None:

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from infrastructure.object_storage.alerts import ALERTS
 from infrastructure.object_storage.s3 import Bucket, Credentials, credentials_secret
-from kit.component import Component, Priority
+from kit.component import Component, NewRelease, Priority
 from kit.installation import Installation
 from kit.network import Endpoint, Pods, Port
 from kit.place import Place
@@ -43,6 +43,7 @@ class Store(Component):
 
     directory = "03-minio"
     noticed = "nothing while the other servers of the pool are up; an upload that is cut is tried again"
+    new_release = NewRelease("media and archiving pause for a minute", of_one=True)
     config_directory = "minio"
     together = True
     priority = Priority.DATA

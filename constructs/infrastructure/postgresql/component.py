@@ -15,7 +15,7 @@ from infrastructure.postgresql.options import BackupOptions, RestoreOptions
 from infrastructure.postgresql.size import PostgresSize
 from infrastructure.postgresql.tuning import parameters
 from infrastructure.programs import program
-from kit.component import Component, Priority
+from kit.component import Component, NewRelease, Priority
 from kit.footprint import OPERATORS
 from kit.images import image
 from kit.installation import Installation
@@ -99,6 +99,7 @@ class PostgresCluster(Component):
 
     directory = "01-postgresql"
     noticed = "sending waits for seconds, once, when the primary hands over to a standby, last of all"
+    new_release = NewRelease("nothing can be sent or read while pg_upgrade runs: the database is away", major=True)
     config_directory = "postgresql"
     together = True
     priority = Priority.DATA
@@ -107,6 +108,7 @@ class PostgresCluster(Component):
         super().__init__(installation, f"postgresql-{place.instance}", place)
         if place.suffix:
             self.noticed = "users nothing; officers wait for seconds, once, when the primary hands over to a standby"
+            self.new_release = NewRelease("users nothing; officers wait until the database has been made again", major=True)
         name, file = self.name, f"{place.instance}-cluster.yaml"
         # Instances and the Jobs that create or join them carry this label (cloudnative-pg, pkg/utils/labels_annotations.go).
         self.pods = Pods(name, self.namespace, ((OPERATORS["Cluster"], name),))

@@ -80,7 +80,7 @@ class BackupOptions:
     @property
     def of_a_copy(self) -> "BackupOptions":
         """The same for a database that is never restored, since it is made again from another: the last base backup is enough."""
-        return evolve(self, generation=1, restore=None, retention="1d")
+        return evolve(self, restore=None, retention="1d")
 
 
 class PostgresqlBackend(StrEnum):

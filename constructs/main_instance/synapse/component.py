@@ -7,7 +7,7 @@ from attrs import field, frozen
 from infrastructure.object_storage.s3 import Bucket
 from infrastructure.programs import ROOT, program_files
 from kit.autoscaling import Autoscaled, Measure
-from kit.component import Component, Priority, Stop, Workload
+from kit.component import Component, NewRelease, Priority, Stop, Workload
 from kit.images import image
 from kit.installation import Installation
 from kit.network import Endpoint, External, Host, Port
@@ -138,6 +138,7 @@ class Synapse(Component):
     directory = "01-synapse"
     noticed = "what a process does waits for the seconds that its pod is away; nobody is logged out, nothing that was accepted is lost"
     stopped_by = Stop("synapse-shards", "all of Synapse stops and starts with another list of writers: sending pauses for some ten seconds")
+    new_release = NewRelease("each process waits in its pod until main has brought the tables to its version: sending pauses for seconds")
     priority = Priority.MESSAGING
 
     def __init__(self, installation: Installation, place: Place, spec: SynapseSpec) -> None:

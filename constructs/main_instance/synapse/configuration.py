@@ -402,6 +402,18 @@ OTHER_FILES = frozenset(
 those by which a process would be another one than its pod is."""
 
 
+LOST_SERVER: Config = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "connect_timeout": 10,
+}
+"""By these libpq notices within a minute that a primary has vanished without a word: when it waits for it, when what it has sent is not acknowledged
+(`tcp_user_timeout`, in ms; keepalives are not sent then, and Linux repeats it for a quarter of an hour), and when it connects."""
+
+
 def _share(spec: HomeserverSpec, resources: Resources, connections: int) -> Config:
     """What a process of this size may take: of the database's connections, and of its own memory for caches."""
     limit = resources.memory_limit.count // mib(1).count
@@ -434,15 +446,7 @@ def _database(spec: HomeserverSpec, connections: int) -> Config:
             "sslrootcert": spec.paths.database_authority,
             # The environment's PGAPPNAME, a pod's name, goes before it.
             "fallback_application_name": "synapse",
-            # A primary that vanished without a word is noticed within a minute: by who waits for it, by who has sent something that was not
-            # acknowledged (tcp_user_timeout, in ms; keepalives are not sent then, and Linux repeats it for a quarter of an hour), and by who
-            # connects.
-            "keepalives": 1,
-            "keepalives_idle": 10,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-            "connect_timeout": 10,
+            **LOST_SERVER,
             "cp_min": 1,
             "cp_max": connections,
         },

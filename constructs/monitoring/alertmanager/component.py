@@ -12,7 +12,17 @@ from kit.pods import Claim, Container, Mount, PodSpec, Probe, SecretFiles
 from kit.quantities import Resources, gib, mib, millicores
 from kit.secrets import Change, Form, Given, SecretSpec
 from kit.text import yaml_text
-from monitoring.alertmanager.configuration import SECRET, SECRETS, AlertmanagerSpec, address, configuration, secret_keys
+from monitoring.alertmanager.configuration import (
+    AUTHORITIES,
+    AUTHORITY,
+    SECRET,
+    SECRETS,
+    AlertmanagerSpec,
+    address,
+    authorities,
+    configuration,
+    secret_keys,
+)
 from monitoring.options import ALERT_MAIL, ALERT_WATCHDOG, ALERT_WEBHOOK, AlertOptions
 
 HTTP = Port("http", 9093)
@@ -69,6 +79,7 @@ class Alertmanager(Component):
                 Mount(files, _FILES),
                 Mount(data, _DATA),
                 *((Mount(SecretFiles(SECRET, items=tuple((key, key) for key in keys)), SECRETS),) if keys else ()),
+                *(Mount(SecretFiles(name, items=((AUTHORITY, AUTHORITY),)), f"{AUTHORITIES}/{name}") for name in authorities(told)),
             ),
             readiness=Probe.http("/-/ready", "http", period_seconds=5),
             liveness=Probe.http("/-/healthy", "http"),

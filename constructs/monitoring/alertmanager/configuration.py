@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from kit.monitoring import Alert
-from monitoring.options import AlertOptions, Mail
+from monitoring.options import AlertOptions, Mail, Webhook
 
 WATCHDOG = "Watchdog"
 """The alert that is always on: when it does not arrive, alerting is broken."""
@@ -14,6 +14,8 @@ SECRET = "alert-receivers"
 """The Secret that the site's operator fills."""
 SECRETS = f"/secrets/{SECRET}"
 PASSWORD, WEBHOOK_URL, WATCHDOG_URL = "smtp-password", "webhook-url", "watchdog-url"
+AUTHORITIES, AUTHORITY = "/secrets/authorities", "ca.crt"
+"""Where the authorities of receivers are, each in a folder called like its Secret."""
 _SUBMISSION = 587
 
 
@@ -37,6 +39,12 @@ def secret_keys(told: AlertOptions) -> dict[str, str]:
     return keys
 
 
+def authorities(told: AlertOptions) -> tuple[str, ...]:
+    """The Secrets with authorities of those who are told, each once."""
+    receivers = (told.mail, told.webhook, told.watchdog)
+    return tuple(dict.fromkeys(receiver.ca_secret for receiver in receivers if receiver and receiver.ca_secret))
+
+
 def address(server: str, usual: int) -> tuple[str, int]:
     """Host and port of a server."""
     host, _, port = server.partition(":")
@@ -50,10 +58,10 @@ def configuration(spec: AlertmanagerSpec) -> dict[str, Any]:
     if told.mail:
         people["email_configs"] = [_email(told.mail)]
     if told.webhook:
-        people["webhook_configs"] = [_webhook(WEBHOOK_URL, resolved=True)]
+        people["webhook_configs"] = [_webhook(told.webhook, WEBHOOK_URL, resolved=True)]
     watchdog: dict[str, Any] = {"name": "watchdog"}
     if told.watchdog:
-        watchdog["webhook_configs"] = [_webhook(WATCHDOG_URL, resolved=False)]
+        watchdog["webhook_configs"] = [_webhook(told.watchdog, WATCHDOG_URL, resolved=False)]
     return {
         "global": {"resolve_timeout": "5m"},
         "route": {
@@ -67,8 +75,10 @@ def configuration(spec: AlertmanagerSpec) -> dict[str, Any]:
                     "matchers": [f'alertname="{WATCHDOG}"'],
                     "receiver": "watchdog",
                     "group_wait": "0s",
-                    "group_interval": "1m",
-                    "repeat_interval": "1m",
+                    # It posts again when it looks at a group and this much is over since its last post was answered (notify/dedup_stage.go), so
+                    # every second time: once a minute.
+                    "group_interval": "30s",
+                    "repeat_interval": "45s",
                 },
                 {"matchers": ['severity="critical"'], "receiver": "people", "repeat_interval": "4h"},
             ],
@@ -101,9 +111,15 @@ def _email(mail: Mail) -> dict[str, Any]:
         "require_tls": True,
         "send_resolved": True,
         **login,
+        **_tls(mail.ca_secret),
     }
 
 
-def _webhook(key: str, *, resolved: bool) -> dict[str, Any]:
+def _webhook(hook: Webhook, key: str, *, resolved: bool) -> dict[str, Any]:
     # A redirection would lead past the policy, and would take what is secret in the URL along.
-    return {"url_file": f"{SECRETS}/{key}", "send_resolved": resolved, "http_config": {"follow_redirects": False}}
+    http = {"follow_redirects": False, **_tls(hook.ca_secret)}
+    return {"url_file": f"{SECRETS}/{key}", "send_resolved": resolved, "http_config": http}
+
+
+def _tls(ca_secret: str | None) -> dict[str, Any]:
+    return {"tls_config": {"ca_file": f"{AUTHORITIES}/{ca_secret}/{AUTHORITY}"}} if ca_secret else {}

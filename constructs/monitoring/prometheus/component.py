@@ -13,7 +13,7 @@ from kit.place import Place
 from kit.pods import Container, Mount, PodSpec, Probe
 from kit.quantities import Bytes
 from kit.text import yaml_text
-from monitoring.alerts import ALERTS as PLATFORM
+from monitoring.alerts import alerts
 from monitoring.options import KUBELETS
 from monitoring.prometheus.alerts import ALERTS
 from monitoring.prometheus.configuration import PrometheusSpec, configuration
@@ -62,7 +62,7 @@ class Prometheus(Component):
     def __init__(self, installation: Installation, place: Place, watching: Watching) -> None:
         super().__init__(installation, NAME, place)
         self.offers_metrics(self.pods, HTTP, series=1_000)
-        self.alerts(*PLATFORM, *ALERTS)
+        self.alerts(*alerts(installation.declared.scrapes), *ALERTS)
         spec = PrometheusSpec(
             scrapes=tuple(installation.declared.scrapes),
             namespaces=watching.namespaces,

@@ -11,7 +11,7 @@ from kit.monitoring import Scrape
 from kit.network import Endpoint, Pods
 from kit.objects import CustomResource
 from kit.place import Place
-from monitoring.alerts import ALERTS
+from monitoring.alerts import alerts
 from monitoring.options import OwnPrometheus
 from monitoring.prometheus.relabelling import check_jobs, names
 from monitoring.prometheus.rules import groups
@@ -48,7 +48,7 @@ class Monitors(Component):
         super().__init__(installation, "prometheus", place)
         scrapes, labels = tuple(installation.declared.scrapes), dict(spec.prometheus.labels)
         check_jobs(scrapes)
-        self.alerts(*ALERTS)
+        self.alerts(*alerts(scrapes))
         its_pods = Pods("own-prometheus", spec.prometheus.namespace, ())
         for scrape in scrapes:
             self.add("servicemonitors.yaml", PodMonitor, scrape.job, extra_labels=labels, spec=_monitor(scrape))

@@ -396,7 +396,9 @@ def _silo() -> Image | None:
     return evolve(_minio_image(), entrypoint=("minio",), environment={"MINIO_CI_CD": "1"}) if minio_program() else None
 
 
-_START_MOTO = """\
+START_MOTO = """\
+# Else it takes the first part of the host's name for a bucket.
+export S3_IGNORE_SUBDOMAIN_BUCKETNAME=true
 moto_server --host 0.0.0.0 --port 9000 &
 python - "$@" <<EOF
 import boto3, sys, time
@@ -413,6 +415,7 @@ EOF
 touch /tmp/ready
 wait
 """
+"""A script of bash, with names of buckets as its arguments."""
 
 
 def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Sequence[Manifest]) -> Iterator[Manifest]:
@@ -444,7 +447,7 @@ def _object_storage(tenant: Manifest, operated: Sequence[Manifest], objects: Seq
     else:
         container |= {
             "image": "substitute/moto",
-            "command": ["/bin/bash", "-euc", _START_MOTO, "start", *_buckets(namespace, objects)],
+            "command": ["/bin/bash", "-euc", START_MOTO, "start", *_buckets(namespace, objects)],
             "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1},
         }
     pod = {"containers": [container], "securityContext": pool["securityContext"], "terminationGracePeriodSeconds": 10, "volumes": volumes}

@@ -163,6 +163,14 @@ def archive_problems(objects: Objects) -> list[str]:
     for cluster in of_kind(objects, "Cluster"):
         found += [f"{title(cluster)} archives by {p['name']}" for p in cluster["spec"].get("plugins", []) if p["name"] != BACKUP_PLUGIN]
         found += [f"{title(cluster)}: {problem}" for problem in _generation_problems(cluster, objects)]
+    # One that stays behind archives over itself after a major upgrade, and has no base backup where the store is a new one.
+    names = [
+        plugin["parameters"].get("serverName", "")
+        for cluster in of_kind(objects, "Cluster")
+        for plugin in cluster["spec"].get("plugins", [])
+    ]
+    if len({name.rpartition("-")[2] for name in names}) > 1:
+        found.append(f"{' and '.join(sorted(names))} are of different generations")
     for schedule in of_kind(objects, "ScheduledBackup"):
         if schedule["spec"].get("pluginConfiguration", {}).get("name") != BACKUP_PLUGIN:
             found.append(f"{title(schedule)} does not back up by {BACKUP_PLUGIN}")
