@@ -64,7 +64,7 @@ def answering(plane: ControlPlane, statuses: Statuses) -> Iterator[set[str]]:
     def say() -> None:
         while not ended.wait(0.3):
             for path in statuses.keys() - silent:
-                for o in plane.ask(path)["items"]:
+                for o in _listed(plane, path):
                     _say(plane, path, o, statuses[path](o))
 
     thread = threading.Thread(target=say, daemon=True)
@@ -74,6 +74,17 @@ def answering(plane: ControlPlane, statuses: Statuses) -> Iterator[set[str]]:
     finally:
         ended.set()
         thread.join(30)
+
+
+def _listed(plane: ControlPlane, path: str) -> list[Object]:
+    """The objects of a kind; none while the API server begins to serve it, or has too much to do."""
+    try:
+        found: list[Object] = plane.ask(path)["items"]
+        return found
+    except urllib.error.HTTPError as error:
+        if error.code != 429:
+            raise
+        return []
 
 
 def _say(plane: ControlPlane, path: str, o: Object, status: Status) -> None:

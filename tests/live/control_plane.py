@@ -78,7 +78,8 @@ class ControlPlane:
         """Until every custom resource is served. `kubectl wait` gives up on a definition that has no status yet, as each has for a moment."""
 
         def served() -> bool:
-            conditions = [o.get("status", {}).get("conditions", []) for o in self.objects("customresourcedefinitions")]
+            # Both may be null at first.
+            conditions = [(o.get("status") or {}).get("conditions") or [] for o in self.objects("customresourcedefinitions")]
             return all(any(c["type"] == "Established" and c["status"] == "True" for c in of_one) for of_one in conditions)
 
         wait_for(served, 60, "every definition is served")

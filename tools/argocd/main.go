@@ -14,7 +14,6 @@ import (
 	controller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
 	applicationsets "github.com/argoproj/argo-cd/v3/cmd/argocd-applicationset-controller/commands"
 	repositories "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
-	"github.com/argoproj/argo-cd/v3/util/grpc"
 	"github.com/argoproj/argo-cd/v3/util/log"
 )
 
@@ -29,9 +28,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: argocd application-controller|applicationset-controller|repo-server|kustomize [flags]")
 		os.Exit(2)
 	}
-	// As upstream's own main does.
+	// As upstream's own main does, which also switches off what gRPC would ask a resolver: nothing here switches it on.
 	klog.SetLogger(log.NewLogrusLogger(log.NewWithCurrentConfig()))
-	grpc.DisableSRVLookups()
 
 	command := programs[os.Args[1]]()
 	os.Args = append(os.Args[:1], os.Args[2:]...)
