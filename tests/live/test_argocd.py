@@ -127,7 +127,12 @@ class Site:
             message: str = self.application.get("status", {}).get("operationState", {}).get("message", "")
             return message.startswith("waiting for healthy state of ") and what in message
 
-        wait_for(waiting, 120, f"Argo CD waits for {what}")
+        try:
+            wait_for(waiting, 120, f"Argo CD waits for {what}")
+        except TimeoutError as error:
+            status = self.application.get("status", {})
+            error.add_note(f"{status.get('operationState', {}).get('message')}\n{status.get('health')}\n{status.get('conditions')}")
+            raise
 
 
 def _named(resource: dict[str, Any]) -> Key:
