@@ -112,16 +112,6 @@ def test_every_component_with_pods_is_scraped_or_says_why_not(bundled: Installat
     assert set(COMPONENTS) - silent - named == set()
 
 
-def test_no_pod_is_asked_for_the_same_metrics_by_two_jobs(bundled: Installation) -> None:
-    asked = [(s.pods.namespace, s.pods.labels, s.port.number, s.path, s.parameters) for s in bundled.declared.scrapes]
-    assert len(set(asked)) == len(asked)
-    # Nor by one that chooses all pods of a component beside one that chooses some.
-    for one in bundled.declared.scrapes:
-        for other in bundled.declared.scrapes:
-            if one is not other and (one.port, one.path, one.parameters) == (other.port, other.path, other.parameters):
-                assert one.pods.namespace != other.pods.namespace or not set(one.pods.labels) < set(other.pods.labels), (one, other)
-
-
 def test_every_pod_of_every_size_is_scraped_and_none_twice(
     installations: dict[str, Installation], built: dict[str, Objects], site: Site
 ) -> None:
