@@ -151,7 +151,7 @@ SITES = {
         "    watchdog: {server: watchdog.example.net, ca_secret: service}\n"
     ),
     "workers by their work": "features: {monitoring: true}\nmonitoring: {keda: {namespace: scaling}}\n",
-    "restored": "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
+    "restored": LI + "backups: {generation: 3, restore: {generation: 1, time: '2026-01-31T12:00:00Z'}}\n",
     "backups in another S3": (
         "backups:\n  object_storage: {backend: external, external: {endpoint: https://backups.example.com, region: eu-1, ca_secret: backups-ca}}\n"
         + LI
