@@ -19,3 +19,10 @@ def definition(api_version: str, kind: str) -> dict[str, Any]:
             "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
         },
     }
+
+
+def is_served(definition: dict[str, Any]) -> bool:
+    """Whether its kind is. `kubectl wait` gives up on a definition that has no status yet, as each has for a moment."""
+    # Both may be null at first.
+    conditions = (definition.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

@@ -15,7 +15,7 @@ import yaml
 from app.inspection.reach.operators import derived
 from tests.cluster.kubernetes import Kubernetes, RefusedError, wait_until
 from tests.cluster.nodes import DNS_ADDRESS
-from tests.definitions import definition
+from tests.definitions import definition, is_served
 from tests.kustomize import ROOT
 
 Manifest = dict[str, Any]
@@ -158,8 +158,7 @@ def _apply_definitions(api: Kubernetes, objects: Sequence[Manifest]) -> None:
     """Definitions first: what else is applied may be of these kinds."""
     first = [o for o in objects if o["kind"] in ("Namespace", "CustomResourceDefinition")]
     api.apply(first)
-    names = [f"crd/{o['metadata']['name']}" for o in first if o["kind"] == "CustomResourceDefinition"]
-    api.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, seconds=90)
+    wait_until(lambda: all(is_served(o) for o in api.objects("customresourcedefinitions")), 60, "every definition is served")
     api.apply([o for o in objects if o not in first])
 
 

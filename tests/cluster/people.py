@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 import signal
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ NAMESPACE = "traefik"
 """Where the ingress controller is, for the policies: what runs here reaches what is published, and nothing else."""
 IMAGE = "docker.io/tests/client:1"
 _REPOSITORY, _EXCHANGE = "/repository", "/exchange"
+_PASSWORDS: defaultdict[str, str] = defaultdict(lambda: secrets.token_hex(12))
+"""By person, for the whole run: an account that exists keeps the password that it has."""
 
 
 def client_pod(pod: str, command: str, exchange: Path, node: int) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def launched(api: Kubernetes, command: str, given: Mapping[str, Any], folder: Pa
 
 def register(api: Kubernetes, *names: str) -> dict[str, str]:
     """Make accounts as the deployment guide says, by the secret that only the pod of main has. Returns passwords by name."""
-    passwords = {person: secrets.token_hex(12) for person in names}
+    passwords = {person: _PASSWORDS[person] for person in names}
     secret = "/secrets/synapse/registration_shared_secret"
     for person, password in passwords.items():
         command = f'register_new_matrix_user -u {person} -p {password} --no-admin --exists-ok -k "$(cat {secret})" http://localhost:8008'

@@ -14,6 +14,7 @@ from attrs import frozen
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.definitions import is_served
 from tests.kustomize import ROOT, kubectl
 from tests.live.processes import LOOPBACK, Program, free_ports, running, wait_for
 from tests.live.programs import chosen, installed
@@ -75,14 +76,8 @@ class ControlPlane:
             return json.load(answer)
 
     def wait_for_definitions(self) -> None:
-        """Until every custom resource is served. `kubectl wait` gives up on a definition that has no status yet, as each has for a moment."""
-
-        def served() -> bool:
-            # Both may be null at first.
-            conditions = [(o.get("status") or {}).get("conditions") or [] for o in self.objects("customresourcedefinitions")]
-            return all(any(c["type"] == "Established" and c["status"] == "True" for c in of_one) for of_one in conditions)
-
-        wait_for(served, 60, "every definition is served")
+        """Until every custom resource is served."""
+        wait_for(lambda: all(is_served(o) for o in self.objects("customresourcedefinitions")), 60, "every definition is served")
 
     def as_pod(self, account: str, namespace: str, folder: Path) -> tuple[list[str], dict[str, str]]:
         """What stands before a command, and its environment, so that it finds the API and its account's rights as in a pod.
