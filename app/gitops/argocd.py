@@ -1,6 +1,6 @@
 """`dist/argocd/`: projects, the operators and the platform as Argo CD's objects, and how it tells whether they are healthy.
 
-Argo CD 3.5: docs/operator-manual/{project.yaml,application.yaml,applicationset.yaml,health.md}, docs/user-guide/{sync-options,sync-waves}.md.
+Argo CD 3.6: docs/operator-manual/{project.yaml,application.yaml,applicationset.yaml,health.md}, docs/user-guide/{sync-options,sync-waves}.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -85,10 +85,8 @@ def refused_pods(before: Iterable[Manifest], quota: Manifest) -> Refusal | None:
     pods, share = taken(before, MOST_NODES).get(quota["metadata"]["namespace"], (0, Share()))
     there: Mapping[str, Any] = {
         "pods": pods,
-        "persistentvolumeclaims": share.volumes,
         "requests.cpu": share.cpu,
         "requests.memory": share.memory,
-        "requests.storage": share.storage,
         "limits.memory": share.memory_limit,
     }
     hard = quota["spec"]["hard"]

@@ -20,15 +20,13 @@ ACME authority (10m, 64Mi: cert-manager, internal/apis/config/controller/v1alpha
 
 @frozen
 class Quota:
-    """The most of a namespace: pods, the sums of their requests and of their memory limits, and their volumes."""
+    """The most of a namespace: pods, the sums of their requests and of their memory limits."""
 
     namespace: str
     pods: int
     cpu: Cpu
     memory: Bytes
     memory_limit: Bytes
-    storage: Bytes
-    volumes: int
 
 
 def quotas(manifests: Iterable[Manifest], nodes: int = MOST_NODES) -> tuple[Quota, ...]:
@@ -37,7 +35,7 @@ def quotas(manifests: Iterable[Manifest], nodes: int = MOST_NODES) -> tuple[Quot
     total = taken(objects, nodes)
     spare = Share(UNDECLARED.cpu, UNDECLARED.memory, UNDECLARED.memory_limit) * SPARE_PODS
     return tuple(
-        Quota(name, pods + SPARE_PODS, share.cpu, share.memory, share.memory_limit, share.storage, share.volumes)
+        Quota(name, pods + SPARE_PODS, share.cpu, share.memory, share.memory_limit)
         for name in (o["metadata"]["name"] for o in objects if o["kind"] == "Namespace")
         for pods, share in [(total[name][0], total[name][1] + spare) if name in total else (0, spare)]
     )
@@ -55,7 +53,9 @@ def widest(ours: Iterable[Quota], theirs: Iterable[Quota]) -> Iterator[Quota]:
 class Quotas(Component):
     """One ResourceQuota and one LimitRange for each namespace, beside it: for all that has been declared before, and what is `left`.
 
-    There is no limit of processor time, neither as a sum nor by default: throttled, a single-threaded process answers late.
+    There is no limit of processor time, neither as a sum nor by default: throttled, a single-threaded process answers late. None of volumes either:
+    Argo CD (`ServerSideDiff`) and Flux (fluxcd/pkg, ssa/manager_apply.go) ask the API server about every object before they apply the first, and a
+    claim that is to grow would be refused by the quota of before, for ever.
     """
 
     directory = ""
@@ -65,10 +65,8 @@ class Quotas(Component):
         for quota in widest(quotas(installation.rendering().manifests()), quotas(left)):
             hard = {
                 "pods": quantity(quota.pods),
-                "persistentvolumeclaims": quantity(quota.volumes),
                 "requests.cpu": quantity(quota.cpu),
                 "requests.memory": quantity(quota.memory),
-                "requests.storage": quantity(quota.storage),
                 "limits.memory": quantity(quota.memory_limit),
             }
             self._add(k8s.KubeResourceQuota, quota.namespace, k8s.ResourceQuotaSpec(hard=hard))

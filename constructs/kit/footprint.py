@@ -28,25 +28,18 @@ _NO_TIME, _NOTHING = Cpu(0), Bytes(0)
 
 @frozen
 class Share:
-    """What one pod takes: requests, the limit of its memory, and its volumes."""
+    """What one pod takes: requests, the limit of its memory, and its volumes' storage."""
 
     cpu: Cpu = _NO_TIME
     memory: Bytes = _NOTHING
     memory_limit: Bytes = _NOTHING
     storage: Bytes = _NOTHING
-    volumes: int = 0
 
     def __add__(self, other: "Share") -> "Share":
-        return Share(
-            self.cpu + other.cpu,
-            self.memory + other.memory,
-            self.memory_limit + other.memory_limit,
-            self.storage + other.storage,
-            self.volumes + other.volumes,
-        )
+        return Share(self.cpu + other.cpu, self.memory + other.memory, self.memory_limit + other.memory_limit, self.storage + other.storage)
 
     def __mul__(self, pods: int) -> "Share":
-        return Share(self.cpu * pods, self.memory * pods, self.memory_limit * pods, self.storage * pods, self.volumes * pods)
+        return Share(self.cpu * pods, self.memory * pods, self.memory_limit * pods, self.storage * pods)
 
 
 @frozen
@@ -73,15 +66,11 @@ def claimed(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Share]]:
 
 
 def taken(manifests: Iterable[Manifest], nodes: int) -> Mapping[str, tuple[int, Share]]:
-    """For each namespace how many pods may be there at one time, and what they take with its volumes: every Job at once, a DaemonSet on each node."""
-    objects = list(manifests)
+    """For each namespace how many pods may be there at one time, and what they take: every Job at once, a DaemonSet on each node."""
     found: dict[str, tuple[int, Share]] = {}
-    for pods in pod_sets(objects, nodes):
+    for pods in pod_sets(manifests, nodes):
         count, share = found.get(pods.namespace, (0, Share()))
         found[pods.namespace] = (count + pods.most, share + pods.each * pods.most)
-    for claim, volume in claimed(objects):
-        count, share = found.get(claim["metadata"]["namespace"], (0, Share()))
-        found[claim["metadata"]["namespace"]] = (count, share + volume)
     return found
 
 
@@ -162,7 +151,7 @@ def _instance(spec: Mapping[str, Any], namespace: str, stores: Mapping[tuple[str
         store = stores[namespace, plugin["parameters"]["barmanObjectName"]]
         share += _share(store["spec"]["instanceSidecarConfiguration"]["resources"])
     sizes = [spec[volume]["size"] for volume in ("storage", "walStorage") if volume in spec]
-    return share + Share(storage=sum(map(parse_bytes, sizes), Bytes(0)), volumes=len(sizes))
+    return share + Share(storage=sum(map(parse_bytes, sizes), Bytes(0)))
 
 
 def _share(resources: Mapping[str, Any]) -> Share:
@@ -172,4 +161,4 @@ def _share(resources: Mapping[str, Any]) -> Share:
 
 def volume_share(claim: Mapping[str, Any]) -> Share:
     """What one volume takes. `claim`: the spec of a PersistentVolumeClaim."""
-    return Share(storage=parse_bytes(claim["resources"]["requests"]["storage"]), volumes=1)
+    return Share(storage=parse_bytes(claim["resources"]["requests"]["storage"]))

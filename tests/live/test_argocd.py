@@ -112,7 +112,8 @@ class Site:
         except TimeoutError as error:
             status = self.application.get("status", {})
             differ = [r for r in status.get("resources", []) if r.get("status") != "Synced" or "health" in r]
-            error.add_note(f"{status.get('operationState', {}).get('message')}\n{status.get('health')}\n{differ[:40]}")
+            said = (status.get("conditions"), status.get("operationState", {}).get("message"), status.get("health"), differ[:40])
+            error.add_note("\n".join(map(str, said)))
             raise
 
     def objects(self) -> dict[Key, Object]:

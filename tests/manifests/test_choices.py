@@ -40,7 +40,7 @@ CHOICES: list[tuple[str, str, str, Any]] = [
     ),
     ("storage_sizes: {pools: {main: [{servers: 4, drives: 4, drive: 44Gi}]}}", TENANT, "spec.pools[0].volumesPerServer", 4),
     ("features: {monitoring: true}\nstorage_sizes: {metrics: 33Gi}", METRICS, "spec.resources.requests.storage", "33Gi"),
-    ("shrinking_from: 20000-ccu", "ResourceQuota/matrix/platform", 'spec.hard."persistentvolumeclaims"', "39"),
+    ("shrinking_from: 20000-ccu", "ResourceQuota/matrix/platform", "spec.hard.pods", "171"),
     ("storage_classes: {default: standard}", POSTGRESQL, "spec.storage.storageClass", "standard"),
     ("storage_classes: {default: standard}", TENANT, f"{CLAIM}.storageClassName", "standard"),
     ("storage_classes: {default: standard}", "StatefulSet/redis", "spec.volumeClaimTemplates[].spec.storageClassName", "standard"),

@@ -30,7 +30,6 @@ def excess(profile: Profile, objects: Objects) -> list[str]:
     limits = {
         "requests.cpu": envelope.cpu.millicores / 1000,
         "requests.memory": envelope.memory.count,
-        "requests.storage": envelope.storage.count,
     }
     taken = {key: allowed[key] - on_every_node[key] for key in limits}
     return [f"{profile.name}: {key}: {taken[key]:g} of {most:g}" for key, most in limits.items() if taken[key] > HEADROOM * most]
@@ -38,7 +37,7 @@ def excess(profile: Profile, objects: Objects) -> list[str]:
 
 def test_a_quota_far_beyond_the_envelope_is_noticed(built: dict[str, Objects]) -> None:
     profile = profiles()[0]
-    for key, amount in (("requests.cpu", "13"), ("requests.memory", "25Gi"), ("requests.storage", "1Ti")):
+    for key, amount in (("requests.cpu", "13"), ("requests.memory", "25Gi")):
         change = setting(QUOTA, f'spec.hard."{key}"', amount)
         assert_noticed(partial(excess, profile), built[profile.name], change, key)
 
@@ -46,21 +45,21 @@ def test_a_quota_far_beyond_the_envelope_is_noticed(built: dict[str, Objects]) -
 QUOTA, DEFAULTS = "ResourceQuota/matrix/platform", "LimitRange/matrix/platform"
 MUTATIONS: list[tuple[Rule, Break, str]] = [
     (quota_problems, deleting("ResourceQuota/platform"), "has 0 quotas"),
-    (quota_problems, without(QUOTA, 'spec.hard."requests.storage"'), "no limit of requests.storage"),
+    (quota_problems, without(QUOTA, 'spec.hard."requests.memory"'), "no limit of requests.memory"),
+    (quota_problems, setting(QUOTA, 'spec.hard."requests.storage"', "1Ti"), "has a limit of requests.storage"),
     (quota_problems, setting(QUOTA, 'spec.hard."limits.cpu"', "4"), "has a limit of limits.cpu"),
     (quota_problems, setting(QUOTA, "spec.hard.pods", "40"), "admits pods"),
-    (quota_problems, setting(QUOTA, "spec.hard.persistentvolumeclaims", "14"), "admits persistentvolumeclaims"),
     (quota_problems, setting("HorizontalPodAutoscaler/synchrotron", "spec.maxReplicas", 40), "admits pods"),
     (
         quota_problems,
         setting("Deployment/haproxy", "spec.strategy.rollingUpdate.maxSurge", 20),
         "admits pods",
     ),
-    (quota_problems, setting("Cluster/postgresql-main", "spec.instances", 4), "admits requests.storage"),
+    (quota_problems, setting("Cluster/postgresql-main", "spec.instances", 6), "admits requests.memory"),
     (
         quota_problems,
-        setting("Tenant/minio-main", "spec.pools[0].servers", 10),
-        "admits persistentvolumeclaims",
+        setting("Tenant/minio-main", "spec.pools[0].servers", 40),
+        "admits pods",
     ),
     (
         quota_problems,
@@ -109,11 +108,10 @@ def test_a_quota_is_right_for_a_namespace_that_can_be_added_up_by_hand() -> None
         named("PersistentVolumeClaim", claim["spec"]),
     ]
     (found,) = quotas(objects, nodes=5)
-    # Six replicas and two more of an update, three with a volume, one on each of five nodes, two overlapping runs and a Job; and ten to spare.
-    assert (found.pods, found.cpu.millicores, found.volumes) == (19 + 10, 19 * 100 + 10 * 25, 4)
+    # Six replicas and two more of an update, three, one on each of five nodes, two overlapping runs and a Job; and ten to spare.
+    assert (found.pods, found.cpu.millicores) == (19 + 10, 19 * 100 + 10 * 25)
     assert found.memory.count == (19 * 100 + 10 * 64) * 2**20
     assert found.memory_limit.count == (19 * 200 + 10 * 256) * 2**20
-    assert found.storage.count == 8 * 2**30
 
 
 def test_there_is_a_quota_for_every_namespace(everything: Objects) -> None:

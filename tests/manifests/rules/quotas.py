@@ -11,7 +11,7 @@ from tests.manifests.rules.objects import Object, Objects, namespace_of, of_kind
 NODES = 100
 """On how many nodes a DaemonSet must find room."""
 
-KEYS = ("pods", "persistentvolumeclaims", "requests.cpu", "requests.memory", "requests.storage", "limits.memory")
+KEYS = ("pods", "requests.cpu", "requests.memory", "limits.memory")
 
 # The operator's sidecar in each pod of a Tenant comes without resources (minio/operator, getSideCarContainer).
 _SIDECAR: dict[str, Any] = {"name": "sidecar", "resources": {}}
@@ -78,8 +78,7 @@ def admitted(objects: Objects) -> Needs:
 def needs(objects: Objects, namespace: str) -> Needs:
     """The most that the pods of a namespace take at one time."""
     demands = [demand for demand in _demands(objects) if demand.namespace == namespace]
-    claims = [_claims([claim]) for claim in of_kind(objects, "PersistentVolumeClaim") if namespace_of(claim) == namespace]
-    total = _sum(*(_times(demand.each, demand.pods) for demand in demands), *claims)
+    total = _sum(*(_times(demand.each, demand.pods) for demand in demands))
     update = {key: max((demand.each.get(key, 0) * demand.surge for demand in demands), default=0) for key in KEYS}
     return {key: total.get(key, 0) + update[key] for key in KEYS}
 
@@ -92,7 +91,7 @@ def daemons(objects: Objects) -> Needs:
 def _demands(objects: Objects) -> Iterator[Demand]:
     for workload in workloads(objects):
         pods = NODES if workload.kind == "DaemonSet" else workload.most
-        each = _sum(_pod(workload.pod, _defaults(objects, workload.namespace)), _claims(workload.spec.get("volumeClaimTemplates", [])))
+        each = _pod(workload.pod, _defaults(objects, workload.namespace))
         # With Recreate the old pod has gone before the new one comes.
         surge = int(workload.spec["strategy"].get("rollingUpdate", {}).get("maxSurge", 0)) if workload.kind == "Deployment" else 0
         yield Demand(str(workload), workload.namespace, pods, surge, each)
@@ -101,15 +100,12 @@ def _demands(objects: Objects) -> Iterator[Demand]:
         stores = {o["metadata"]["name"]: o for o in of_kind(objects, "ObjectStore") if namespace_of(o) == namespace}
         archivers = [stores[plugin["parameters"]["barmanObjectName"]] for plugin in spec.get("plugins", [])]
         containers = [spec, *(store["spec"]["instanceSidecarConfiguration"] for store in archivers)]
-        volumes = [spec[name]["size"] for name in ("storage", "walStorage") if name in spec]
-        storage = {"requests.storage": sum(map(quantity, volumes)), "persistentvolumeclaims": len(volumes)}
-        each = _sum(_pod({"containers": containers}, _defaults(objects, namespace)), storage)
+        each = _pod({"containers": containers}, _defaults(objects, namespace))
         yield Demand(title(cluster), namespace, spec["instances"], 0, each)
     for tenant in of_kind(objects, "Tenant"):
         for pool in tenant["spec"]["pools"]:
             pod = _pod({"containers": [pool, _SIDECAR]}, _defaults(objects, namespace_of(tenant)))
-            each = _sum(pod, _claims([pool["volumeClaimTemplate"]] * pool["volumesPerServer"]))
-            yield Demand(title(tenant), namespace_of(tenant), pool["servers"], 0, each)
+            yield Demand(title(tenant), namespace_of(tenant), pool["servers"], 0, pod)
 
 
 def _defaults(objects: Objects, namespace: str) -> list[Object]:
@@ -136,11 +132,6 @@ def _container(resources: Mapping[str, Any], defaults: list[Object]) -> Needs:
         "requests.memory": quantity(requests.get("memory", 0)),
         "limits.memory": quantity(limits.get("memory", 0)),
     }
-
-
-def _claims(claims: list[Object]) -> Needs:
-    sizes = [quantity(claim["spec"]["resources"]["requests"]["storage"]) for claim in claims]
-    return {"requests.storage": sum(sizes), "persistentvolumeclaims": len(sizes)}
 
 
 def _times(each: Needs, pods: int) -> Needs:
