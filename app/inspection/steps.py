@@ -100,7 +100,7 @@ def kept_by(changes: Iterable[Change]) -> Mapping[str, Any]:
 
 
 def unclaimed(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
-    """Volumes, by namespace and name, of the pods that a StatefulSet has no more: Kubernetes keeps them, and quotas count them."""
+    """Volumes, by namespace and name, of the pods that a StatefulSet has no more: Kubernetes keeps them."""
     there = {ObjectId.of(o): o["spec"].get("replicas", 1) for o in after if o["kind"] == "StatefulSet"}
     for o in before:
         identity = ObjectId.of(o)

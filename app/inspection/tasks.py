@@ -89,7 +89,7 @@ def removals(before: Sequence[Manifest], after: Sequence[Manifest], changes: Seq
     if gone:
         found += Tasks(after=(Task("kubectl apply leaves these, a tool that prunes takes them away", tuple(map(_delete, gone))),))
     if volumes:
-        found += Tasks(after=(Task("volumes of pods that are gone stay, and quotas count them", tuple(map(_delete, volumes))),))
+        found += Tasks(after=(Task("volumes of pods that are gone stay", tuple(map(_delete, volumes))),))
     if unread:
         what = "these stay as well, with the content of before; when all pods are ready, nothing reads them"
         found += Tasks(after=(Task(what, tuple(_delete(*within) for _, within in groupby(unread, lambda one: one.namespace))),))

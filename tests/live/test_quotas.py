@@ -114,7 +114,8 @@ def test_every_declared_pod_is_admitted_also_in_the_middle_of_an_update(cluster:
     for deployment in of_kind(workloads, "Deployment"):
         metadata = deployment["metadata"]
         cluster.kubectl("rollout", "restart", f"deployment/{metadata['name']}", "--namespace", metadata["namespace"])
-    during = wanted + len(of_kind(workloads, "Deployment"))
+    # With Recreate the old pod has gone before the new one comes.
+    during = wanted + sum(o["spec"]["strategy"]["type"] != "Recreate" for o in of_kind(workloads, "Deployment"))
     wait_for(lambda: pods(cluster) >= during or refusals(cluster), 120, f"{during} pods")
     assert refusals(cluster) == []
     for quota in cluster.objects("resourcequotas"):
