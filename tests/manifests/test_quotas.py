@@ -90,7 +90,6 @@ def test_a_namespace_that_refuses_a_pod_is_noticed(rule: Rule, change: Break, me
 def test_a_quota_is_right_for_a_namespace_that_can_be_added_up_by_hand() -> None:
     resources = {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "200Mi"}}
     template = {"metadata": {}, "spec": {"containers": [{"name": "a", "resources": resources}]}}
-    claim = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
     strategy = {"rollingUpdate": {"maxSurge": "25%"}}
 
     def named(kind: str, spec: object) -> dict[str, Any]:
@@ -101,14 +100,13 @@ def test_a_quota_is_right_for_a_namespace_that_can_be_added_up_by_hand() -> None
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}},
         named("Deployment", {"template": template, "strategy": strategy}),
         named("HorizontalPodAutoscaler", {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 6}),
-        named("StatefulSet", {"replicas": 3, "template": template, "volumeClaimTemplates": [claim]}),
+        named("StatefulSet", {"replicas": 3, "template": template}),
         named("DaemonSet", {"template": template}),
         named("CronJob", {"jobTemplate": {"spec": {"template": template}}}),
         named("Job", {"template": template}),
-        named("PersistentVolumeClaim", claim["spec"]),
     ]
     (found,) = quotas(objects, nodes=5)
-    # Six replicas and two more of an update, three, one on each of five nodes, two overlapping runs and a Job; and ten to spare.
+    # Six replicas and two more of an update, three of the StatefulSet, one on each of five nodes, two overlapping runs and a Job; and ten to spare.
     assert (found.pods, found.cpu.millicores) == (19 + 10, 19 * 100 + 10 * 25)
     assert found.memory.count == (19 * 100 + 10 * 64) * 2**20
     assert found.memory_limit.count == (19 * 200 + 10 * 256) * 2**20

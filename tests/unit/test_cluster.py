@@ -12,9 +12,10 @@ import yaml
 from infrastructure.operators import BARMAN_CLOUD_PLUGIN, CERT_MANAGER, CLOUDNATIVE_PG
 from kit.images import image_lock
 from overlays import profiles
-from tests.cluster import images, operators, platform
+from tests.cluster import images, operators, people, platform
 from tests.cluster.sandbox import SERVICES, address
 from tests.cluster.volumes import volume
+from tests.definitions import is_served
 from tests.kustomize import build
 from tools.build_go import PROGRAMS, GoProgram
 
@@ -150,3 +151,29 @@ def _read(file: tarfile.TarFile, path: str) -> Any:
 
 def _blob(described: dict[str, Any]) -> str:
     return f"blobs/sha256/{described['digest'].removeprefix('sha256:')}"
+
+
+def test_who_registers_twice_keeps_the_password_that_the_account_has() -> None:
+    class Api:
+        def exec(self, *_: object, **__: object) -> str:
+            return ""
+
+    api: Any = Api()
+    first = people.register(api, "alice", "bob")
+    assert people.register(api, "alice") == {"alice": first["alice"]}
+    assert first["alice"] != first["bob"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "served"),
+    [
+        ({}, False),
+        ({"status": None}, False),
+        ({"status": {"conditions": None}}, False),
+        ({"status": {"conditions": [{"type": "NamesAccepted", "status": "True"}]}}, False),
+        ({"status": {"conditions": [{"type": "Established", "status": "False"}]}}, False),
+        ({"status": {"conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]}}, True),
+    ],
+)
+def test_a_kind_is_served_when_its_definition_is_established(definition: dict[str, Any], served: bool) -> None:
+    assert is_served(definition) == served
