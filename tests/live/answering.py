@@ -40,10 +40,11 @@ def _always(status: Status) -> Callable[[Object], Status]:
 
 
 _READY = _always({"conditions": [{"type": "Ready", "status": "True"}]})
+NODES: Statuses = {"/api/v1/nodes": _node}
 PODS: Statuses = {"/api/v1/pods": _pod}
 EVERYTHING: Statuses = {
+    **NODES,
     **PODS,
-    "/api/v1/nodes": _node,
     # cert-manager, pkg/apis/certmanager/v1/types_certificate.go and types_issuer.go.
     "/apis/cert-manager.io/v1/certificates": _READY,
     "/apis/cert-manager.io/v1/issuers": _READY,

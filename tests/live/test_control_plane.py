@@ -21,6 +21,7 @@ from app.settings import parse_site, read_site
 from overlays import profiles
 from tests.definitions import definition
 from tests.kustomize import ROOT, build, expected, write
+from tests.live.answering import NODES, answering
 from tests.live.control_plane import ControlPlane, control_plane
 from tests.live.processes import LOOPBACK, wait_for
 from tests.live.synapse_site import synapse_python
@@ -53,7 +54,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane that knows the kinds of the operators, with one node and nothing else in it."""
     folder = tmp_path_factory.mktemp("control-plane")
-    with control_plane(folder) as plane:
+    with control_plane(folder) as plane, answering(plane, NODES):
         kinds = {(o["apiVersion"], o["kind"]) for name in NAMES for o in build(dist / "overlays" / name)}
         custom = [definition(*kind) for kind in sorted(kinds) if kind[0] not in BUILT_IN]
         plane.apply([*custom, NODE], folder)
@@ -74,11 +75,8 @@ def wanted(objects: list[dict[str, Any]]) -> dict[str, int]:
     return found | {f"{o['kind']}/{o['metadata']['name']}": 1 for o in objects if o["kind"] in {"Job", "DaemonSet"}}
 
 
-def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path, tmp_path: Path) -> None:
+def test_every_pod_is_admitted_under_pod_security_quotas_and_limits(cluster: ControlPlane, dist: Path) -> None:
     for name in NAMES:
-        # Nobody speaks for the node: after 40 seconds it would take no pods.
-        cluster.kubectl("delete", "node", "node", "--wait")
-        cluster.apply([NODE], tmp_path)
         overlay = dist / "overlays" / name
         cluster.kubectl("apply", "--server-side", "--kustomize", overlay)
         wait_for_pods(cluster, wanted(build(overlay)), name)
