@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import evolve
 
+from app.inspection.changes import READ_AT_START
 from app.inspection.reach.operators import derived
 from tests.live.certificates import authority
 from tests.live.cluster.sandbox import Image
@@ -303,6 +304,8 @@ def _postgresql(
             {"name": "DATABASE", "value": bootstrap["database"]},
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": f"{name}-app", "key": "password"}}},
             {"name": "ROLES", "value": str(len(roles))},
+            # Nobody reads it: the operator replaces an instance when one of these changes, as a template that changes does here.
+            {"name": "READ_AT_START", "value": " ".join(f"{key}={parameters[key]}" for key in READ_AT_START.split() if key in parameters)},
             *(variable for number, role in enumerate(roles, 1) for variable in _role_variables(number, role)),
         ],
         "ports": [{"name": "postgresql", "containerPort": 5432}],
