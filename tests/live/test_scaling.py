@@ -151,6 +151,17 @@ def test_nobody_is_logged_out(scaled: Scaled) -> None:
     assert [line for line in scaled.lines if line["kind"] == "refused" and "401" in line["why"]] == []
 
 
+@pytest.mark.usefixtures("larger")
+def test_the_database_admits_the_connections_of_the_larger_size(cluster: Cluster, live_dist: Path) -> None:
+    (wanted,) = (
+        o["spec"]["postgresql"]["parameters"]["max_connections"]
+        for o in objects(live_dist, "1000-ccu")
+        if o["kind"] == "Cluster" and o["metadata"]["name"] == "postgresql-main"
+    )
+    ask = ["psql", "-h", "/run/postgresql", "-U", "postgres", "-Atc", "SHOW max_connections"]
+    assert cluster.exec("postgresql-main-1", ask).check().output.split() == [wanted]
+
+
 def test_each_room_was_written_by_one_event_persister_before_and_by_one_after(scaled: Scaled, cluster: Cluster) -> None:
     ask = "SELECT room_id, instance_name FROM events WHERE type = 'm.room.message' ORDER BY stream_ordering"
     answer = cluster.exec("postgresql-main-1", ["psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "synapse", "-Atc", ask]).check()
