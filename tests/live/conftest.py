@@ -18,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REPORT] = Report()
 
 
+@pytest.hookimpl(trylast=True)  # After pytest, which sorts by fixtures.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that share the platform come in their order, after all others, so that it is booted once and lives no longer than it must."""
     items.sort(key=lambda item: ORDER.index(item.path.stem) + 1 if item.path.stem in ORDER else 0)
